@@ -1,0 +1,276 @@
+"""robot.toml: what a robot is made of. Parsed strictly; a mistake names what is allowed."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+import types
+import typing
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from .errors import RobotFileError
+
+ROBOTS = Path(__file__).parent / "robots"
+
+Mode = Literal["position", "velocity", "effort"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What a joint may be asked, in SI units; ``inf`` where there is no limit."""
+
+    position_min: float = -np.inf  # [rad]
+    position_max: float = np.inf  # [rad]
+    velocity: float = np.inf  # [rad/s]
+    effort: float = np.inf  # [N·m]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Line:
+    """One serial line."""
+
+    name: str
+    protocol: Literal["dynamixel2"]
+    baud: int  # [bit/s]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Joint:
+    """One servo and the joint it moves: ``joint angle = sign * (servo angle - zero)``."""
+
+    name: str
+    line: str
+    id: int
+    servo: str  # a table in hardware/models
+    mode: Mode
+    sign: Literal[-1, 1] = 1
+    zero: float = 0.0  # [rad]
+    default: float = 0.0  # [rad]
+    limits: Limits = Limits()
+    gains: dict[str, int] = dataclasses.field(default_factory=dict)  # register values
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ImuDevice:
+    """The inertial sensor board."""
+
+    line: str
+    id: int
+    model: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ReadOrder:
+    """The order devices are asked in; a silent one may lose those behind it."""
+
+    order: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Ramp:
+    """What must happen between the checks and the policy's authority.
+
+    ``upright_still``: torque stays off until the body is within ``tilt`` and ``rate`` for
+    ``seconds``. ``pose``: torque on, a bounded move to the default pose within ``seconds``.
+    """
+
+    kind: Literal["upright_still", "pose"]
+    tilt: float = 0.15  # [rad]
+    rate: float = 0.3  # [rad/s]
+    seconds: float = 0.5
+    timeout: float = 10.0  # [s]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Damp:
+    """What a stop means. ``brake``: effort against joint velocity, at most the effort limit.
+
+    ``hold``: the last measured pose is held. Both for ``seconds``, then torque off.
+    """
+
+    kind: Literal["brake", "hold"]
+    gain: float = 0.01  # [N·m per rad/s]
+    seconds: float = 0.25
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Safety:
+    """Limits of the safety gate; crossing one is a latched fault."""
+
+    tilt: float  # [rad]
+    stale_ticks: int
+    slew: float  # [unit of the target per second]
+    temperature: float = 70.0  # [°C]
+    voltage_min: float = 0.0  # [V]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Robot:
+    """A robot made of serial servos."""
+
+    name: str
+    folder: Path
+    model: str  # MJCF file in the folder
+    control_rate: float  # [Hz]
+    read_fraction: float  # of the period, for one read
+    watchdog: float  # [s]
+    line: tuple[Line, ...]
+    joint: tuple[Joint, ...]
+    read: ReadOrder
+    ramp: Ramp
+    damp: Damp
+    safety: Safety
+    imu: ImuDevice | None = None
+
+    def __post_init__(self) -> None:
+        _require(self.control_rate > 0, f"control_rate is {self.control_rate}; it must be positive")
+        _require(0 < self.read_fraction < 1, f"read_fraction is {self.read_fraction}; use 0 to 1")
+        names = [joint.name for joint in self.joint]
+        _require(len(names) > 0, "there is no [[joint]]")
+        _require(len(set(names)) == len(names), f"joint names repeat: {names}")
+        devices = names + (["imu"] if self.imu else [])
+        _require(
+            sorted(self.read.order) == sorted(devices),
+            f"[read] order is {list(self.read.order)}; it must hold each of {devices} once",
+        )
+        lines = [line.name for line in self.line]
+        used = [(joint.line, joint.id, joint.name) for joint in self.joint]
+        if self.imu:
+            used.append((self.imu.line, self.imu.id, "imu"))
+        for line, id, name in used:
+            _require(line in lines, f"{name} is on line {line!r}; the lines are {lines}")
+            _require(0 <= id <= 252, f"{name} has id {id}; ids are 0 to 252")
+        addresses = [(line, id) for line, id, _ in used]
+        _require(len(set(addresses)) == len(addresses), "two devices share one id on one line")
+
+    @property
+    def joints(self) -> tuple[str, ...]:
+        """Joint names in the order every array of joints has."""
+        return tuple(joint.name for joint in self.joint)
+
+    @property
+    def period(self) -> float:
+        """One control tick [s]."""
+        return 1.0 / self.control_rate
+
+    @property
+    def model_path(self) -> Path:
+        """The MJCF file."""
+        return self.folder / self.model
+
+
+def load_robot(name: str | Path) -> Robot:
+    """Read a robot: a name in ``hardware/robots``, a folder, or a robot.toml.
+
+    Raises:
+        RobotFileError: no such robot, or a key or value that is not allowed.
+    """
+    path = Path(name)
+    if not path.exists():
+        path = ROBOTS / str(name)
+    if path.is_dir():
+        path = path / "robot.toml"
+    if not path.is_file():
+        known = sorted(folder.name for folder in ROBOTS.iterdir() if folder.is_dir())
+        raise RobotFileError(
+            f"there is no robot {str(name)!r}; retort has {', '.join(known)}, or name a folder "
+            "that holds a robot.toml"
+        )
+    try:
+        data = tomllib.loads(path.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RobotFileError(f"{path} is not valid TOML: {error}") from error
+    try:
+        return parse(Robot, {**data, "folder": path.parent})
+    except (TypeError, ValueError) as error:
+        raise RobotFileError(f"{path}: {error}") from error
+
+
+def parse(kind: Any, value: Any, where: str = "") -> Any:
+    """Build ``kind`` (a dataclass, container or scalar type) from parsed TOML or JSON, strictly.
+
+    Args:
+        kind: the type to build.
+        value: dicts, lists and scalars.
+        where: the key's path, for messages.
+
+    Raises:
+        ValueError: an unknown or missing key, or a value of another type; the message lists what
+            is allowed.
+    """
+    label = where or "the top level"
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if dataclasses.is_dataclass(kind):
+        if not isinstance(value, dict):
+            raise ValueError(f"{label} must be a table, got {value!r}")
+        return _parse_dataclass(kind, value, where)
+    if origin is Literal:
+        if value not in arguments:
+            allowed = ", ".join(repr(choice) for choice in arguments)
+            raise ValueError(f"{label} is {value!r}; it must be one of {allowed}")
+        return value
+    if origin in (types.UnionType, typing.Union):
+        if value is None and type(None) in arguments:
+            return None
+        failures = []
+        for choice in arguments:
+            if choice is type(None):
+                continue
+            try:
+                return parse(choice, value, where)
+            except ValueError as error:
+                failures.append(str(error))
+        raise ValueError("; ".join(failures))
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise ValueError(f"{label} must be a list, got {value!r}")
+        if arguments[1:] == (...,):
+            return tuple(
+                parse(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value)
+            )
+        if len(value) != len(arguments):
+            raise ValueError(f"{label} must hold {len(arguments)} values, got {value!r}")
+        return tuple(
+            parse(item_kind, item, f"{where}[{i}]")
+            for i, (item_kind, item) in enumerate(zip(arguments, value, strict=True))
+        )
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise ValueError(f"{label} must be a table, got {value!r}")
+        return {key: parse(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
+    if kind is Any:
+        return value
+    if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if kind is int and isinstance(value, bool):
+        raise ValueError(f"{label} must be a whole number, got {value!r}")
+    if isinstance(kind, type) and isinstance(value, kind):
+        return value
+    raise ValueError(f"{label} must be {getattr(kind, '__name__', kind)}, got {value!r}")
+
+
+def _parse_dataclass(kind: Any, value: dict[str, Any], where: str) -> Any:
+    hints = typing.get_type_hints(kind)
+    fields = {field.name: field for field in dataclasses.fields(kind) if field.init}
+    label = where or "the top level"
+    for key in value:
+        if key not in fields:
+            allowed = ", ".join(sorted(fields))
+            raise ValueError(f"unknown key {key!r} in {label}; the keys are {allowed}")
+    prefix = f"{where}." if where else ""
+    made = {key: parse(hints[key], item, prefix + key) for key, item in value.items()}
+    for name, field in fields.items():
+        required = (
+            field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        )
+        if required and name not in made:
+            raise ValueError(f"{label} lacks the key {name!r}")
+    return kind(**made)
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ValueError(message)
