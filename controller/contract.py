@@ -167,7 +167,10 @@ class Mismatch:
     remedy: str
 
     def __str__(self) -> str:
-        return f"{self.what}: robot has {self.got}, policy was trained for {self.expected}; {self.remedy}"
+        return (
+            f"{self.what}: robot has {self.got}, policy was trained for {self.expected}; "
+            f"{self.remedy}"
+        )
 
 
 def compare(contract: Contract, robot: Robot) -> tuple[Mismatch, ...]:

@@ -1,0 +1,1 @@
+"""Learning: teachers, distillation, curriculum, export."""

@@ -1,0 +1,41 @@
+"""Robots, servo protocols, buses, virtual servos and the clock. Gives SI units outward."""
+
+from .bus import Bus, DeviceCounters, DeviceReport
+from .clock import Clock, RealClock, VirtualClock
+from .dynamixel_bus import DynamixelBus, open_bus
+from .errors import DeviceError, PortError, RetortError, RobotFileError
+from .line import Line, Tap
+from .model_table import ModelTable, load_model
+from .plant import ImuSample, Plant
+from .port import Port
+from .robot import Robot, load_robot
+from .serial_port import SerialPort
+from .state import Health, JointCommand, RobotState
+
+__all__ = [
+    "Bus",
+    "Clock",
+    "DeviceCounters",
+    "DeviceError",
+    "DeviceReport",
+    "DynamixelBus",
+    "Health",
+    "ImuSample",
+    "JointCommand",
+    "Line",
+    "ModelTable",
+    "Plant",
+    "Port",
+    "PortError",
+    "RealClock",
+    "RetortError",
+    "Robot",
+    "RobotFileError",
+    "RobotState",
+    "SerialPort",
+    "Tap",
+    "VirtualClock",
+    "load_model",
+    "load_robot",
+    "open_bus",
+]

@@ -228,9 +228,7 @@ def parse(kind: Any, value: Any, where: str = "") -> Any:
         if not isinstance(value, list | tuple):
             raise ValueError(f"{label} must be a list, got {value!r}")
         if arguments[1:] == (...,):
-            return tuple(
-                parse(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value)
-            )
+            return tuple(parse(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
         if len(value) != len(arguments):
             raise ValueError(f"{label} must hold {len(arguments)} values, got {value!r}")
         return tuple(

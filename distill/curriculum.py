@@ -1,0 +1,201 @@
+"""Competence-gated curriculum over named difficulty axes.
+
+Each axis has a frontier level. An environment starts an episode with one axis at its frontier and
+the others below theirs, so that a failure has a name, or replays earlier levels. An axis advances
+when the student, on episodes at its frontier, is confidently near the teacher on the same ones.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import deque
+from typing import Any, Literal
+
+import numpy as np
+
+REPLAY = -1  # "axis" of an episode that replays earlier levels
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CurriculumConfig:
+    """``gated`` as above, ``fixed`` advances all axes evenly over the budget, ``none`` is hardest."""
+
+    kind: Literal["gated", "fixed", "none"] = "gated"
+    levels: int = 4  # the hardest; 0 is the easiest
+    start: int = 0
+    bar: float = 0.8  # of the teacher's score, to advance
+    fall_bar: float = 0.5  # of the teacher's score, to go back
+    teacher_bar: float = 0.2  # above the random policy, below which the teacher itself fails
+    window: int = 64  # most recent frontier episodes of the student
+    least: int = 24  # of them before anything is decided
+    teacher_least: int = 8
+    confidence: float = 1.645  # deviations: one-sided 95 %
+    replay: float = 0.2  # share of episodes that replay earlier levels
+
+
+@dataclasses.dataclass
+class _Axis:
+    frontier: int
+    student: deque[float]
+    teacher: deque[float]
+
+    def clear(self) -> None:
+        self.student.clear()
+        self.teacher.clear()
+
+
+class Curriculum:
+    """State of the curriculum: frontiers, scores in the window, what each environment is doing.
+
+    Args:
+        config: rules.
+        axes: names.
+        num_envs: environments it assigns levels to.
+        random_score: of a random policy per level 0..levels, J_0.
+    """
+
+    def __init__(
+        self,
+        config: CurriculumConfig,
+        axes: tuple[str, ...],
+        num_envs: int,
+        random_score: np.ndarray,
+    ) -> None:
+        self.config = config
+        self.names = axes
+        start = config.levels if config.kind == "none" else config.start
+        self.random_score = np.asarray(random_score, dtype=float)
+        self.axes = [
+            _Axis(start, deque(maxlen=config.window), deque(maxlen=config.window)) for _ in axes
+        ]
+        self.axis_of = np.full(num_envs, REPLAY)
+        self.frontier_of = np.zeros(num_envs, dtype=np.int64)
+
+    @property
+    def frontier(self) -> dict[str, int]:
+        """Level of each axis."""
+        return {name: axis.frontier for name, axis in zip(self.names, self.axes, strict=True)}
+
+    @property
+    def finished(self) -> bool:
+        """Every axis is at its hardest level."""
+        return all(axis.frontier == self.config.levels for axis in self.axes)
+
+    def assign(self, ids: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Difficulty of new episodes, (len(ids), axes) in [0, 1]."""
+        frontier = np.array([axis.frontier for axis in self.axes])
+        n = len(ids)
+        if self.config.kind == "none":
+            return np.ones((n, len(frontier)))
+        # Uniform over the levels at or below each axis' frontier.
+        levels = np.floor(rng.random((n, len(frontier))) * (frontier + 1)).astype(np.int64)
+        chosen = rng.integers(0, len(frontier), n)
+        replay = rng.random(n) < self.config.replay
+        if self.finished:
+            # Nothing is left to be gated: train where it will be measured.
+            levels[~replay] = self.config.levels
+        else:
+            rows = np.flatnonzero(~replay)
+            levels[rows, chosen[rows]] = frontier[chosen[rows]]
+        self.axis_of[ids] = np.where(replay, REPLAY, chosen)
+        self.frontier_of[ids] = frontier[chosen]
+        return levels / self.config.levels
+
+    def record(self, began: np.ndarray, score: np.ndarray, by_teacher: np.ndarray) -> None:
+        """Take finished whole episodes into the windows.
+
+        Args:
+            began: (K, 2) axis and level of each episode, as ``running`` gave them when it began.
+            score: (K,) mean reward per tick.
+            by_teacher: (K,) bool: who acted.
+        """
+        for number, axis in enumerate(self.axes):
+            current = (began[:, 0] == number) & (began[:, 1] == axis.frontier)
+            axis.student.extend(score[current & ~by_teacher].tolist())
+            axis.teacher.extend(score[current & by_teacher].tolist())
+
+    def running(self) -> np.ndarray:
+        """What every environment is running: (num_envs, 2) axis and frontier level."""
+        return np.stack([self.axis_of, self.frontier_of], axis=1)
+
+    def advance(self, fraction: float = 0.0) -> dict[str, int]:
+        """Move frontiers where the scores say so; returns the moves by axis.
+
+        Args:
+            fraction: of the budget that is spent, for ``fixed``.
+        """
+        config, moves = self.config, {}
+        if config.kind == "none":
+            return moves
+        for name, axis in zip(self.names, self.axes, strict=True):
+            if config.kind == "fixed":
+                # The last level gets as long as each before it.
+                level = min(config.levels, int(fraction * (config.levels + 1)))
+                move = level - axis.frontier
+            else:
+                move = self._decide(axis)
+            if move:
+                axis.frontier += move
+                axis.clear()
+                moves[name] = move
+        return moves
+
+    def _decide(self, axis: _Axis) -> int:
+        config = self.config
+        if len(axis.student) < config.least or len(axis.teacher) < config.teacher_least:
+            return 0
+        random_score = self.random_score[axis.frontier]
+        student, teacher = np.array(axis.student), np.array(axis.teacher)
+        if teacher.mean() - random_score < config.teacher_bar:
+            return 0 if axis.frontier == 0 else -1  # the teacher itself fails here
+        if self._bound(student, teacher, random_score, config.bar, -1.0) > 0:
+            return 1 if axis.frontier < config.levels else 0
+        low = self._bound(student, teacher, random_score, config.fall_bar, 1.0) < 0
+        return -1 if low and axis.frontier > 0 else 0
+
+    def _bound(
+        self,
+        student: np.ndarray,
+        teacher: np.ndarray,
+        random_score: float,
+        bar: float,
+        side: float,
+    ) -> float:
+        """Confidence bound of ``(J_S - J_0) - bar (J_T - J_0)``, lower for ``side`` -1."""
+        difference = (student.mean() - random_score) - bar * (teacher.mean() - random_score)
+        variance = student.var(ddof=1) / len(student)
+        variance += bar**2 * teacher.var(ddof=1) / len(teacher)
+        return float(difference + side * self.config.confidence * np.sqrt(variance))
+
+    def relative_score(self) -> float:
+        """``(J_S - J_0) / (J_T - J_0)`` over all windows, 0 before there is anything to say."""
+        student = [s for axis in self.axes for s in axis.student]
+        teacher = [s for axis in self.axes for s in axis.teacher]
+        if not student or not teacher:
+            return 0.0
+        random_score = float(self.random_score.mean())
+        above = np.mean(teacher) - random_score
+        return float((np.mean(student) - random_score) / above) if above > 0 else 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything needed to go on to the bit."""
+        return {
+            "axes": [
+                {"frontier": a.frontier, "student": list(a.student), "teacher": list(a.teacher)}
+                for a in self.axes
+            ],
+            "axis_of": self.axis_of.copy(),
+            "frontier_of": self.frontier_of.copy(),
+            "random_score": self.random_score.tolist(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The inverse of ``state_dict``."""
+        for axis, saved in zip(self.axes, state["axes"], strict=True):
+            axis.frontier = int(saved["frontier"])
+            axis.clear()
+            axis.student.extend(saved["student"])
+            axis.teacher.extend(saved["teacher"])
+        self.axis_of = np.array(state["axis_of"])
+        self.frontier_of = np.array(state["frontier_of"])
+        self.random_score = np.array(state["random_score"])

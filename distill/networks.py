@@ -1,0 +1,113 @@
+"""Networks shared by teachers and students: normaliser, multilayer perceptron, Gaussian actor."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Normal
+
+Activation = Literal["elu", "tanh", "relu"]
+_ACTIVATIONS: dict[str, type[nn.Module]] = {"elu": nn.ELU, "tanh": nn.Tanh, "relu": nn.ReLU}
+
+
+class Normaliser(nn.Module):
+    """Running mean and standard deviation of observations; ``clip((x - mean) / std, +-limit)``.
+
+    Statistics are merged batch by batch (Chan et al. 1979). Frozen in evaluation mode.
+    """
+
+    def __init__(self, size: int, limit: float = 10.0) -> None:
+        super().__init__()
+        self.limit = limit
+        self.register_buffer("mean", torch.zeros(size))
+        self.register_buffer("variance", torch.ones(size))
+        self.register_buffer("count", torch.zeros((), dtype=torch.float64))
+        self.mean: Tensor
+        self.variance: Tensor
+        self.count: Tensor
+
+    @property
+    def std(self) -> Tensor:
+        """(size,), never zero."""
+        return torch.sqrt(self.variance + 1e-5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ((x - self.mean) / self.std).clamp(-self.limit, self.limit)
+
+    @torch.no_grad()
+    def update(self, x: Tensor) -> None:
+        """Merge the rows of ``x``, (..., size)."""
+        x = x.reshape(-1, x.shape[-1])
+        rows = x.shape[0]
+        variance, mean = torch.var_mean(x, dim=0, correction=0)
+        total = self.count + rows
+        share = (rows / total).float()
+        delta = mean - self.mean
+        self.mean += delta * share
+        self.variance += (variance - self.variance) * share + delta**2 * share * (1 - share)
+        self.count.copy_(total)
+
+
+def mlp(
+    sizes: tuple[int, ...], activation: Activation = "elu", *, last_gain: float = 1.0
+) -> nn.Sequential:
+    """A perceptron with orthogonal weights; ``last_gain`` scales those of the output layer."""
+    layers: list[nn.Module] = []
+    for i, (inputs, outputs) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+        layer = nn.Linear(inputs, outputs)
+        last = i == len(sizes) - 2
+        nn.init.orthogonal_(layer.weight, last_gain if last else 2**0.5)
+        nn.init.zeros_(layer.bias)
+        layers.append(layer)
+        if not last:
+            layers.append(_ACTIVATIONS[activation]())
+    return nn.Sequential(*layers)
+
+
+class GaussianActor(nn.Module):
+    """Normalised observation to a diagonal Gaussian with a state-independent deviation."""
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        hidden: tuple[int, ...],
+        activation: Activation = "elu",
+        *,
+        initial_std: float = 0.5,
+        limit: float = 10.0,
+    ) -> None:
+        super().__init__()
+        self.normaliser = Normaliser(inputs, limit)
+        self.activation = activation
+        self.network = mlp((inputs, *hidden, outputs), activation, last_gain=0.01)
+        self.log_std = nn.Parameter(torch.full((outputs,), float(initial_std)).log())
+
+    def forward(self, observation: Tensor) -> Normal:
+        mean = self.network(self.normaliser(observation))
+        return Normal(mean, self.log_std.exp().expand_as(mean), validate_args=False)
+
+    def parameter_count(self) -> int:
+        """Weights and biases of the network that maps observation to mean."""
+        return sum(p.numel() for p in self.network.parameters())
+
+
+class Critic(nn.Module):
+    """Normalised observation to a value, (...)."""
+
+    def __init__(
+        self, inputs: int, hidden: tuple[int, ...], activation: Activation = "elu"
+    ) -> None:
+        super().__init__()
+        self.normaliser = Normaliser(inputs)
+        self.network = mlp((inputs, *hidden, 1), activation)
+
+    def forward(self, observation: Tensor) -> Tensor:
+        return self.network(self.normaliser(observation)).squeeze(-1)
+
+
+def log_prob(distribution: Normal, action: Tensor) -> Tensor:
+    """Log density of whole actions, (...)."""
+    return distribution.log_prob(action).sum(-1)

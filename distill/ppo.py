@@ -1,0 +1,203 @@
+"""Proximal policy optimisation (Schulman et al. 2017), the whole algorithm, top to bottom.
+
+Actor and critic both see the privileged observation; this trains teachers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..sim.env import RobotEnv
+from .batch import Batch, advantages, spread
+from .checkpoint import load_optimiser_state, optimiser_state
+from .networks import Activation, Critic, GaussianActor, log_prob
+from .rollout import RolloutSource
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PPOConfig:
+    """Settings of PPO; the defaults train the balancer."""
+
+    steps: int = 2_000_000  # environment steps in all
+    num_envs: int = 1024
+    ticks: int = 24  # of one rollout
+    episode_seconds: float = 5.0
+    hidden: tuple[int, ...] = (128, 128)
+    critic_hidden: tuple[int, ...] = (128, 128)
+    activation: Activation = "elu"
+    initial_std: float = 0.5
+    epochs: int = 4
+    minibatches: int = 4
+    learning_rate: float = 1e-3
+    target_kl: float = 0.01  # the learning rate follows the measured KL towards it
+    gamma: float = 0.99
+    lam: float = 0.95
+    clip: float = 0.2
+    entropy: float = 0.002
+    value_weight: float = 1.0
+    max_gradient_norm: float = 1.0
+    level: tuple[float, float] = (0.0, 1.0)  # difficulty of each axis, drawn from this range
+
+
+class PPO:
+    """A learner with three verbs: ``act``, ``record``, ``update``."""
+
+    def __init__(self, config: PPOConfig, env: RobotEnv, seed: int) -> None:
+        self.config = config
+        self.generator = torch.Generator().manual_seed(seed)
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            size, actions = env.teacher_size, env.contract.action_size
+            self.actor = GaussianActor(
+                size, actions, config.hidden, config.activation, initial_std=config.initial_std
+            )
+            self.critic = Critic(size, config.critic_hidden, config.activation)
+        self.parameters = [*self.actor.parameters(), *self.critic.parameters()]
+        self.optimiser = torch.optim.Adam(self.parameters, lr=config.learning_rate)
+
+    @torch.no_grad()
+    def act(
+        self, groups: dict[str, Tensor], state: Tensor, reset: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """A sampled action (N, actions), its log-probability (N,), and the state unchanged."""
+        distribution = self.actor(groups["teacher"])
+        noise = torch.randn(distribution.mean.shape, generator=self.generator)
+        action = distribution.mean + distribution.stddev * noise
+        return action, log_prob(distribution, action), state
+
+    @torch.no_grad()
+    def record(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Normaliser statistics, advantages and value targets of a batch, each (T, N)."""
+        observation = batch.observations["teacher"]
+        if float(self.critic.normaliser.count) == 0:
+            self._normalise(observation)  # values need a scale before the first estimate
+        value = self.critic(observation)
+        advantage = advantages(
+            # Scaled so that values are of order one whatever gamma is.
+            batch.reward * (1.0 - self.config.gamma),
+            value,
+            self.critic(batch.last_observations["teacher"]),
+            batch.terminated,
+            batch.truncated,
+            spread(batch, self.critic(batch.final_observations["teacher"])),
+            gamma=self.config.gamma,
+            lam=self.config.lam,
+        )
+        return advantage, advantage + value
+
+    def update(self, batch: Batch) -> dict[str, float]:
+        """Several epochs of minibatch descent on one rollout; returns means of what happened."""
+        config = self.config
+        advantage, target = self.record(batch)
+        observation = batch.observations["teacher"].flatten(0, 1)
+        action, old_log_prob = batch.action.flatten(0, 1), batch.log_prob.flatten()
+        advantage, target = advantage.flatten(), target.flatten()
+        with torch.no_grad():
+            old = self.actor(observation)
+            old_mean, old_std = old.mean.clone(), old.stddev.clone()
+        rows = len(target)
+        totals = torch.zeros(4)
+        for _ in range(config.epochs):
+            for ids in torch.randperm(rows, generator=self.generator).chunk(config.minibatches):
+                distribution = self.actor(observation[ids])
+                value = self.critic(observation[ids])
+                ratio = torch.exp(log_prob(distribution, action[ids]) - old_log_prob[ids])
+                policy_loss = -surrogate(ratio, standardise(advantage[ids]), config.clip).mean()
+                value_loss = (value - target[ids]).square().mean()
+                entropy = distribution.entropy().sum(-1).mean()
+                loss = policy_loss + config.value_weight * value_loss - config.entropy * entropy
+                self.optimiser.zero_grad()
+                loss.backward()
+                nn.utils.clip_grad_norm_(self.parameters, config.max_gradient_norm)
+                self.optimiser.step()
+                with torch.no_grad():
+                    std = distribution.stddev
+                    kl = (
+                        torch.log(std / old_std[ids])
+                        + (old_std[ids] ** 2 + (old_mean[ids] - distribution.mean) ** 2)
+                        / (2 * std**2)
+                        - 0.5
+                    )
+                    kl = kl.sum(-1).mean()
+                self._follow(float(kl))
+                totals += torch.stack([policy_loss, value_loss, entropy, kl]).detach()
+        self._normalise(batch.observations["teacher"])
+        names = ("policy_loss", "value_loss", "entropy", "kl")
+        means = (totals / (config.epochs * config.minibatches)).tolist()
+        return {
+            **dict(zip(names, means, strict=True)),
+            "action_std": float(self.actor.log_std.detach().exp().mean()),
+            "learning_rate": self.optimiser.param_groups[0]["lr"],
+        }
+
+    def _follow(self, kl: float) -> None:
+        """Move the learning rate towards the target KL (rsl_rl's adaptive schedule)."""
+        group = self.optimiser.param_groups[0]
+        if kl > 2.0 * self.config.target_kl:
+            group["lr"] = max(1e-5, group["lr"] / 1.5)
+        elif 0.0 < kl < 0.5 * self.config.target_kl:
+            group["lr"] = min(1e-2, group["lr"] * 1.5)
+
+    def _normalise(self, observation: Tensor) -> None:
+        self.actor.normaliser.update(observation)
+        self.critic.normaliser.update(observation)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Networks, optimiser and random stream."""
+        return {
+            "actor": self.actor.state_dict(),
+            "critic": self.critic.state_dict(),
+            "optimiser": optimiser_state(self.optimiser),
+            "generator": self.generator.get_state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The inverse of ``state_dict``."""
+        self.actor.load_state_dict(state["actor"])
+        self.critic.load_state_dict(state["critic"])
+        load_optimiser_state(self.optimiser, state["optimiser"])
+        self.generator.set_state(state["generator"])
+
+
+def surrogate(ratio: Tensor, advantage: Tensor, clip: float) -> Tensor:
+    """``min(rho A, clip(rho, 1 - eps, 1 + eps) A)``, per sample, to be maximised."""
+    return torch.minimum(ratio * advantage, ratio.clamp(1 - clip, 1 + clip) * advantage)
+
+
+def standardise(x: Tensor) -> Tensor:
+    """Zero mean, unit deviation over all entries."""
+    return (x - x.mean()) / (x.std() + 1e-8)
+
+
+def train(
+    ppo: PPO, source: RolloutSource, *, steps_done: int = 0, seconds: float = 0.0
+) -> Iterator[dict[str, Any]]:
+    """Yield one dict of figures per iteration until the budget of environment steps is spent."""
+    config = ppo.config
+    per_iteration = config.ticks * config.num_envs
+    while steps_done < config.steps:
+        began = time.perf_counter()
+        batch = source.collect(ppo.act)
+        figures = ppo.update(batch)
+        elapsed = time.perf_counter() - began
+        steps_done += per_iteration
+        seconds += elapsed
+        simulated_minutes = per_iteration * source.env.contract.period / 60.0
+        episodes = batch.episodes
+        score = float(episodes.score.mean()) if len(episodes.score) else None
+        yield {
+            "steps": steps_done,
+            "seconds": seconds,
+            "steps_per_second": per_iteration / elapsed,
+            "score": score,
+            "reward": float(batch.reward.mean()),
+            "episode_return": None if score is None else score * source.env.episode_ticks,
+            "falls_per_minute": float(batch.terminated.sum()) / simulated_minutes,
+            **figures,
+        }

@@ -1,0 +1,411 @@
+"""The stages from an experiment to a bundle, each resumable to the bit and finished only once.
+
+Under the run folder: ``teacher/`` and ``distillation/`` hold a checkpoint, ``progress.jsonl`` and
+TensorBoard events; ``student/`` is the bundle; ``evaluation.json`` the held-out figures.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.tensorboard import SummaryWriter
+
+from ..controller import save_bundle
+from ..controller.golden import STATE_FIELDS, record_golden
+from ..hardware.errors import RetortError
+from ..hardware.state import RobotState
+from .batch import STUDENT, TEACHER
+from .checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from .curriculum import Curriculum
+from .distiller import Distiller, distil
+from .evaluation import compare, run_episodes
+from .experiment import Experiment
+from .export import to_c, to_onnx
+from .networks import Critic, GaussianActor
+from .ppo import PPO, train
+from .rollout import Actor, RolloutSource
+from .students import make_student
+from .teacher import ActorTeacher
+
+Progress = Callable[[dict[str, Any]], None]
+
+_SAVE_EVERY = 15.0  # [s]
+
+# What a stage's result depends on.
+_TEACHER = ("robot", "task", "seed", "contract", "simulation", "teacher")
+_STUDENT = (*_TEACHER, "student", "distill", "curriculum")
+
+
+def train_teacher(
+    experiment: Experiment, folder: Path, *, fresh: bool = False, progress: Progress | None = None
+) -> Path:
+    """Train the teacher, or go on where its checkpoint stands; returns the checkpoint.
+
+    Raises:
+        RetortError: damaged checkpoint, or one of another recipe.
+        KeyboardInterrupt: after Ctrl-C, with everything saved.
+    """
+    config = experiment.teacher
+    env = experiment.make_env(config.num_envs, episode_seconds=config.episode_seconds)
+    low, high = config.level
+    axes = len(env.axes)
+    env.level_source = lambda ids, rng: rng.uniform(low, high, (len(ids), axes))
+    ppo = PPO(config, env, experiment.seed)
+    source = RolloutSource(env, config.ticks)
+    key = _key(experiment, _TEACHER)
+    stage = _Stage(folder / "teacher", key, config.steps, fresh)
+    saved = stage.begin()
+    if saved is None:
+        source.start(experiment.seed)
+    else:
+        ppo.load_state_dict(saved["learner"])
+        source.load_state_dict(saved["source"])
+
+    def snapshot() -> dict[str, Any]:
+        return {"learner": ppo.state_dict(), "source": source.state_dict()}
+
+    iterations = train(ppo, source, steps_done=stage.steps, seconds=stage.seconds)
+    return stage.run(iterations, snapshot, progress)
+
+
+def distil_student(
+    experiment: Experiment, folder: Path, *, fresh: bool = False, progress: Progress | None = None
+) -> Path:
+    """Distil the student, or go on where its checkpoint stands; returns the checkpoint.
+
+    Raises:
+        RetortError: no finished teacher, damaged checkpoint, or one of another recipe.
+        KeyboardInterrupt: after Ctrl-C, with everything saved.
+    """
+    config = experiment.distill
+    teacher = load_teacher(experiment, folder)
+    env = experiment.make_env(config.num_envs, episode_seconds=config.episode_seconds)
+    with torch.random.fork_rng():
+        torch.manual_seed(experiment.seed + 1)
+        student = make_student(experiment.student, env.contract)
+        critic = Critic(env.teacher_size, config.critic_hidden)
+    distiller = Distiller(config, student, teacher, critic, experiment.seed + 1)
+    taught = round(config.teacher_share * config.num_envs)
+    drivers = torch.full((config.num_envs,), STUDENT)
+    drivers[:taught] = TEACHER
+    stage = _Stage(folder / "distillation", _key(experiment, _STUDENT), config.steps, fresh)
+    saved = stage.begin()
+    if saved is None:
+        scores = random_scores(experiment)
+    else:
+        scores = np.array(saved["curriculum"]["random_score"])
+    curriculum = Curriculum(experiment.curriculum, env.axes, config.num_envs, scores)
+    env.level_source = curriculum.assign
+    source = RolloutSource(env, config.ticks, drivers, student.state_size, curriculum.running)
+    if saved is None:
+        source.start(experiment.seed + 1)
+    else:
+        distiller.load_state_dict(saved["learner"])
+        source.load_state_dict(saved["source"])
+        curriculum.load_state_dict(saved["curriculum"])
+
+    def snapshot() -> dict[str, Any]:
+        return {
+            "learner": distiller.state_dict(),
+            "source": source.state_dict(),
+            "curriculum": curriculum.state_dict(),
+        }
+
+    iterations = distil(
+        distiller, source, curriculum, steps_done=stage.steps, seconds=stage.seconds
+    )
+    return stage.run(iterations, snapshot, progress)
+
+
+def export_bundle(experiment: Experiment, folder: Path) -> Path:
+    """Write the student's bundle to ``folder/student``; returns it.
+
+    Raises:
+        RetortError: no finished student, or the bundle cannot be written.
+    """
+    saved = _finished(folder / "distillation", experiment.distill.steps, "distill")
+    _, _, contract = experiment.load()
+    student = _load_student(experiment, saved)
+    meta, tensors = student.export()
+    golden = _golden(experiment, student)
+    extra = {
+        "policy.onnx": to_onnx(contract, meta, tensors),
+        "policy.h": to_c(contract, meta, tensors),
+    }
+    arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+    save_bundle(folder / "student", contract, meta, arrays, golden, extra)
+    return folder / "student"
+
+
+def evaluate(
+    experiment: Experiment, folder: Path, *, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Teacher and student on held-out episodes, level by level; writes ``evaluation.json``.
+
+    Raises:
+        RetortError: no finished teacher or student.
+    """
+    config, levels = experiment.evaluation, experiment.curriculum.levels
+    saved = _finished(folder / "distillation", experiment.distill.steps, "distill")
+    student = _load_student(experiment, saved)
+    teacher = load_teacher(experiment, folder)
+    rows = []
+    began = time.monotonic()
+    for level in range(levels + 2):
+        last = level == levels + 1
+        env = experiment.make_env(
+            config.hardest_episodes if last else config.episodes,
+            level=min(level / levels, 1.0),
+            episode_seconds=config.hardest_seconds if last else config.seconds,
+            autoreset=False,
+        )
+        number = min(level, levels)
+        seed = config.seed + level
+        rows.append(
+            compare(env, teacher_actor(teacher), _mean_actor(student), level=number, seed=seed)
+        )
+        if progress is not None:
+            progress(
+                {
+                    "done": level + 1,
+                    "total": levels + 2,
+                    "seconds": time.monotonic() - began,
+                    "row": rows[-1],
+                }
+            )
+    *rows, hardest = rows
+    result = {
+        "levels": rows,
+        "hardest": hardest,
+        "parameters": {
+            "student": student.parameter_count(),
+            "teacher_actor": teacher.actor.parameter_count(),
+        },
+    }
+    write_json(folder / "evaluation.json", result)
+    return result
+
+
+def load_teacher(experiment: Experiment, folder: Path) -> ActorTeacher:
+    """The finished teacher of a run folder.
+
+    Raises:
+        RetortError: it is missing, unfinished or damaged.
+    """
+    saved = _finished(folder / "teacher", experiment.teacher.steps, "train")["learner"]
+    config = experiment.teacher
+    size = saved["actor"]["normaliser.mean"].shape[0]
+    actions = saved["actor"]["log_std"].shape[0]
+    actor = GaussianActor(size, actions, config.hidden, config.activation)
+    critic = Critic(size, config.critic_hidden, config.activation)
+    actor.load_state_dict(saved["actor"])
+    critic.load_state_dict(saved["critic"])
+    return ActorTeacher(actor, critic, std_floor=experiment.distill.std_floor)
+
+
+def teacher_actor(teacher: ActorTeacher) -> Actor:
+    """The teacher acting by its mean."""
+
+    @torch.no_grad()
+    def act(groups: Any, state: Any, reset: Any) -> Any:
+        return teacher.actor(groups["teacher"]).mean, None, state
+
+    return act
+
+
+def random_scores(experiment: Experiment, episodes: int = 128) -> np.ndarray:
+    """Score of a policy of uniform random actions at each level, (levels + 1,)."""
+    levels = experiment.curriculum.levels
+    scores = []
+    for level in range(levels + 1):
+        env = experiment.make_env(
+            episodes,
+            level=level / levels,
+            episode_seconds=experiment.distill.episode_seconds,
+            autoreset=False,
+        )
+        generator = torch.Generator().manual_seed(level)
+
+        def act(groups: Any, state: Any, reset: Any, generator: Any = generator) -> Any:
+            shape = (len(groups["student"]), env.contract.action_size)  # noqa: B023
+            return torch.rand(shape, generator=generator) * 2.0 - 1.0, None, state
+
+        outcome = run_episodes(env, act, experiment.evaluation.seed + 100 + level)
+        scores.append(outcome.score.mean())
+    return np.array(scores)
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write a JSON file so that a reader sees the old one or the new one."""
+    temporary = path.with_suffix(".partial")
+    temporary.write_text(json.dumps(data, indent=1) + "\n")
+    os.replace(temporary, path)
+
+
+class _Stage:
+    """Checkpoint, progress file, TensorBoard and Ctrl-C of one stage of training."""
+
+    def __init__(self, folder: Path, key: str, budget: int, fresh: bool) -> None:
+        self.folder, self.key, self.budget = folder, key, budget
+        self.checkpoint = folder / "checkpoint.safetensors"
+        self.progress_file = folder / "progress.jsonl"
+        self.steps, self.seconds = 0, 0.0
+        if fresh:
+            self.checkpoint.unlink(missing_ok=True)
+            self.progress_file.unlink(missing_ok=True)
+
+    def begin(self) -> dict[str, Any] | None:
+        """What was saved before, if anything."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not self.checkpoint.exists():
+            self.progress_file.unlink(missing_ok=True)
+            return None
+        saved = load_checkpoint(self.checkpoint)
+        if saved.get("key") != self.key:
+            raise CheckpointError(
+                f"{self.checkpoint} was made by a different recipe; give the old recipe back, "
+                "start over with --fresh, or write elsewhere with --out"
+            )
+        self.steps, self.seconds = int(saved["steps"]), float(saved["seconds"])
+        if self.progress_file.exists():
+            rows = self.progress_file.read_text().splitlines(keepends=True)
+            kept = [row for row in rows if row.endswith("\n") and _steps(row) <= self.steps]
+            self.progress_file.write_text("".join(kept))
+        return saved
+
+    def run(
+        self,
+        iterations: Iterator[dict[str, Any]],
+        snapshot: Callable[[], dict[str, Any]],
+        progress: Progress | None,
+    ) -> Path:
+        """Consume ``iterations``, saving as it goes."""
+        if self.steps >= self.budget:
+            return self.checkpoint
+        writer = SummaryWriter(str(self.folder), purge_step=self.steps + 1)
+        saved_at = time.monotonic()
+        with self.progress_file.open("a") as file, _interrupt_flag() as interrupted:
+            for figures in iterations:
+                self.steps, self.seconds = figures["steps"], figures["seconds"]
+                file.write(json.dumps(figures) + "\n")
+                file.flush()
+                for name, value in _scalars(figures):
+                    writer.add_scalar(name, value, self.steps)
+                if progress is not None:
+                    progress({**figures, "budget": self.budget})
+                if interrupted or time.monotonic() - saved_at > _SAVE_EVERY:
+                    self._save(snapshot())
+                    saved_at = time.monotonic()
+                if interrupted:
+                    writer.close()
+                    raise KeyboardInterrupt
+        self._save(snapshot())
+        writer.close()
+        return self.checkpoint
+
+    def _save(self, state: dict[str, Any]) -> None:
+        header = {"key": self.key, "steps": self.steps, "seconds": self.seconds}
+        save_checkpoint(self.checkpoint, {**header, **state})
+
+
+@contextmanager
+def _interrupt_flag() -> Iterator[list[int]]:
+    """A list that Ctrl-C makes true, so that an iteration is never cut in two."""
+    flag: list[int] = []
+    try:
+        previous = signal.signal(signal.SIGINT, lambda number, frame: flag.append(number))
+    except ValueError:  # not in the main thread
+        yield flag
+        return
+    try:
+        yield flag
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def _finished(folder: Path, budget: int, verb: str) -> dict[str, Any]:
+    path = folder / "checkpoint.safetensors"
+    if not path.exists():
+        raise RetortError(f"there is no checkpoint {path}; run `retort {verb}` first")
+    saved = load_checkpoint(path)
+    if int(saved["steps"]) < budget:
+        raise RetortError(
+            f"{path} stands at {saved['steps']} of {budget} steps; run `retort {verb}` to finish it"
+        )
+    return saved
+
+
+def _load_student(experiment: Experiment, saved: dict[str, Any]) -> Any:
+    _, _, contract = experiment.load()
+    student = make_student(experiment.student, contract)
+    student.load_state_dict(saved["learner"]["student"])
+    return student.eval().requires_grad_(False)
+
+
+def _mean_actor(student: Any) -> Actor:
+    @torch.no_grad()
+    def act(groups: Any, state: Any, reset: Any) -> Any:
+        distribution, state = student(groups["student"][None], state, reset[None])
+        return distribution.mean[0], None, state
+
+    return act
+
+
+def _golden(experiment: Experiment, student: Any, sequences: int = 4, ticks: int = 60) -> Any:
+    """Readings of the hardest level, losses included, and what the trained network makes of them."""
+    env = experiment.make_env(sequences, episode_seconds=60.0, autoreset=False)
+    _, info = env.reset(seed=experiment.evaluation.seed - 1)
+    act = _mean_actor(student)
+    rows: dict[str, list[np.ndarray]] = {name: [] for name in (*STATE_FIELDS, "command")}
+    state, reset = student.initial_state(sequences), torch.ones(sequences, dtype=torch.bool)
+    for _ in range(ticks):
+        for name in STATE_FIELDS:
+            rows[name].append(np.array(getattr(env.reading, name)))
+        rows["command"].append(env.command.copy())
+        groups = {g: torch.from_numpy(info[g]) for g in ("student", "teacher")}
+        action, _, state = act(groups, state, reset)
+        reset = torch.zeros(sequences, dtype=torch.bool)
+        _, _, _, _, info = env.step(action.numpy())
+    arrays = {name: np.stack(values, axis=1) for name, values in rows.items()}
+    commands = arrays.pop("command")
+
+    @torch.no_grad()
+    def decide(observation: np.ndarray, hidden: Any) -> tuple[np.ndarray, Any]:
+        first = hidden is None
+        hidden = student.initial_state(1) if first else hidden
+        sequence = torch.from_numpy(np.asarray(observation, dtype=np.float32))[None, None]
+        distribution, hidden = student(sequence, hidden, torch.tensor([[first]]))
+        return distribution.mean[0, 0].numpy(), hidden
+
+    return record_golden(env.contract, decide, RobotState(**arrays), commands)
+
+
+def _key(experiment: Experiment, names: tuple[str, ...]) -> str:
+    """Text that is equal when two experiments would train the same."""
+    data = dataclasses.asdict(experiment)
+    return json.dumps({name: data[name] for name in names}, sort_keys=True, default=str)
+
+
+def _steps(row: str) -> int:
+    try:
+        return int(json.loads(row)["steps"])
+    except (ValueError, KeyError):
+        return 1 << 62
+
+
+def _scalars(figures: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+    for name, value in figures.items():
+        if isinstance(value, dict):
+            yield from _scalars(value, f"{prefix}{name}/")
+        elif isinstance(value, int | float) and name not in ("steps", "seconds"):
+            yield f"{prefix}{name}", float(value)

@@ -1,0 +1,110 @@
+"""Students: what runs on the robot. Each maps a sequence and a state to distributions and a state.
+
+A memoryless student is the case of an empty state. A new kind is one class and one line in KINDS.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Normal
+
+from ..controller.contract import Contract
+from .networks import Activation, GaussianActor, Normaliser
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StudentConfig:
+    """Which student, and how large."""
+
+    kind: Literal["mlp"] = "mlp"
+    hidden: tuple[int, ...] = (32,)
+    activation: Activation = "elu"
+    initial_std: float = 0.3
+
+
+class Student(Protocol):
+    """A policy over the contract's observations."""
+
+    normaliser: Normaliser
+    state_size: int
+
+    def initial_state(self, n: int) -> Tensor:
+        """(n, state_size) zeros."""
+        ...
+
+    def __call__(self, sequence: Tensor, state: Tensor, resets: Tensor) -> tuple[Normal, Tensor]:
+        """Actions for a sequence.
+
+        Args:
+            sequence: (T, N, observation_size), not normalised.
+            state: (N, state_size) before the first tick.
+            resets: (T, N) bool: forget before this tick.
+
+        Returns:
+            A distribution of shape (T, N, actions) and the state after the last tick.
+        """
+        ...
+
+    def parameters(self) -> list[nn.Parameter]: ...
+
+    def parameter_count(self) -> int:
+        """What is stored and multiplied on the robot, normaliser aside."""
+        ...
+
+    def export(self) -> tuple[dict[str, str], dict[str, Tensor]]:
+        """Description and tensors for the robot's runtime, ``controller.policy``."""
+        ...
+
+
+class MlpStudent(nn.Module):
+    """A perceptron over the history in the observation; its state is empty."""
+
+    state_size = 0
+
+    def __init__(self, config: StudentConfig, contract: Contract) -> None:
+        super().__init__()
+        self.actor = GaussianActor(
+            contract.observation_size,
+            contract.action_size,
+            config.hidden,
+            config.activation,
+            initial_std=config.initial_std,
+            limit=contract.normaliser_clip,
+        )
+
+    @property
+    def normaliser(self) -> Normaliser:
+        return self.actor.normaliser
+
+    def initial_state(self, n: int) -> Tensor:
+        return torch.zeros(n, 0)
+
+    def forward(self, sequence: Tensor, state: Tensor, resets: Tensor) -> tuple[Normal, Tensor]:
+        return self.actor(sequence), state
+
+    def parameter_count(self) -> int:
+        return self.actor.parameter_count()
+
+    def export(self) -> tuple[dict[str, str], dict[str, Tensor]]:
+        linear = [m for m in self.actor.network if isinstance(m, nn.Linear)]
+        tensors = {
+            "normaliser.mean": self.normaliser.mean,
+            "normaliser.std": self.normaliser.std,
+        }
+        for i, layer in enumerate(linear):
+            tensors[f"layers.{i}.weight"] = layer.weight
+            tensors[f"layers.{i}.bias"] = layer.bias
+        copies = {name: t.detach().float().contiguous().clone() for name, t in tensors.items()}
+        return {"architecture": "mlp", "activation": self.actor.activation}, copies
+
+
+KINDS: dict[str, type[MlpStudent]] = {"mlp": MlpStudent}
+
+
+def make_student(config: StudentConfig, contract: Contract) -> MlpStudent:
+    """The student that ``config`` describes, for ``contract``."""
+    return KINDS[config.kind](config, contract)

@@ -1,0 +1,106 @@
+"""Motors that each turn a flywheel: the smallest plant, for tests and for trying a bus."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from ..model_table import Motor, load_model
+from ..plant import Drive, ImuSample
+from ..robot import Robot
+
+STEP = 5e-4  # [s]
+GRAVITY = 9.81  # [m/s²]
+
+
+class RigidPlant:
+    """A flywheel with friction on every servo, and a body that stands still and upright.
+
+    ``inertia * dw/dt = torque_constant * i - damping * w - friction * sign(w)``, the current ``i``
+    within what ``supply`` can push against the back-EMF.
+
+    Args:
+        robot: gives the motors.
+        inertia: [kg·m²] at each output shaft.
+        friction: Coulomb friction [N·m].
+        damping: [N·m·s/rad].
+        supply: on the servos' supply line [V].
+    """
+
+    def __init__(
+        self,
+        robot: Robot,
+        inertia: float = 2e-4,
+        friction: float = 0.004,
+        damping: float = 5e-5,
+        supply: float = 5.0,
+    ) -> None:
+        self.time = 0.0
+        self.inertia, self.friction, self.damping = inertia, friction, damping
+        self.supply_voltage = supply
+        self.imu_sample = ImuSample(
+            np.array([1.0, 0.0, 0.0, 0.0]), np.zeros(3), np.array([0.0, 0.0, GRAVITY])
+        )
+        self._shafts = [_Shaft(_motor_of(joint.servo)) for joint in robot.joint]
+
+    def drive(self, joint: int, kind: Drive, value: float) -> None:
+        self._shafts[joint].kind = kind
+        self._shafts[joint].value = value
+
+    def advance(self, time: float) -> None:
+        while time - self.time > 1e-9:
+            step = min(STEP, time - self.time)
+            for shaft in self._shafts:
+                self._turn(shaft, step)
+            self.time += step
+
+    def motor(self, joint: int) -> tuple[float, float, float]:
+        shaft = self._shafts[joint]
+        return shaft.angle, shaft.speed, shaft.current
+
+    def supply(self) -> float:
+        return self.supply_voltage
+
+    def imu(self) -> ImuSample:
+        return self.imu_sample
+
+    def turn(self, joint: int, angle: float, speed: float = 0.0) -> None:
+        """Put a shaft at ``angle`` [rad] with ``speed`` [rad/s], as a hand would."""
+        self._shafts[joint].angle, self._shafts[joint].speed = angle, speed
+
+    def _turn(self, shaft: _Shaft, step: float) -> None:
+        motor, supply = shaft.motor, self.supply_voltage
+        resistance = motor.resistance
+        emf = motor.back_emf * shaft.speed
+        if shaft.kind == "current":
+            low, high = (-supply - emf) / resistance, (supply - emf) / resistance
+            shaft.current = min(max(shaft.value, low), high)
+        elif shaft.kind == "voltage":
+            voltage = min(max(shaft.value, -supply), supply)
+            # Implicit in the speed, or the back-EMF would overshoot at this step.
+            gain = step * motor.torque_constant / self.inertia
+            shaft.current = (voltage - emf) / (resistance + gain * motor.back_emf)
+        else:
+            shaft.current = 0.0
+        driven = shaft.speed + step * motor.torque_constant * shaft.current / self.inertia
+        loss = step * (self.friction + self.damping * abs(driven)) / self.inertia
+        shaft.speed = np.sign(driven) * max(0.0, abs(driven) - loss)
+        shaft.angle += step * shaft.speed
+
+
+@dataclasses.dataclass
+class _Shaft:
+    motor: Motor
+    angle: float = 0.0  # [rad]
+    speed: float = 0.0  # [rad/s]
+    current: float = 0.0  # [A]
+    kind: Drive = "off"
+    value: float = 0.0
+
+
+def _motor_of(name: str) -> Motor:
+    motor = load_model(name).motor
+    if motor is None:
+        raise ValueError(f"{name} is not a servo")
+    return motor

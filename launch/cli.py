@@ -1,0 +1,129 @@
+"""The command line. A verb's own imports wait until it is called: `retort --help` needs little."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..hardware.errors import RetortError, RobotFileError
+from . import emulate, run
+
+BAD_INPUT, FAILURE, INTERRUPTED = 2, 1, 130
+STAGES = {
+    "launch": "all of it: train, distill, export, eval, run, report",
+    "train": "train the recipe's teacher",
+    "distill": "distil the teacher into the student",
+    "export": "write the student's bundle",
+    "eval": "compare student and teacher at every level",
+}
+EXTRAS = {
+    "torch": "train",
+    "mujoco": "train",
+    "gymnasium": "train",
+    "tensorboard": "train",
+    "onnx": "train",
+    "rich": "train",
+    "tomli_w": "train",
+    "matplotlib": "view",
+    "PIL": "view",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb; returns the exit code: 0, 1 a failure, 2 bad input, 130 Ctrl-C."""
+    try:
+        options = _parser().parse_args(arguments)
+    except SystemExit as ended:  # argparse has said what is wrong
+        return ended.code if isinstance(ended.code, int) else BAD_INPUT
+    try:
+        return options.act(options)
+    except RetortError as error:
+        return _complain(str(error), BAD_INPUT if _is_input(error) else FAILURE)
+    except ModuleNotFoundError as error:
+        extra = EXTRAS.get((error.name or "").split(".")[0])
+        if extra is None:
+            raise
+        what = f"`retort {options.verb}` needs retort[{extra}]"
+        return _complain(f"{what}: pip install 'retort[{extra}]'", FAILURE)
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        return _complain(f"{error.strerror or error}{where}", FAILURE)
+    except KeyboardInterrupt:
+        again = f"`retort {options.verb} {getattr(options, 'recipe', '')}`"
+        resume = f"; {again} resumes" if hasattr(options, "recipe") else ""
+        return _complain(f"interrupted{resume}", INTERRUPTED)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="retort",
+        description="From a MuJoCo model to a distilled policy on a robot made of serial servos.",
+        epilog="`retort launch balancer` shows all of it; `retort VERB --help` says more.",
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for name, text in STAGES.items():
+        verb = verbs.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+        verb.add_argument(
+            "recipe", help="a recipe's name, a .toml file, or an earlier run's folder"
+        )
+        verb.add_argument(
+            "--set",
+            action="append",
+            default=[],
+            metavar="KEY.SUB=VALUE",
+            help="change one value of the recipe, written as in TOML; may be given several times",
+        )
+        verb.add_argument("--out", type=Path, metavar="FOLDER", help="default: runs/NAME")
+        verb.add_argument("--fresh", action="store_true", help="start over instead of resuming")
+        verb.set_defaults(act=_launch if name == "launch" else _stage)
+    run.add_parser(verbs)
+    emulate.add_parser(verbs)
+    report = verbs.add_parser(
+        "report",
+        help="write the report of a run folder",
+        description="Write report.html into a run folder; whatever is missing there is said.",
+    )
+    report.add_argument("folder", type=Path, help="a run folder, such as runs/balancer")
+    report.set_defaults(act=_report)
+    return parser
+
+
+def _launch(options: argparse.Namespace) -> int:
+    from .pipeline import launch
+
+    return launch(options)
+
+
+def _stage(options: argparse.Namespace) -> int:
+    from .train import act
+
+    return act(options)
+
+
+def _report(options: argparse.Namespace) -> int:
+    from .report import write_report
+
+    path, rows = write_report(options.folder)
+    judged = [row for row in rows if row.met is not None]
+    met = sum(bool(row.met) for row in judged)
+    print(f"report: {path} ({met} of {len(judged)} figures met)")
+    return 0
+
+
+def _is_input(error: RetortError) -> bool:
+    """Whether the user's files or arguments are what is wrong."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    wrong = {"RecipeError", "StageError", "ContractError", "CommandError", "RunError"}
+    wrong |= {"BundleError", "PolicyError", "TaskError", "ResultsError"}
+    return isinstance(error, RobotFileError) or bool(names & wrong)
+
+
+def _complain(sentence: str, code: int) -> int:
+    print(f"retort: {sentence}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

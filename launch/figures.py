@@ -1,0 +1,137 @@
+"""The figures a run is judged by: target, measured, met or missed."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from .results import Json, Results
+
+TRAINING_SECONDS = 90.0
+TEACHER_FALLS, STUDENT_FALLS = 0.01, 0.02
+RETURN_RATIO = 0.97
+PARAMETERS, PARAMETER_SHARE = 5000, 0.1
+RUN_SECONDS, PUSHES = 30.0, 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Figure:
+    """One line of the table. ``met`` is None for what is reported without a target."""
+
+    name: str
+    target: str
+    measured: str
+    met: bool | None
+
+
+def figures(results: Results) -> list[Figure]:
+    """Every figure, in the order of the stages; what was not measured counts as missed."""
+    return [*_learning(results), *_evaluation(results.evaluation), *_bus(results)]
+
+
+def missed(results: Results) -> list[Figure]:
+    """The figures that have a target and do not meet it."""
+    return [figure for figure in figures(results) if figure.met is False]
+
+
+def _learning(results: Results) -> list[Figure]:
+    return [
+        _at_most(f"{name} time", progress[-1]["seconds"] if progress else None, limit, "{:.0f} s")
+        for name, progress, limit in (
+            ("Teacher's training", results.teacher, TRAINING_SECONDS),
+            ("Distillation", results.student, TRAINING_SECONDS),
+        )
+    ]
+
+
+def _evaluation(evaluation: Json | None) -> list[Figure]:
+    hardest = (evaluation or {}).get("hardest") or {}
+    where = "at the hardest level"
+    if hardest:
+        where += f", {hardest['episodes']} episodes of {hardest['seconds']:g} s"
+
+    def falls(who: str) -> float | None:
+        return hardest[who]["falls"] / hardest["episodes"] if hardest else None
+
+    ratio = hardest.get("ratio")
+    result = [
+        _at_most(f"Teacher's falls {where}", falls("teacher"), TEACHER_FALLS, "{:.1%}"),
+        _at_most(f"Student's falls {where}", falls("student"), STUDENT_FALLS, "{:.1%}"),
+        Figure(
+            "Student's return / teacher's (95 % interval)",
+            f"at least {RETURN_RATIO}",
+            f"{ratio['value']:.3f} ({ratio['low']:.3f} to {ratio['high']:.3f})"
+            if ratio
+            else "not measured",
+            bool(ratio) and ratio["value"] >= RETURN_RATIO,
+        ),
+    ]
+    parameters = (evaluation or {}).get("parameters") or {}
+    share = parameters["student"] / parameters["teacher_actor"] if parameters else None
+    result.append(
+        _at_most("Student's parameters", parameters.get("student"), PARAMETERS, "{:,.0f}")
+    )
+    result.append(
+        _at_most("Student's parameters / teacher's actor", share, PARAMETER_SHARE, "{:.1%}")
+    )
+    return result
+
+
+def _bus(results: Results) -> list[Figure]:
+    bus = results.bus
+    if bus is None:
+        unmeasured = "not measured"
+        return [
+            Figure("Balanced on the bus", f"at least {RUN_SECONDS:g} s", unmeasured, False),
+            Figure("Pushes endured on the bus", f"at least {PUSHES}", unmeasured, False),
+            Figure("Falls and aborts on the bus", "none", unmeasured, False),
+        ]
+    result = [
+        Figure(
+            "Balanced on the bus",
+            f"at least {RUN_SECONDS:g} s",
+            f"{bus.seconds:.2f} s at {1 / bus.period:g} Hz",
+            bus.seconds >= RUN_SECONDS - 1.5 * bus.period,
+        ),
+        _incidents(results),
+    ]
+    if results.events:
+        pushes = len(results.endured_pushes())
+        result.insert(
+            1,
+            Figure(
+                "Pushes endured on the bus", f"at least {PUSHES}", str(pushes), pushes >= PUSHES
+            ),
+        )
+    counters = bus.result.get("counters") or {}
+    asked = sum(device["asked"] for device in counters.values())
+    lost = asked - sum(device["answered"] for device in counters.values())
+    if asked:
+        share = f"{lost / asked:.2%} ({lost:,} of {asked:,})"
+        result.append(Figure("Readings lost on the bus", "reported", share, None))
+    late = " / ".join(f"{np.percentile(bus.lateness, q) * 1e6:.0f}" for q in (50, 99, 100))
+    result.append(Figure("Lateness p50 / p99 / max [µs]", "reported", late, None))
+    overruns = f"{bus.overruns} of {len(bus.time):,} ticks"
+    result.append(Figure("Overruns", "reported", overruns, None))
+    return result
+
+
+def _incidents(results: Results) -> Figure:
+    assert results.bus is not None
+    result = results.bus.result
+    if not result:
+        said, calm = "the run was cut off before it could end", False
+    elif result["outcome"] in ("completed", "stopped"):
+        said, calm = "none", True
+    else:
+        said, calm = result.get("sentence") or result["outcome"], False
+    if results.fell():
+        said, calm = "the robot fell" if calm else f"the robot fell; {said}", False
+    return Figure("Falls and aborts on the bus", "none", said, calm)
+
+
+def _at_most(name: str, value: float | None, limit: float, form: str) -> Figure:
+    if value is None:
+        return Figure(name, f"at most {form.format(limit)}", "not measured", False)
+    return Figure(name, f"at most {form.format(limit)}", form.format(value), value <= limit)

@@ -1,0 +1,134 @@
+"""Recipes: everything one run is made of, as a strict TOML file. Nothing here runs anything."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+import typing
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from ..distill.experiment import Experiment
+from ..hardware.errors import RetortError
+from ..hardware.robot import parse
+from .run import RunConfig
+from .virtual import VirtualConfig
+
+RECIPES = Path(__file__).parent
+SUFFIX = ".toml"
+
+
+class RecipeError(RetortError):
+    """A recipe does not exist, or holds a key or value that is not allowed."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Recipe(Experiment):
+    """What is learnt (``Experiment``) and how the result is run."""
+
+    name: str
+    run: RunConfig = dataclasses.field(default_factory=RunConfig)
+    virtual: VirtualConfig = dataclasses.field(default_factory=VirtualConfig)
+
+
+def find_recipe(name: str | Path) -> Path:
+    """The file of a recipe: a path, a run folder, or a name in ``launch/``.
+
+    Raises:
+        RecipeError: there is none; the message lists those there are.
+    """
+    path = Path(name)
+    if path.is_dir() and (path / f"recipe{SUFFIX}").is_file():
+        return path / f"recipe{SUFFIX}"
+    if path.suffix == SUFFIX and path.is_file():
+        return path
+    shipped = RECIPES / f"{name}{SUFFIX}"
+    if shipped.is_file():
+        return shipped
+    known = ", ".join(sorted(file.stem for file in RECIPES.glob(f"*{SUFFIX}")))
+    raise RecipeError(
+        f"there is no recipe {str(name)!r}; retort has {known}, or name a {SUFFIX} file"
+    )
+
+
+def load_recipe(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe and apply overrides.
+
+    A robot or task given as a path is taken relative to the recipe's folder.
+
+    Args:
+        name: a name in ``launch/``, a TOML file, or the folder of an earlier run.
+        overrides: ``key.sub=value`` each, the value written as in TOML.
+
+    Raises:
+        RecipeError: no such recipe, an unknown key, or a value that is not allowed.
+    """
+    path = find_recipe(name)
+    try:
+        data = tomllib.loads(path.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} is not valid TOML: {error}") from error
+    data.setdefault("name", path.stem)
+    for override in overrides:
+        _apply(data, override)
+    for key in ("robot", "task"):
+        value = data.get(key)
+        if isinstance(value, str) and (path.parent / value).exists():
+            data[key] = str((path.parent / value).resolve())
+    try:
+        return parse(Recipe, data)
+    except (TypeError, ValueError) as error:
+        raise RecipeError(f"{path}: {error}") from error
+
+
+def save_recipe(recipe: Recipe, path: Path) -> None:
+    """Write the resolved recipe, so that ``load_recipe(path)`` gives it again."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(tomli_w.dumps(plain(recipe)))
+
+
+def plain(config: Any) -> dict[str, Any]:
+    """A config dataclass as TOML data; keys that are None are left out."""
+    return _without_none(dataclasses.asdict(config))
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_none(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list | tuple):
+        return [_without_none(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _apply(data: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key.strip():
+        raise RecipeError(f"--set {override!r} is not of the form key.sub=value")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text  # a bare word, as in --set robot=balancer
+    *tables, last = key.strip().split(".")
+    table = data
+    for name in tables:
+        table = table.setdefault(name, {})
+        if not isinstance(table, dict):
+            raise RecipeError(f"--set {override!r}: {name} is not a table in this recipe")
+    table[last] = value
+
+
+def sections(recipe: Recipe, names: Sequence[str]) -> dict[str, Any]:
+    """The parts of a recipe called ``names``, as TOML data.
+
+    Raises:
+        KeyError: no such part (a mistake in retort, not in the recipe).
+    """
+    known = typing.get_type_hints(Recipe)
+    missing = [name for name in names if name not in known]
+    if missing:
+        raise KeyError(f"a recipe has no {missing}")
+    data = plain(recipe)
+    return {name: data[name] for name in names if name in data}

@@ -1,0 +1,149 @@
+"""The report: one self-contained HTML page made of what a run folder holds."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from string import Template
+
+import numpy as np
+
+from .animation import render, window
+from .figures import Figure, figures
+from .report_sections import (
+    bus_section,
+    evaluation_section,
+    learning_section,
+    note,
+    real_time_section,
+    table,
+)
+from .results import Results, load_results
+
+HERE = Path(__file__).parent
+
+
+def write_report(folder: Path, *, animate: bool = True) -> tuple[Path, list[Figure]]:
+    """Write ``report.html`` in ``folder``; returns its path and the table of figures.
+
+    Raises:
+        ResultsError: there is no such folder.
+    """
+    results = load_results(folder)
+    rows = figures(results)
+    page = build_page(results, rows, animate=animate)
+    path = folder / "report.html"
+    partial = path.with_suffix(".partial")
+    partial.write_text(page, encoding="utf-8")
+    partial.replace(path)
+    return path, rows
+
+
+def build_page(results: Results, rows: Sequence[Figure], *, animate: bool = True) -> str:
+    """The whole page as text."""
+    judged = [figure for figure in rows if figure.met is not None]
+    met = sum(bool(figure.met) for figure in judged)
+    sections = [_hero(results, animate)]
+    for title, intro, content in (
+        ("Figures", "", _figure_table(rows)),
+        (
+            "On the bus",
+            "The student at work: every value as it was read or sent while it had authority.",
+            bus_section(results),
+        ),
+        (
+            "Real time",
+            "How punctual the loop was, and what the line carried.",
+            real_time_section(results.bus),
+        ),
+        (
+            "Student against teacher",
+            "Held-out episodes at each curriculum level, with 95 % intervals. The score is the "
+            "mean reward per tick; 1 is perfect tracking.",
+            evaluation_section(results.evaluation),
+        ),
+        (
+            "Learning",
+            "From the first step of the teacher to the last of the student.",
+            learning_section(results),
+        ),
+    ):
+        lead = f"<p>{intro}</p>" if intro else ""
+        sections.append(f"<section><h2>{title}</h2>{lead}{content}</section>")
+    sections.extend(note(text) for text in results.notes.values())
+    name = results.recipe.get("name", results.folder.name)
+    robot, task = results.recipe.get("robot", "?"), results.recipe.get("task", "?")
+    template = Template((HERE / "report.html").read_text(encoding="utf-8"))
+    return template.substitute(
+        title=escape(str(name)),
+        style=(HERE / "report.css").read_text(encoding="utf-8"),
+        lede=escape(
+            f"Robot {Path(robot).stem}, task {Path(task).stem}: a teacher trained on privileged "
+            "truth, distilled into a student that sees only what the bus gives."
+        ),
+        verdict=f"{met} of {len(judged)} figures met",
+        verdict_class="good" if met == len(judged) else "bad",
+        body="\n".join(sections),
+        footer=f"Made from {escape(str(results.folder.resolve()))}. This page needs no other file.",
+    )
+
+
+def _hero(results: Results, animate: bool) -> str:
+    tiles = "".join(
+        f'<div class="card tile"><b>{escape(value)}</b><span>{escape(label)}</span></div>'
+        for value, label in _headline(results)
+    )
+    tiles = f'<div class="tiles">{tiles}</div>' if tiles else ""
+    if results.bus is None:
+        return f'<div class="hero still">{tiles}</div>' if tiles else ""
+    image, why = render(results.folder) if animate else (None, "The animation was left out.")
+    if image is None:
+        return f'<div class="hero still">{tiles}{note(why)}</div>'
+    data = base64.b64encode(image).decode()
+    first, last = window(results)
+    caption = f"The recorded flight from {first:.1f} to {last:.1f} s, in real time."
+    if results.endured_pushes():
+        caption += " The red ball marks a push."
+    return (
+        '<div class="hero"><figure class="card">'
+        f'<img alt="animation of the robot" src="data:image/webp;base64,{data}">'
+        f"<figcaption>{escape(caption)}</figcaption></figure>{tiles}</div>"
+    )
+
+
+def _headline(results: Results) -> list[tuple[str, str]]:
+    """The few numbers to see first: value, what it is."""
+    tiles = []
+    hardest = (results.evaluation or {}).get("hardest")
+    if hardest:
+        ratio = hardest["ratio"]["value"]
+        tiles.append((f"{ratio:.3f}", "student's return over its teacher's, hardest level"))
+        share = hardest["student"]["falls"] / hardest["episodes"]
+        tiles.append((f"{share:.1%}", f"of {hardest['episodes']} hardest episodes end in a fall"))
+    parameters = (results.evaluation or {}).get("parameters")
+    if parameters:
+        times = parameters["teacher_actor"] / parameters["student"]
+        tiles.append((f"{parameters['student']:,}", f"parameters, {times:.0f} times fewer"))
+    bus = results.bus
+    if bus is not None:
+        tiles.append((f"{bus.seconds:.1f} s", f"under the policy at {1 / bus.period:g} Hz"))
+        if results.events:
+            fell = "and a fall" if results.fell() else "and no fall"
+            tiles.append((f"{len(results.endured_pushes())}", f"pushes on the bus {fell}"))
+        late = float(np.percentile(bus.lateness, 99)) * 1e6
+        tiles.append((f"{late:.0f} µs", f"late at p99, {bus.overruns} overruns"))
+    return tiles
+
+
+def _figure_table(rows: Sequence[Figure]) -> str:
+    marks = {
+        True: '<span class="mark good">met</span>',
+        False: '<span class="mark bad">missed</span>',
+        None: '<span class="mark plain">no target</span>',
+    }
+    cells = [
+        [escape(row.name), escape(row.target), escape(row.measured), marks[row.met]] for row in rows
+    ]
+    return table(["", "target", "measured", ""], cells, numbers=())

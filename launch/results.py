@@ -1,0 +1,169 @@
+"""What a run folder holds, read back for the report. Whatever is missing is None or empty."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..controller import Flight, State, load_flight
+from ..controller.program import projected_gravity
+from ..controller.recorder import DIRECTIONS
+from ..hardware.errors import RetortError
+
+Json = dict[str, Any]
+
+
+class ResultsError(RetortError):
+    """A run folder is missing or cannot be read."""
+
+
+@dataclasses.dataclass(frozen=True)
+class BusRun:
+    """The ticks in which the policy had authority; times count from its first tick [s]."""
+
+    seconds: float
+    time: np.ndarray  # (ticks,)
+    pitch: np.ndarray  # (ticks,) [rad], nose down positive
+    turn_rate: np.ndarray  # (ticks,) [rad/s] about the body's vertical
+    joint_velocity: np.ndarray  # (ticks, joints) [rad/s]
+    command: np.ndarray  # (ticks, commands)
+    lateness: np.ndarray  # (ticks,) [s]
+    parts: dict[str, np.ndarray]  # read, compute, write: (ticks,) [s]
+    overruns: int
+    period: float  # [s]
+    joints: tuple[str, ...]
+    commands: tuple[tuple[str, str], ...]  # name, unit
+    start: float  # the clock's time of the first tick [s]
+    result: Json  # controller's RunResult as JSON; empty when the run was cut off
+    wire_bytes: tuple[int, ...]  # sent and received while running
+    flight: Flight
+
+
+@dataclasses.dataclass(frozen=True)
+class Results:
+    """Everything a run folder holds."""
+
+    folder: Path
+    recipe: Json
+    stages: Json
+    teacher: list[Json]
+    student: list[Json]
+    evaluation: Json | None
+    bus: BusRun | None
+    events: list[Json]  # of the virtual robot; empty for a real one
+    notes: dict[str, str]  # why a part could not be read
+
+    def event_times(self, kind: str) -> list[float]:
+        """When ``kind`` happened, in the bus run's time [s]."""
+        if self.bus is None:
+            return []
+        times = [float(event["time"]) for event in self.events if event["event"] == kind]
+        return [time - self.bus.start for time in times]
+
+    def endured_pushes(self) -> list[float]:
+        """Pushes while the policy had authority [s]."""
+        end = self.bus.seconds if self.bus else 0.0
+        return [time for time in self.event_times("push") if 0.0 <= time <= end]
+
+    def fell(self) -> bool:
+        """Whether the virtual robot fell while the policy had authority."""
+        end = self.bus.seconds if self.bus else 0.0
+        return any(0.0 <= time <= end for time in self.event_times("fall"))
+
+
+def load_results(folder: Path) -> Results:
+    """Read what ``folder`` holds.
+
+    Raises:
+        ResultsError: no such folder. A part that cannot be read becomes a note instead.
+    """
+    if not folder.is_dir():
+        raise ResultsError(f"there is no run folder {folder}; `retort launch RECIPE` makes one")
+    notes: dict[str, str] = {}
+
+    def lines(name: str) -> list[Json]:
+        path = folder / name
+        if not path.is_file():
+            return []
+        rows = []
+        for number, line in enumerate(path.read_text(errors="replace").splitlines(), start=1):
+            try:
+                rows.append(json.loads(line))
+            except json.JSONDecodeError:
+                notes[name] = f"{name}: line {number} is not complete and was left out."
+        return rows
+
+    def json_file(name: str) -> Json | None:
+        path = folder / name
+        try:
+            return json.loads(path.read_text()) if path.is_file() else None
+        except (json.JSONDecodeError, UnicodeDecodeError):
+            notes[name] = f"{name} is damaged and was left out."
+            return None
+
+    bus = None
+    if (folder / "flight").is_dir():
+        try:
+            bus = _bus_run(load_flight(folder / "flight"))
+            if bus is None:
+                notes["flight"] = "The policy never had authority in the recorded flight."
+        except (RetortError, OSError, ValueError, KeyError) as error:
+            notes["flight"] = f"The flight log cannot be read: {error}"
+    recipe = folder / "recipe.toml"
+    return Results(
+        folder=folder,
+        recipe=tomllib.loads(recipe.read_text()) if recipe.is_file() else {},
+        stages=json_file("stages.json") or {},
+        teacher=lines("teacher/progress.jsonl"),
+        student=lines("distillation/progress.jsonl"),
+        evaluation=json_file("evaluation.json"),
+        bus=bus,
+        events=lines("emulator.jsonl"),
+        notes=notes,
+    )
+
+
+def _bus_run(flight: Flight) -> BusRun | None:
+    """The part of a flight in which the policy had authority."""
+    running = flight.ticks["state"] == State.RUN
+    if not running.any():
+        return None
+    ticks = flight.ticks[running]
+    time = ticks["time"].astype(float)
+    start, end = float(time[0]), float(time[-1])
+    gravity = np.asarray(projected_gravity(ticks["orientation"].astype(float)))
+    pitch = np.arctan2(gravity[:, 0], -gravity[:, 2])
+    pitch[~ticks["imu_valid"]] = np.nan
+    turn_rate = ticks["angular_velocity"][:, 2].astype(float)
+    turn_rate[~ticks["imu_valid"]] = np.nan
+    velocity = ticks["joint_velocity"].astype(float)
+    velocity[~ticks["joint_valid"]] = np.nan
+    contract = flight.meta["contract"]
+    period = float(flight.meta["period"])
+    wire = dict.fromkeys(DIRECTIONS, 0)
+    for when, direction, data in flight.wire():
+        if start <= when <= end:
+            wire[direction] += len(data)
+    return BusRun(
+        seconds=end - start + period,
+        time=time - start,
+        pitch=pitch,
+        turn_rate=turn_rate,
+        joint_velocity=velocity,
+        command=ticks["command"].astype(float),
+        lateness=ticks["lateness"].astype(float),
+        parts={name: ticks[f"{name}_time"].astype(float) for name in ("read", "compute", "write")},
+        overruns=int(ticks["overruns"][-1]) - int(ticks["overruns"][0]),
+        period=period,
+        joints=tuple(contract["joints"]),
+        commands=tuple((spec["name"], spec["unit"]) for spec in contract["command"]),
+        start=start,
+        result=flight.meta.get("result") or {},
+        wire_bytes=tuple(wire.values()),
+        flight=flight,
+    )

@@ -1,0 +1,236 @@
+"""``retort run``: a bundle on a robot. Needs nothing that training needs but on a virtual robot."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import itertools
+import queue
+import sys
+import threading
+import tomllib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from ..controller import (
+    FlightRecorder,
+    Progress,
+    RunOptions,
+    RunResult,
+    Schedule,
+    load_bundle,
+    run,
+)
+from ..controller.recorder import DIRECTIONS
+from ..hardware import (
+    Clock,
+    Port,
+    RealClock,
+    RetortError,
+    Robot,
+    SerialPort,
+    Tap,
+    load_robot,
+    open_bus,
+)
+from ..hardware.virtual import LockstepClock, LockstepPort
+from . import virtual
+from .emulate import emulator_process
+from .virtual import VirtualWorld, require_mujoco
+
+VIRTUAL = "virtual"
+INTERRUPTED = 130
+
+
+class RunError(RetortError):
+    """The run was asked for in a way that cannot be."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CommandStep:
+    """From ``time`` on, the command is ``values``."""
+
+    time: float  # [s] since the policy took over
+    values: tuple[float, ...]  # in the units of the contract's command
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """How the student is run on the robot."""
+
+    port: str = VIRTUAL
+    seconds: float = 30.0
+    command: tuple[CommandStep, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.seconds <= 0:
+            raise ValueError(f"run.seconds is {self.seconds}; it must be positive")
+        times = [step.time for step in self.command]
+        if any(after <= before for before, after in itertools.pairwise(times)):
+            raise ValueError(f"run.command times are {times}; they must increase")
+
+
+def add_parser(verbs) -> None:
+    """The verb's arguments."""
+    parser = verbs.add_parser(
+        "run",
+        help="run a bundle on a robot, real or virtual",
+        description="Run a bundle on a robot. Everything is checked before torque is switched on; "
+        "Ctrl-C brings the robot to rest and switches torque off.",
+    )
+    parser.add_argument("bundle", type=Path, help="the folder `export` made, runs/NAME/student")
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument(
+        "--port", help="a device path, a pyserial URL, or `virtual` for an emulator of its own"
+    )
+    where.add_argument(
+        "--lockstep", action="store_true", help="the virtual robot in-process, in virtual time"
+    )
+    parser.add_argument("--robot", help="its name or folder (default: the one of the bundle)")
+    parser.add_argument("--seconds", type=float, help="end after this time (default: at Ctrl-C)")
+    parser.add_argument(
+        "--command",
+        action="append",
+        type=_step,
+        default=[],
+        metavar="T:V,V",
+        help="from second T on, command these values; may be given several times",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        help="keep the flight log here, in place of an earlier one (default: beside the bundle)",
+    )
+    virtual.add_options(parser)
+    parser.set_defaults(act=main)
+
+
+def as_options(config: RunConfig) -> list[str]:
+    """Command-line arguments that give ``config`` again."""
+    arguments = [f"--port={config.port}", f"--seconds={config.seconds:g}"]
+    for step in config.command:
+        values = ",".join(f"{value:g}" for value in step.values)
+        arguments.append(f"--command={step.time:g}:{values}")
+    return arguments
+
+
+def main(options: argparse.Namespace) -> int:
+    """Run and say how it ended; returns the exit code."""
+    if options.lockstep and options.seconds is None:
+        raise RunError("--lockstep has no end in virtual time; add --seconds")
+    bundle = load_bundle(options.bundle)
+    out = options.out or options.bundle.resolve().parent
+    name = options.robot or _recipe_robot(options.bundle) or bundle.contract.robot
+    robot = load_robot(name)
+    steps = [(step.time, step.values) for step in options.command]
+    commands = Schedule(bundle.contract, steps)
+    kept = 600.0 if options.seconds is None else options.seconds + 30.0
+    with _reporting() as progress, _line(options, name, robot, out) as (port, clock):
+        # Only now, so that a missing port costs no earlier flight.
+        recorder = FlightRecorder(out / "flight", bundle.contract, robot, seconds=kept)
+        bus = open_bus(robot, port, clock, _tap(recorder))
+        run_options = RunOptions(
+            seconds=options.seconds, realtime=not options.lockstep, progress=progress
+        )
+        result = run(bundle, bus, run_options, commands, recorder)
+    _say(result, out)
+    if result.outcome == "stopped" and options.seconds is not None:
+        return INTERRUPTED
+    return 0 if result.ok else 1
+
+
+@contextlib.contextmanager
+def _line(
+    options: argparse.Namespace, name: str, robot: Robot, out: Path
+) -> Iterator[tuple[Port, Clock]]:
+    """The robot's line as asked for, and its time; what was started for it is ended after."""
+    log = out / "emulator.jsonl"
+    config = virtual.from_options(options)
+    with contextlib.ExitStack() as stack:
+        if options.lockstep:
+            require_mujoco("`--lockstep`")
+            world = VirtualWorld(robot, config, log)
+            stack.callback(world.close)
+            clock = LockstepClock(world.virtual)
+            port: Port = LockstepPort(world.virtual, clock)
+        else:
+            url = options.port
+            if url == VIRTUAL:
+                url = stack.enter_context(emulator_process(name, config, log))
+            clock = RealClock()
+            port = SerialPort(url, robot.line[0].baud)
+            if options.port != VIRTUAL:
+                log.unlink(missing_ok=True)  # it told of another run
+        stack.callback(port.close)
+        yield port, clock
+
+
+def _tap(recorder: FlightRecorder) -> Tap:
+    """The recorder's tap in the bus's words."""
+    names = dict(zip(("out", "in"), DIRECTIONS, strict=True))
+    return lambda time, direction, data: recorder.tap(time, names[direction], data)
+
+
+def _recipe_robot(bundle: Path) -> str | None:
+    """The robot named by the recipe the bundle was made from, if that lies beside it."""
+    path = bundle.resolve().parent / "recipe.toml"
+    if not path.is_file():
+        return None
+    try:
+        robot = tomllib.loads(path.read_text()).get("robot")
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError):
+        return None
+    return robot if isinstance(robot, str) else None
+
+
+@contextlib.contextmanager
+def _reporting() -> Iterator[Callable[[Progress], None] | None]:
+    """A callback that shows how the run stands without ever making the loop wait."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    waiting: queue.SimpleQueue[Progress | None] = queue.SimpleQueue()
+
+    def show() -> None:
+        while (now := waiting.get()) is not None:
+            line = (
+                f"{now.state.name.lower():>8}  {now.time:6.1f} s  tilt {now.tilt:5.2f} rad  "
+                f"lateness at most {now.lateness_max * 1e6:5.0f} µs  overruns {now.overruns}"
+            )
+            print(f"\r{line}", end="", file=sys.stderr, flush=True)
+        print(file=sys.stderr)
+
+    thread = threading.Thread(target=show, daemon=True)
+    thread.start()
+    try:
+        yield waiting.put
+    finally:
+        waiting.put(None)
+        thread.join(timeout=1.0)
+
+
+def _say(result: RunResult, out: Path) -> None:
+    late = result.lateness
+    print(f"{result.outcome}: {result.sentence}" if result.sentence else result.outcome)
+    if result.run_ticks:
+        print(
+            f"{result.run_seconds:.2f} s under the policy, {result.run_ticks} ticks, "
+            f"{result.overruns} overruns; lateness p50 {late.p50 * 1e6:.0f}, "
+            f"p99 {late.p99 * 1e6:.0f}, max {late.max * 1e6:.0f} µs"
+        )
+    for name, counted in result.counters.items():
+        lost = counted.asked - counted.answered
+        print(f"  {name}: {counted.asked} readings asked for, {lost} lost")
+    for reason in result.realtime:
+        print(f"not granted: {reason}")
+    silent = [name for name, confirmed in result.torque_off.items() if not confirmed]
+    if silent:
+        print(f"NOT CONFIRMED that torque is off: {', '.join(silent)}; switch the supply off")
+    print(f"flight log: {out / 'flight'}; look at it with `retort report {out}`")
+
+
+def _step(text: str) -> CommandStep:
+    time, _, values = text.partition(":")
+    return CommandStep(time=float(time), values=tuple(float(v) for v in values.split(",")))

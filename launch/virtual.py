@@ -1,0 +1,169 @@
+"""The virtual robot's world: MuJoCo behind virtual servos, what happens to it, and a log of that.
+
+The same world is served on a pseudo-terminal in real time and stepped in-process in virtual time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..hardware.clock import RealClock
+from ..hardware.errors import RetortError
+from ..hardware.robot import Robot
+from ..hardware.virtual import Faults, VirtualRobot
+
+LOOK = 0.01  # [s] between two looks at the hand and the fall
+POSES = 3  # looks between two logged poses
+
+
+class MissingExtraError(RetortError):
+    """A part of retort was asked for that was not installed."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class VirtualConfig:
+    """What the virtual robot has to endure; it plays no part on a real port."""
+
+    push_times: tuple[float, ...] = ()  # [s] since the virtual hand let go
+    push_impulse: float = 0.15  # [N·s], horizontal, in a direction drawn from the seed
+    drop: float = 0.0  # share of replies that never come
+    corrupt: float = 0.0  # share of replies with damaged bytes
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("drop", "corrupt"):
+            value = getattr(self, name)
+            if not 0 <= value <= 1:
+                raise ValueError(f"virtual.{name} is {value}; it is a share of replies, 0 to 1")
+        if any(time < 0 for time in self.push_times):
+            raise ValueError(f"virtual.push_times are {self.push_times}; they must not be negative")
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The command-line form of ``VirtualConfig``."""
+    group = parser.add_argument_group("virtual robot", "no effect on a real port")
+    default = VirtualConfig()
+    group.add_argument(
+        "--push-times",
+        type=_times,
+        default=(),
+        metavar="S,S,...",
+        help="pushes, seconds since the virtual hand let go",
+    )
+    group.add_argument(
+        "--push-impulse",
+        type=float,
+        default=default.push_impulse,
+        metavar="NS",
+        help="strength of a push [N·s] (default %(default)s)",
+    )
+    group.add_argument("--drop", type=float, default=0.0, help="share of replies that never come")
+    group.add_argument("--corrupt", type=float, default=0.0, help="share of replies damaged")
+    group.add_argument("--seed", type=int, default=0, help="of pushes, faults and noise")
+
+
+def from_options(options: argparse.Namespace) -> VirtualConfig:
+    """The config given on the command line."""
+    names = [field.name for field in dataclasses.fields(VirtualConfig)]
+    return VirtualConfig(**{name: getattr(options, name) for name in names})
+
+
+def as_options(config: VirtualConfig) -> list[str]:
+    """Command-line arguments that give ``config`` again."""
+    times = ",".join(f"{time:g}" for time in config.push_times)
+    arguments = [f"--push-times={times}"] if times else []
+    for name in ("push_impulse", "drop", "corrupt", "seed"):
+        arguments.append(f"--{name.replace('_', '-')}={getattr(config, name)}")
+    return arguments
+
+
+def require_mujoco(what: str) -> None:
+    """Say what to install if there is no MuJoCo.
+
+    Raises:
+        MissingExtraError: there is none.
+    """
+    if importlib.util.find_spec("mujoco") is None:
+        raise MissingExtraError(f"{what} needs retort[train]: pip install 'retort[train]'")
+
+
+class VirtualWorld:
+    """A virtual robot standing in MuJoCo, held by a hand while a servo has no torque.
+
+    Args:
+        robot: what to build.
+        config: pushes and faults.
+        log: JSON lines of what happens are written here; nothing if None.
+
+    Attributes:
+        virtual: the devices, to be served or stepped.
+        epoch: [s] added to the robot's time in the log, so that it fits the client's clock.
+    """
+
+    def __init__(self, robot: Robot, config: VirtualConfig, log: Path | None = None) -> None:
+        from ..sim.twin import Twin  # here, so that a real port needs no MuJoCo
+
+        self.twin = Twin(robot, seed=config.seed)
+        faults = Faults(drop=config.drop, corrupt=config.corrupt)
+        self.virtual = VirtualRobot(robot, self.twin, seed=config.seed, faults=faults)
+        self.epoch = 0.0
+        self._config = config
+        self._rng = np.random.default_rng(config.seed)
+        self._held, self._fallen, self._looks = True, False, 0
+        self._pushes_due: list[float] = []
+        self._file = None
+        if log is not None:
+            log.parent.mkdir(parents=True, exist_ok=True)
+            self._file = log.open("w", buffering=1)  # by line: nothing is lost when killed
+        self.virtual.schedule(0.0, self._look)
+
+    def follow_real_time(self) -> None:
+        """Log in the machine's monotonic time from now on."""
+        self.epoch = RealClock().now() - self.virtual.time
+
+    def close(self) -> None:
+        """Log what was injected and end the log."""
+        self._write("end", **dataclasses.asdict(self.virtual.fault_counts))
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _look(self) -> None:
+        now = self.virtual.time
+        self.virtual.schedule(now + LOOK, self._look)
+        if self.twin.held != self._held:
+            self._held = self.twin.held
+            self._write("hand takes" if self._held else "hand lets go")
+            self._pushes_due = [] if self._held else [now + t for t in self._config.push_times]
+        while self._pushes_due and self._pushes_due[0] <= now:
+            self._pushes_due.pop(0)
+            self._push()
+        if self.twin.fallen and not self._fallen:
+            self._write("fall", tilt=round(self.twin.tilt, 4))
+        self._fallen = self.twin.fallen
+        if self._looks % POSES == 0:
+            pose = [round(float(value), 5) for value in self.twin.pose()[:7]]
+            self._write("pose", position=pose[:3], orientation=pose[3:])
+        self._looks += 1
+
+    def _push(self) -> None:
+        angle = self._rng.uniform(-np.pi, np.pi)
+        impulse = self._config.push_impulse * np.array([np.cos(angle), np.sin(angle), 0.0])
+        self.twin.push(impulse)
+        self._write("push", impulse=[round(float(value), 5) for value in impulse[:2]])
+
+    def _write(self, event: str, **facts: Any) -> None:
+        if self._file is not None:
+            row = {"time": round(self.epoch + self.virtual.time, 6), "event": event, **facts}
+            self._file.write(json.dumps(row) + "\n")
+
+
+def _times(text: str) -> tuple[float, ...]:
+    return tuple(sorted(float(part) for part in text.split(",") if part.strip()))

@@ -1,0 +1,391 @@
+"""A Gymnasium ``VectorEnv`` over robots: the robot's own path between physics and policy.
+
+Every tick is the controller's program (``controller.program``) around MuJoCo: actions become
+targets, physics moves, sensors are read with their faults, readings become observations.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, Literal
+
+import gymnasium
+import numpy as np
+from gymnasium.vector import AutoresetMode
+from gymnasium.vector.utils import batch_space
+
+from ..controller import program
+from ..controller.contract import Contract
+from ..hardware.robot import Robot, load_robot
+from ..hardware.state import RobotState
+from .physics import Physics
+from .sensing import Sensing, SensorModel
+from .task import ContractConfig, Task, load_task, make_contract
+
+LevelSource = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+_EASY_COMMANDS = 0.4  # share of the command range at width 0
+_DELAYED_TARGETS = 3  # targets that may be on their way; the teacher sees them
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SimulationConfig:
+    """How training simulates."""
+
+    substeps: int = 4
+    threads: int = 0  # 0: one per core
+    sensors: SensorModel = SensorModel()
+
+
+class RobotEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
+    """``num_envs`` robots doing one task.
+
+    Observations are the student's, (num_envs, observation_size) float32, not normalised, or the
+    teacher's when ``observation="teacher"``; both are in ``info`` under these names.
+
+    With ``autoreset`` a finished environment starts its next episode in the same step
+    (``AutoresetMode.SAME_STEP``); what it saw last is in ``info["final_obs"]`` and
+    ``info["final_teacher"]``, in the rows of ``info["_final_obs"]``. Without, finished rows go on
+    unwatched and keep reporting what they finished with; all randomness then is the same whatever
+    the policy does, so that two policies can be compared on the same episodes.
+
+    Args:
+        robot: a robot, or its name or folder.
+        task: a task, or its name or file.
+        num_envs: robots.
+        contract: what the policy sees and does; the task's defaults when None.
+        level: difficulty in [0, 1] on every axis, or one number per axis.
+        episode_seconds: time limit (truncation) [s].
+        observation: which group ``reset`` and ``step`` return.
+        autoreset: see above.
+        simulation: substeps, threads, sensors.
+        render_mode: None or ``rgb_array``.
+
+    ``reading`` is the last ``RobotState`` the program observed, ``command`` the command with it.
+    """
+
+    metadata: dict[str, Any] = {  # noqa: RUF012  (Gymnasium's own declaration)
+        "render_modes": ["rgb_array"],
+        "render_fps": 50,
+        "autoreset_mode": AutoresetMode.SAME_STEP,
+    }
+
+    def __init__(
+        self,
+        robot: Robot | str = "balancer",
+        task: Task | str = "balancer",
+        num_envs: int = 1,
+        *,
+        contract: Contract | ContractConfig | None = None,
+        level: float | tuple[float, ...] = 1.0,
+        episode_seconds: float = 20.0,
+        observation: Literal["student", "teacher"] = "student",
+        autoreset: bool = True,
+        simulation: SimulationConfig = SimulationConfig(),
+        render_mode: str | None = None,
+    ) -> None:
+        self.robot = robot if isinstance(robot, Robot) else load_robot(robot)
+        self.task = load_task(task) if isinstance(task, str) else task
+        if not isinstance(contract, Contract):
+            contract = make_contract(
+                self.robot, self.task, contract, trained_ranges(self.task, simulation)
+            )
+        self.contract = contract
+        self.num_envs = num_envs
+        self.autoreset = autoreset
+        self.group = observation
+        self.render_mode = render_mode
+        self.episode_ticks = round(episode_seconds * self.robot.control_rate)
+        self.physics = Physics(
+            self.robot, num_envs, substeps=simulation.substeps, threads=simulation.threads
+        )
+        self.sensing = Sensing(self.robot, simulation.sensors, self.physics)
+        self.axes = self.task.axes
+        fixed = np.broadcast_to(np.asarray(level, dtype=np.float64), (len(self.axes),))
+        self.level_source: LevelSource = lambda ids, rng: np.tile(fixed, (len(ids), 1))
+        self._drawn: dict[str, np.ndarray] = {}
+        for terms in self.task.randomisations.values():
+            for term in terms:
+                term.bind(self.physics)
+                self._drawn[term.name] = np.zeros((num_envs, term.size), dtype=np.float32)
+        self._allocate()
+        mode = AutoresetMode.SAME_STEP if autoreset else AutoresetMode.DISABLED
+        self.metadata = {**self.metadata, "autoreset_mode": mode}
+        self._rng = np.random.default_rng()
+        self._spaces()
+        self.reading: RobotState | None = None
+        self._renderer: Any = None
+
+    def _allocate(self) -> None:
+        n, joints = self.num_envs, self.contract.action_size
+        self._command_low = np.array([c.low for c in self.task.command])
+        self._command_high = np.array([c.high for c in self.task.command])
+        self.command = np.zeros((n, len(self.task.command)), dtype=np.float32)
+        self.levels = np.zeros((n, len(self.axes)))
+        self.elapsed = np.zeros(n, dtype=np.int64)
+        self.score = np.zeros(n)  # sum of rewards of the running episode
+        self.finished = np.zeros(n, dtype=bool)  # only without autoreset
+        self._next_command = np.zeros(n, dtype=np.int64)
+        self._next_push = np.zeros(n, dtype=np.int64)
+        self._targets = np.zeros((n, _DELAYED_TARGETS, joints), dtype=np.float32)
+        self._memory = program.initial_memory(self.contract, (n,))
+        self._scale = np.array(self.contract.action.scale, dtype=np.float32)
+
+    def _spaces(self) -> None:
+        size = self.contract.observation_size if self.group == "student" else self.teacher_size
+        self.single_observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (size,), np.float32)
+        self.single_action_space = gymnasium.spaces.Box(
+            -1.0, 1.0, (self.contract.action_size,), np.float32
+        )
+        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+        self.action_space = batch_space(self.single_action_space, self.num_envs)
+
+    @property
+    def teacher_size(self) -> int:
+        """Numbers in the privileged observation."""
+        measured = self.task.measure(self.physics)
+        return self._privileged(measured).shape[1]
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Start every environment anew.
+
+        Args:
+            seed: of everything random from here on; goes on with the present stream when None.
+            options: ``{"stagger": True}`` starts each at a random time of its first episode.
+        """
+        if seed is not None:
+            self._rng = np.random.default_rng(seed)
+        everyone = np.arange(self.num_envs)
+        self.finished[:] = False
+        self._reset_rows(everyone)
+        if options and options.get("stagger"):
+            self.elapsed[:] = self._rng.integers(0, self.episode_ticks, self.num_envs)
+        self.reading = self.sensing.read(self._rng, ids=everyone)
+        observation, self._memory = program.observe(
+            self.contract, self.reading, self.command, self._memory
+        )
+        teacher = self._privileged(self.task.measure(self.physics))
+        chosen = observation if self.group == "student" else teacher
+        return chosen, {"student": observation, "teacher": teacher}
+
+    def step(
+        self, actions: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """One control tick.
+
+        Args:
+            actions: (num_envs, joints), clipped to [-1, 1].
+
+        Returns:
+            Observation (num_envs, size), reward (num_envs,), terminated and truncated (num_envs,)
+            bool, and info: ``student`` and ``teacher`` observations; ``tracking``
+            (num_envs, commands), the achieved values of the command in force; where episodes
+            ended, ``final_obs``, ``final_teacher``, ``_final_obs``, ``episode_score`` (mean reward
+            per tick of the whole time limit, nothing after a fall) and ``episode_levels``.
+        """
+        command, self._memory = program.act(self.contract, actions, self._memory)
+        self._targets[:, :-1] = self._targets[:, 1:]
+        self._targets[:, -1] = command.target / self._scale
+        pushed = self._push()
+        self.physics.step(command.target)
+        self.elapsed += 1
+        measured = self.task.measure(self.physics)
+        reward = self.task.reward(measured, self.command)
+        terminated = self.task.terminated(measured)
+        reward = np.where(terminated, np.float32(0.0), reward)
+        truncated = (self.elapsed >= self.episode_ticks) & ~terminated
+        info: dict[str, Any] = {"tracking": self.task.tracking(measured)}
+        info["command"] = self.command
+        self._redraw_commands()
+        self.reading = self.sensing.read(self._rng)
+        observation, self._memory = program.observe(
+            self.contract, self.reading, self.command, self._memory
+        )
+        teacher = self._privileged(measured)
+        if len(pushed):
+            self.physics.wrench[pushed] = 0.0
+        if self.autoreset:
+            self.score += reward
+            done = terminated | truncated
+            if done.any():
+                observation, teacher = self._end_episodes(done, observation, teacher, info)
+        else:
+            reward = np.where(self.finished, np.float32(0.0), reward)
+            self.score += reward
+            self.finished |= terminated | truncated
+            terminated, truncated = self.finished & terminated, self.finished & truncated
+        info["student"], info["teacher"] = observation, teacher
+        chosen = observation if self.group == "student" else teacher
+        return chosen, reward, terminated, truncated, info
+
+    def _end_episodes(
+        self, done: np.ndarray, observation: np.ndarray, teacher: np.ndarray, info: dict[str, Any]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        ids = np.flatnonzero(done)
+        info["final_obs"] = observation if self.group == "student" else teacher
+        info["final_teacher"], info["final_student"] = teacher, observation
+        info["_final_obs"] = done
+        info["episode_score"] = self.score / self.episode_ticks
+        info["episode_levels"] = self.levels.copy()
+        self._reset_rows(ids)
+        state = self.sensing.read(self._rng, ids=ids)
+        rows, memory = program.observe(
+            self.contract, state, self.command[ids], _take(self._memory, ids)
+        )
+        self._memory = _put(self._memory, ids, memory)
+        observation, teacher = observation.copy(), teacher.copy()
+        observation[ids] = rows
+        teacher[ids] = self._privileged(self.task.measure(self.physics))[ids]
+        return observation, teacher
+
+    def _reset_rows(self, ids: np.ndarray) -> None:
+        rng, levels = self._rng, self.level_source(ids, self._rng)
+        self.levels[ids] = levels
+        width = dict(zip(self.axes, levels.T, strict=True))
+        self.physics.reset(ids)
+        for axis, terms in self.task.randomisations.items():
+            for term in terms:
+                self._drawn[term.name][ids] = term.sample(self.physics, ids, width[axis], rng)
+        self.task.initial_state(self.physics, ids, rng)
+        self.physics.settle(ids)
+        self.sensing.reset(ids, width["sensing"], width["packet_loss"], rng)
+        fresh = program.initial_memory(self.contract, (len(ids),))
+        self._memory = _put(self._memory, ids, fresh)
+        self._targets[ids] = 0.0
+        self.elapsed[ids] = 0
+        self.score[ids] = 0.0
+        self._draw_command(ids)
+        if self.task.pushes is not None:
+            low, high = self.task.pushes.interval
+            rate = self.robot.control_rate
+            # The first may come at once, so that short episodes see as many as long ones.
+            self._next_push[ids] = rng.integers(0, round(high * rate), len(ids))
+
+    def _push(self) -> np.ndarray:
+        if self.task.pushes is None:
+            return np.empty(0, dtype=np.int64)
+        ids = np.flatnonzero(self.elapsed == self._next_push)
+        if len(ids):
+            pushes, rate, rng = self.task.pushes, self.robot.control_rate, self._rng
+            angle = rng.uniform(0.0, 2 * np.pi, len(ids))
+            force = pushes.impulse * rate * self.levels[ids, self.axes.index("pushes")]
+            body = self.physics.model.body(pushes.body).id
+            self.physics.wrench[ids, body, 0] = force * np.cos(angle)
+            self.physics.wrench[ids, body, 1] = force * np.sin(angle)
+            low, high = pushes.interval
+            self._next_push[ids] += rng.integers(round(low * rate), round(high * rate), len(ids))
+        return ids
+
+    def _redraw_commands(self) -> None:
+        ids = np.flatnonzero(self.elapsed == self._next_command)
+        if len(ids):
+            self._draw_command(ids)
+
+    def _draw_command(self, ids: np.ndarray) -> None:
+        rng = self._rng
+        width = self.levels[ids, self.axes.index("commands")]
+        share = _EASY_COMMANDS + (1.0 - _EASY_COMMANDS) * width
+        drawn = rng.uniform(self._command_low, self._command_high, (len(ids), self.command.shape[1]))
+        self.command = self.command.copy()  # the last one stays in info
+        self.command[ids] = drawn * share[:, None]
+        low, high = (round(s * self.robot.control_rate) for s in self.task.command_interval)
+        self._next_command[ids] = self.elapsed[ids] + rng.integers(low, high, len(ids))
+
+    def _privileged(self, measured: Any) -> np.ndarray:
+        return np.concatenate(
+            [
+                self.task.privileged(self.physics, measured, self.command),
+                self._targets.reshape(self.num_envs, -1),
+                *self._drawn.values(),
+            ],
+            axis=1,
+        )
+
+    def render(self) -> tuple[np.ndarray, ...] | None:
+        """A picture of the first environment, ((height, width, 3) uint8,)."""
+        if self.render_mode != "rgb_array":
+            return None
+        import mujoco
+
+        model = self.physics.batch.get_model(0)
+        data = self.physics.batch.get_data(0)
+        mujoco.mj_forward(model, data)
+        if self._renderer is None:
+            self._renderer = mujoco.Renderer(self.physics.model, 240, 320)
+        self._renderer.update_scene(data, camera=0)
+        return (self._renderer.render(),)
+
+    def close_extras(self, **kwargs: Any) -> None:
+        if self._renderer is not None:
+            self._renderer.close()
+            self._renderer = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything needed to go on to the bit: arrays, and the generator's state as JSON data."""
+        memory = dataclasses.asdict(self._memory)
+        return {
+            **{f"physics.{k}": v for k, v in self.physics.state_dict().items()},
+            **{f"sensing.{k}": v for k, v in self.sensing.state_dict().items()},
+            **{f"drawn.{k}": v.copy() for k, v in self._drawn.items()},
+            **{f"memory.{k}": np.array(v) for k, v in memory.items()},
+            **{name: getattr(self, name).copy() for name in _ARRAYS},
+            "rng": self._rng.bit_generator.state,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The inverse of ``state_dict``."""
+
+        def part(prefix: str) -> dict[str, Any]:
+            return {
+                k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)
+            }
+
+        self.physics.load_state_dict(part("physics."))
+        self.sensing.load_state_dict(part("sensing."))
+        for name, values in part("drawn.").items():
+            self._drawn[name][:] = values
+        self._memory = program.Memory(**{k: np.array(v) for k, v in part("memory.").items()})
+        for name in _ARRAYS:
+            setattr(self, name, np.array(state[name]))
+        self._rng.bit_generator.state = state["rng"]
+
+
+_ARRAYS = (
+    "command",
+    "levels",
+    "elapsed",
+    "score",
+    "finished",
+    "_next_command",
+    "_next_push",
+    "_targets",
+)
+
+
+def trained_ranges(task: Task, simulation: SimulationConfig) -> dict[str, tuple[float, float]]:
+    """The ranges seen in training at full width, for the contract."""
+    ranges: dict[str, tuple[float, float]] = {
+        "packet_loss": (0.0, simulation.sensors.packet_loss),
+        "gyro_noise": (0.0, simulation.sensors.gyro_noise),
+    }
+    for terms in task.randomisations.values():
+        for term in terms:
+            if term.name == "latency":
+                ranges["latency"] = (term.low, term.high)  # type: ignore[attr-defined]
+    return ranges
+
+
+def _take(memory: program.Memory, ids: np.ndarray) -> program.Memory:
+    fields = dataclasses.fields(memory)
+    return program.Memory(**{f.name: getattr(memory, f.name)[ids] for f in fields})
+
+
+def _put(memory: program.Memory, ids: np.ndarray, rows: program.Memory) -> program.Memory:
+    """``memory`` with ``rows`` at ``ids``; copies, because observations may share its arrays."""
+    arrays = {}
+    for field in dataclasses.fields(memory):
+        arrays[field.name] = getattr(memory, field.name).copy()
+        arrays[field.name][ids] = getattr(rows, field.name)
+    return program.Memory(**arrays)

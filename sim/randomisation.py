@@ -1,0 +1,198 @@
+"""Randomisation terms: each samples one physical quantity of chosen environments, always from its
+nominal value, so that nothing accumulates over resets.
+
+A term's ``sample`` takes a width in [0, 1] per environment: 0 is nominal, 1 the full range.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Protocol
+
+import numpy as np
+
+from .physics import ModelError, Physics
+
+
+class Randomisation(Protocol):
+    """One physical quantity that differs from environment to environment."""
+
+    name: str
+    size: int  # numbers a privileged observation needs to describe it
+
+    def bind(self, physics: Physics) -> None:
+        """Expand the model fields this term writes; once."""
+        ...
+
+    def sample(
+        self, physics: Physics, ids: np.ndarray, width: np.ndarray, rng: np.random.Generator
+    ) -> np.ndarray:
+        """Draw for ``ids``; returns what was drawn, scaled to about [-1, 1], (len(ids), size)."""
+        ...
+
+
+def symmetric(rng: np.random.Generator, width: np.ndarray, size: int) -> np.ndarray:
+    """Uniform in +-width, (n, size)."""
+    return rng.uniform(-1.0, 1.0, (len(width), size)) * width[:, None]
+
+
+@dataclasses.dataclass(kw_only=True)
+class Payload:
+    """A point mass on a body of its own, 0 to ``mass``, at varying height and off centre."""
+
+    body: str
+    mass: float  # [kg] at most
+    height: tuple[float, float]  # [m] above the parent body's origin
+    offset: float  # [m] off centre at most
+    name: str = "payload"
+    size: int = 4
+
+    def bind(self, physics: Physics) -> None:
+        self._body = physics.model.body(self.body).id
+        physics.expand("body_mass")
+        physics.expand("body_pos")
+
+    def sample(
+        self, physics: Physics, ids: np.ndarray, width: np.ndarray, rng: np.random.Generator
+    ) -> np.ndarray:
+        n = len(ids)
+        mass = rng.uniform(0.0, 1.0, n) * width
+        middle, half = np.mean(self.height), np.ptp(self.height) / 2
+        height = symmetric(rng, width, 1)[:, 0]
+        radius = np.sqrt(rng.uniform(0.0, 1.0, n)) * width
+        angle = rng.uniform(0.0, 2 * np.pi, n)
+        x, y = radius * np.cos(angle), radius * np.sin(angle)
+        physics.fields["body_mass"][ids, self._body] = np.maximum(
+            mass * self.mass, physics.nominal["body_mass"][self._body]
+        )
+        physics.fields["body_pos"][ids, self._body] = np.stack(
+            [x * self.offset, y * self.offset, middle + height * half], axis=1
+        )
+        return np.stack([mass, x, y, height], axis=1)
+
+
+@dataclasses.dataclass(kw_only=True)
+class Friction:
+    """Sliding friction of some geoms."""
+
+    geoms: tuple[str, ...]
+    low: float
+    high: float
+    name: str = "friction"
+    size: int = 1
+
+    def bind(self, physics: Physics) -> None:
+        self._geoms = [physics.model.geom(name).id for name in self.geoms]
+        physics.expand("geom_friction")
+
+    def sample(
+        self, physics: Physics, ids: np.ndarray, width: np.ndarray, rng: np.random.Generator
+    ) -> np.ndarray:
+        drawn = symmetric(rng, width, 1)
+        value = (self.low + self.high) / 2 + drawn[:, 0] * (self.high - self.low) / 2
+        for geom in self._geoms:
+            physics.fields["geom_friction"][ids, geom, 0] = value
+        return drawn
+
+
+@dataclasses.dataclass(kw_only=True)
+class MotorStrength:
+    """Torque constant of each motor relative to nominal, joints under effort control only."""
+
+    spread: float  # fraction
+    name: str = "motor_strength"
+    size: int = 2
+
+    def bind(self, physics: Physics) -> None:
+        modes = {joint.mode for joint in physics.robot.joint}
+        if modes != {"effort"}:
+            raise ModelError(f"motor_strength needs joints in effort mode, got {sorted(modes)}")
+        self.size = len(physics.robot.joints)
+
+    def sample(
+        self, physics: Physics, ids: np.ndarray, width: np.ndarray, rng: np.random.Generator
+    ) -> np.ndarray:
+        drawn = symmetric(rng, width, self.size)
+        physics.strength[ids] = 1.0 + drawn * self.spread
+        return drawn
+
+
+@dataclasses.dataclass(kw_only=True)
+class SupplyVoltage:
+    """The voltage limit of every ``dcmotor``: nominal times 1 + [low, high]."""
+
+    low: float  # fraction, negative
+    high: float
+    name: str = "supply_voltage"
+    size: int = 1
+
+    _VMAX = 7  # index in actuator_gainprm of a dcmotor
+
+    def bind(self, physics: Physics) -> None:
+        if not np.all(physics.model.actuator_gainprm[:, self._VMAX] > 0):
+            raise ModelError("supply_voltage needs dcmotor actuators with a voltage limit")
+        physics.expand("actuator_gainprm")
+
+    def sample(
+        self, physics: Physics, ids: np.ndarray, width: np.ndarray, rng: np.random.Generator
+    ) -> np.ndarray:
+        drawn = symmetric(rng, width, 1)
+        fraction = np.where(drawn < 0, -drawn * self.low, drawn * self.high)
+        nominal = physics.nominal["actuator_gainprm"][:, self._VMAX]
+        physics.fields["actuator_gainprm"][ids, :, self._VMAX] = nominal * (1.0 + fraction)
+        return drawn
+
+
+@dataclasses.dataclass(kw_only=True)
+class ImuTilt:
+    """How crookedly the inertial sensor is mounted: a rotation of its site."""
+
+    site: str
+    angle: float  # [rad] at most, about each of x and y
+    name: str = "imu_tilt"
+    size: int = 2
+
+    def bind(self, physics: Physics) -> None:
+        self._site = physics.model.site(self.site).id
+        physics.expand("site_quat")
+
+    def sample(
+        self, physics: Physics, ids: np.ndarray, width: np.ndarray, rng: np.random.Generator
+    ) -> np.ndarray:
+        drawn = symmetric(rng, width, 2)
+        half = drawn * self.angle / 2
+        quaternion = np.zeros((len(ids), 4))
+        quaternion[:, 0] = 1.0
+        quaternion[:, 1:3] = half
+        quaternion /= np.linalg.norm(quaternion, axis=1, keepdims=True)
+        physics.fields["site_quat"][ids, self._site] = quaternion
+        return drawn
+
+
+@dataclasses.dataclass(kw_only=True)
+class Latency:
+    """Time from command to motion, in whole substeps, by MuJoCo's own actuator delay."""
+
+    low: float  # [s]
+    high: float  # [s]
+    name: str = "latency"
+    size: int = 1
+
+    def bind(self, physics: Physics) -> None:
+        physics.expand("actuator_delay")
+        self._step = float(physics.model.opt.timestep)
+        slots = int(physics.model.actuator_history[:, 0].min())
+        if slots * self._step < self.high - 1e-9:
+            raise ModelError(
+                f"latency up to {self.high} s needs nsample >= "
+                f"{int(np.ceil(self.high / self._step))} on every actuator; the MJCF has {slots}"
+            )
+
+    def sample(
+        self, physics: Physics, ids: np.ndarray, width: np.ndarray, rng: np.random.Generator
+    ) -> np.ndarray:
+        low, high = round(self.low / self._step), round(self.high / self._step)
+        steps = np.floor(low + rng.uniform(0.0, 1.0, len(ids)) * (width * (high - low) + 1.0))
+        steps = np.minimum(steps, high)
+        physics.fields["actuator_delay"][ids] = (steps * self._step)[:, None]
+        return ((steps - low) / max(high - low, 1))[:, None] * 2.0 - 1.0

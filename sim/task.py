@@ -1,0 +1,160 @@
+"""What a task is: one file that defines reset, reward, termination and privileged observation."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import importlib.util
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..controller.contract import ActionMap, CommandSpec, Contract, TermSpec
+from ..controller.program import term_size
+from ..hardware.errors import RetortError
+from ..hardware.robot import Robot
+from .physics import Physics
+from .randomisation import Randomisation
+
+TASKS = Path(__file__).parent / "tasks"
+
+# Difficulty axes every robot task has; a task may name more of its own.
+AXES = ("randomisation", "sensing", "packet_loss", "pushes", "commands")
+
+
+class TaskError(RetortError):
+    """There is no such task, or its file does not define one."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Pushes:
+    """Horizontal impulses on a body at random times, in random directions."""
+
+    body: str
+    impulse: float  # [N·s] at full width
+    interval: tuple[float, float] = (2.0, 5.0)  # [s] between two
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ContractConfig:
+    """The part of the contract that is a choice; the rest is the robot's."""
+
+    terms: tuple[str, ...]
+    scales: dict[str, float] = dataclasses.field(default_factory=dict)
+    history: int = 1
+    action_scale: float  # [unit of the joints' mode]
+    smoothing: float = 1.0
+    slew: float = float("inf")  # [unit of the target per tick]
+
+
+class Task(Protocol):
+    """What is asked of a robot. Arrays are (n, ...), rows are environments."""
+
+    name: str
+    robot: str
+    command: tuple[CommandSpec, ...]
+    command_interval: tuple[float, float]  # [s] between two draws
+    contract: ContractConfig  # defaults; a recipe may change them
+    axes: tuple[str, ...]
+    randomisations: dict[str, tuple[Randomisation, ...]]  # by axis
+    pushes: Pushes | None
+
+    def initial_state(
+        self, physics: Physics, ids: np.ndarray, rng: np.random.Generator
+    ) -> None:
+        """Write ``qpos`` and ``qvel`` of ``ids``, which hold the model's defaults."""
+        ...
+
+    def measure(self, physics: Physics) -> Any:
+        """Quantities that reward, termination and observation share."""
+        ...
+
+    def reward(self, measured: Any, command: np.ndarray) -> np.ndarray:
+        """In [0, 1] per tick, (n,) float32."""
+        ...
+
+    def terminated(self, measured: Any) -> np.ndarray:
+        """Who has failed, (n,) bool."""
+        ...
+
+    def privileged(self, physics: Physics, measured: Any, command: np.ndarray) -> np.ndarray:
+        """True state, (n, k) float32. What was randomised is appended by the environment."""
+        ...
+
+    def tracking(self, measured: Any) -> np.ndarray:
+        """The achieved value of each command component, (n, commands)."""
+        ...
+
+
+def tolerance(error: np.ndarray, margin: float) -> np.ndarray:
+    """1 at zero error, 0.1 at ``margin``, Gaussian between and beyond (dm_control's tolerance)."""
+    return np.exp((error * error) * (np.log(0.1) / margin**2))
+
+
+def make_contract(
+    robot: Robot,
+    task: Task,
+    config: ContractConfig | None = None,
+    trained: dict[str, tuple[float, float]] | None = None,
+) -> Contract:
+    """The contract of ``robot`` doing ``task``."""
+    config = config or task.contract
+    n = len(robot.joints)
+    pose = tuple(joint.default for joint in robot.joint)
+    offset = tuple(
+        joint.default if joint.mode == "position" else 0.0 for joint in robot.joint
+    )
+    try:
+        sizes = [term_size(name, n, len(task.command)) for name in config.terms]
+    except KeyError as error:
+        raise TaskError(error.args[0]) from error
+    return Contract(
+        robot=robot.name,
+        joints=robot.joints,
+        servos=tuple(joint.servo for joint in robot.joint),
+        modes=tuple(joint.mode for joint in robot.joint),
+        control_rate=robot.control_rate,
+        default_pose=pose,
+        gains=tuple(dict(joint.gains) for joint in robot.joint),
+        read_order=robot.read.order,
+        terms=tuple(
+            TermSpec(name=name, size=size, scale=config.scales.get(name, 1.0))
+            for name, size in zip(config.terms, sizes, strict=True)
+        ),
+        history=config.history,
+        command=task.command,
+        action=ActionMap(
+            offset=offset,
+            scale=(config.action_scale,) * n,
+            smoothing=config.smoothing,
+            slew=config.slew,
+        ),
+        trained=trained or {},
+    )
+
+
+def load_task(name: str | Path) -> Task:
+    """A task of ``sim/tasks`` by name, or the path of a Python file that defines ``TASK``.
+
+    Raises:
+        TaskError: no such task, or the file defines none.
+    """
+    path = Path(name)
+    if path.suffix != ".py":
+        path = TASKS / f"{name}.py"
+    if not path.is_file():
+        known = sorted(p.stem for p in TASKS.glob("*.py") if p.stem != "__init__")
+        raise TaskError(
+            f"there is no task {str(name)!r}; retort has {', '.join(known)}, or name a .py file"
+        )
+    if path.parent == TASKS:
+        module = importlib.import_module(f".tasks.{path.stem}", __package__)
+    else:
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    if not hasattr(module, "TASK"):
+        raise TaskError(f"{path} defines no TASK; set TASK = <your task> at the end of the file")
+    return module.TASK

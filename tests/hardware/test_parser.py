@@ -1,0 +1,110 @@
+"""The status parser delivers what is intact, whatever surrounds it."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from retort.hardware.dynamixel import codec
+from retort.hardware.dynamixel.parser import MAX_LENGTH, InstructionParser, StatusParser
+
+LENGTH = 6
+noise = st.one_of(
+    st.binary(max_size=40),
+    st.lists(st.sampled_from(list(codec.HEADER)), max_size=30).map(bytes),
+)
+answer = st.tuples(
+    st.integers(0, 252), st.integers(0, 255), st.binary(min_size=LENGTH, max_size=LENGTH)
+)
+answers = st.lists(answer, min_size=1, max_size=5)
+
+
+def fast_frame(blocks) -> bytes:
+    out = codec.fast_status_head(len(blocks), LENGTH)
+    crc = codec.crc16(out)
+    for block in blocks:
+        data, crc = codec.fast_status_block(*block, crc)
+        out += data
+    return out
+
+
+def feed_in_pieces(parser, data: bytes, cuts) -> list:
+    got, at = [], 0
+    for cut in sorted(cut % (len(data) + 1) for cut in cuts):
+        got += parser.feed(data[at:cut])
+        at = max(at, cut)
+    return got + parser.feed(data[at:])
+
+
+@given(answers, st.lists(st.integers(0, 10_000), max_size=8))
+def test_pieces_of_any_size_give_the_same_answers(sent, cuts):
+    plain = b"".join(codec.status(*one) for one in sent)
+    assert feed_in_pieces(StatusParser(), plain, cuts) == sent
+    assert feed_in_pieces(StatusParser(LENGTH), fast_frame(sent), cuts) == sent
+
+
+@given(st.lists(st.binary(max_size=80), max_size=10), st.integers(0, 8))
+def test_garbage_never_raises(pieces, length):
+    for parser in (StatusParser(length), InstructionParser()):
+        for piece in pieces:
+            parser.feed(piece)
+    assert StatusParser(length).flush() == []
+
+
+@given(noise, answer)
+def test_an_answer_behind_noise_is_found(before, sent):
+    parser = StatusParser()
+    # A header in the noise may claim the answer's bytes; giving it up sets them free.
+    assert sent in parser.feed(before + codec.status(*sent)) + parser.flush()
+
+
+@given(answers, st.data())
+def test_fast_sync_read_delivers_every_block_before_the_first_damaged_byte(sent, data):
+    frame = bytearray(fast_frame(sent))
+    at = data.draw(st.integers(8, len(frame) - 1))
+    frame[at] ^= data.draw(st.integers(1, 255))
+    intact = (at - 8) // (LENGTH + 4)
+    parser = StatusParser(LENGTH)
+    assert parser.feed(bytes(frame)) == sent[:intact]
+    assert parser.damaged >= 1
+
+
+@given(answers, st.data())
+def test_fast_sync_read_cut_short_delivers_its_prefix_at_once(sent, data):
+    frame = fast_frame(sent)
+    end = data.draw(st.integers(0, len(frame) - 1))
+    parser = StatusParser(LENGTH)
+    assert parser.feed(frame[:end]) == sent[: max(0, end - 8) // (LENGTH + 4)]
+    assert parser.flush() == []
+
+
+def test_a_damaged_length_does_not_hide_the_answer_behind_it_from_flush():
+    damaged = bytearray(codec.status(1, 0, b"abc"))
+    damaged[5] = 200
+    parser = StatusParser()
+    assert parser.feed(bytes(damaged) + codec.status(2, 0, b"xyz")) == []
+    assert parser.flush() == [(2, 0, b"xyz")]
+
+
+def test_the_hosts_own_echo_is_passed_over():
+    echo = codec.read(1, 132, 4)
+    assert StatusParser().feed(echo + codec.status(1, 0, b"1234")) == [(1, 0, b"1234")]
+
+
+def test_an_unbelievable_length_is_not_waited_for():
+    claim = codec.HEADER + bytes((1, 0xFF, 0xFF, 0x55))
+    assert MAX_LENGTH < 0xFFFF
+    assert StatusParser().feed(claim + codec.status(2, 0, b"")) == [(2, 0, b"")]
+
+
+def test_needs_counts_down_to_a_whole_answer():
+    frame, parser = codec.status(1, 0, b"123456"), StatusParser()
+    parser.feed(frame[:9])
+    assert parser.needs == len(frame) - 9
+
+
+def test_reset_forgets_a_half_packet():
+    parser = StatusParser(LENGTH)
+    sent = [(1, 0, b"abcdef"), (2, 0, b"ghijkl")]
+    parser.feed(fast_frame(sent)[:20])
+    parser.reset()
+    assert parser.feed(fast_frame(sent)) == sent

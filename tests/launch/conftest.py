@@ -1,0 +1,89 @@
+"""A bundle that balances without training: a linear controller in the place of the network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from retort.controller import Contract, record_golden, save_bundle
+from retort.hardware import RobotState, load_robot
+from retort.launch.cli import main
+from retort.sim.task import load_task, make_contract
+
+WHEEL_RADIUS = 0.04  # [m]
+HALF_TRACK = 0.05  # [m]
+
+
+def linear_gains(contract: Contract) -> np.ndarray:
+    """Action per observation, (joints, observation_size), acting on the newest frame only."""
+    frame = np.zeros((2, contract.frame_size))
+    at, scale = contract.slices(), {term.name: term.scale for term in contract.terms}
+    speed = -0.005  # [N·m per rad/s] of wheel speed wanted and not there
+    turn = 0.01  # [N·m per rad/s] of turn rate wanted and not there
+    frame[:, at["projected_gravity"].start] = 0.55 / scale["projected_gravity"]
+    frame[:, at["angular_velocity"].start + 1] = 0.045 / scale["angular_velocity"]
+    frame[:, at["joint_velocity"]] = -0.5 * speed / scale["joint_velocity"]
+    frame[:, at["command"].start] = speed / WHEEL_RADIUS / scale["command"]
+    for wheel, side in enumerate((-1.0, 1.0)):
+        frame[wheel, at["command"].start + 1] = side * turn / scale["command"]
+        frame[wheel, at["angular_velocity"].start + 2] -= side * turn / scale["angular_velocity"]
+    gains, start = np.zeros((2, contract.observation_size)), 0
+    for part in at.values():  # term-major: the newest frame is the last of each term
+        size = part.stop - part.start
+        end = start + contract.history * size
+        gains[:, end - size : end] = frame[:, part]
+        start = end
+    return gains / np.array(contract.action.scale)[:, None]
+
+
+@pytest.fixture(scope="session")
+def contract() -> Contract:
+    """The balancer task's contract on its robot."""
+    return make_contract(load_robot("balancer"), load_task("balancer"), None, {})
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory, contract: Contract) -> Path:
+    """A verified bundle of the linear controller, in a run folder of its own."""
+    assert contract.layout == "term-major"
+    gains = linear_gains(contract).astype(np.float32)
+    rng = np.random.default_rng(0)
+    shape = (2, 20)
+    joints = len(contract.joints)
+    orientation = rng.normal(size=(*shape, 4)) * 0.05 + [1.0, 0.0, 0.0, 0.0]
+    orientation /= np.linalg.norm(orientation, axis=-1, keepdims=True)
+    states = RobotState(
+        joint_position=rng.normal(size=(*shape, joints)),
+        joint_velocity=rng.normal(size=(*shape, joints)),
+        joint_effort=np.zeros((*shape, joints)),
+        orientation=orientation,
+        angular_velocity=rng.normal(size=(*shape, 3)),
+        linear_acceleration=np.zeros((*shape, 3)),
+        joint_valid=np.ones((*shape, joints), dtype=bool),
+        imu_valid=np.ones(shape, dtype=bool),
+    )
+    commands = rng.uniform(-0.5, 0.5, size=(*shape, len(contract.command)))
+    golden = record_golden(
+        contract, lambda observation, hidden: (gains @ observation, hidden), states, commands
+    )
+    tensors = {
+        "normaliser.mean": np.zeros(contract.observation_size, dtype=np.float32),
+        "normaliser.std": np.ones(contract.observation_size, dtype=np.float32),
+        "layers.0.weight": gains,
+        "layers.0.bias": np.zeros(joints, dtype=np.float32),
+    }
+    folder = tmp_path_factory.mktemp("run") / "student"
+    save_bundle(folder, contract, {"architecture": "mlp", "activation": "tanh"}, tensors, golden)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def flown(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder with a flight of 6 s under two pushes and lost replies."""
+    out = tmp_path_factory.mktemp("flown")
+    arguments = ["run", str(bundle), "--lockstep", "--seconds=6", "--out", str(out)]
+    arguments += ["--push-times=1,3", "--push-impulse=0.05", "--drop=0.01", "--corrupt=0.01"]
+    arguments += ["--command=0:0,0", "--command=2:0.2,0.5", "--seed=3"]
+    assert main(arguments) == 0
+    return out

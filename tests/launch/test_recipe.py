@@ -1,0 +1,102 @@
+"""Recipes are strict, and what was run can be run again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from retort.launch.cli import main
+from retort.launch.recipe import RECIPES, RecipeError, load_recipe, plain, save_recipe
+
+SMALL = 'robot = "balancer"\ntask = "balancer"\n'
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    path = tmp_path / "small.toml"
+    path.write_text(SMALL)
+    return path
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
+def test_every_shipped_recipe_is_valid_and_loads_its_robot_and_task(path: Path) -> None:
+    recipe = load_recipe(path.stem)
+    assert recipe.name == path.stem
+    _, _, contract = recipe.load()
+    for step in recipe.run.command:
+        assert len(step.values) == len(contract.command)
+        for value, spec in zip(step.values, contract.command, strict=True):
+            assert spec.low <= value <= spec.high
+
+
+def test_the_balancer_s_run_is_as_hard_as_promised() -> None:
+    recipe = load_recipe("balancer")
+    assert recipe.run.seconds >= 30
+    assert len(recipe.virtual.push_times) >= 5
+    assert max(recipe.virtual.push_times) < recipe.run.seconds
+    assert recipe.virtual.push_impulse >= 0.15
+    assert recipe.virtual.drop + recipe.virtual.corrupt >= 0.01
+
+
+def test_a_recipe_is_named_after_its_file(small: Path) -> None:
+    assert load_recipe(small).name == "small"
+
+
+def test_an_unknown_key_lists_the_valid_ones(small: Path) -> None:
+    small.write_text(SMALL + "[run]\nsecond = 3\n")
+    with pytest.raises(RecipeError, match=r"'second'.*command, port, seconds"):
+        load_recipe(small)
+
+
+def test_a_wrong_key_is_one_sentence_on_the_command_line(
+    small: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", str(small), "--set", "teachers.steps=3"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("retort: ")
+    assert "teachers" in said
+    assert len(said.strip().splitlines()) == 1
+
+
+def test_an_unknown_recipe_lists_those_there_are() -> None:
+    with pytest.raises(RecipeError, match="balancer"):
+        load_recipe("no-such-recipe")
+
+
+@pytest.mark.parametrize(
+    "text", ["seconds = 0.0", "command = [{time=1.0, values=[0.0]}, {time=1.0, values=[0.0]}]"]
+)
+def test_values_that_cannot_be_are_refused(small: Path, text: str) -> None:
+    small.write_text(f"{SMALL}[run]\n{text}\n")
+    with pytest.raises(RecipeError, match="run"):
+        load_recipe(small)
+
+
+def test_overrides_are_typed_as_toml(small: Path) -> None:
+    overrides = ["run.seconds=5", "virtual.push_times=[1, 2.5]", "run.port=/dev/ttyUSB0", "seed=4"]
+    recipe = load_recipe(small, overrides)
+    assert recipe.run.seconds == 5.0
+    assert recipe.virtual.push_times == (1.0, 2.5)
+    assert recipe.run.port == "/dev/ttyUSB0"
+    assert recipe.seed == 4
+
+
+@pytest.mark.parametrize("override", ["seed", "=3", "seed.sub=3", "seed=1.5"])
+def test_a_wrong_override_is_refused(small: Path, override: str) -> None:
+    with pytest.raises(RecipeError):
+        load_recipe(small, ["seed=1", override])
+
+
+def test_a_robot_given_by_path_is_relative_to_the_recipe(small: Path) -> None:
+    folder = small.parent / "my_robot"
+    folder.mkdir()
+    small.write_text('robot = "my_robot"\ntask = "balancer"\n')
+    assert load_recipe(small).robot == str(folder.resolve())
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in RECIPES.glob("*.toml")))
+def test_a_saved_recipe_gives_the_same_again(name: str, tmp_path: Path) -> None:
+    recipe = load_recipe(name, ["virtual.push_times=[1, 2]"])
+    save_recipe(recipe, tmp_path / "recipe.toml")
+    assert load_recipe(tmp_path) == recipe
+    assert plain(load_recipe(tmp_path)) == plain(recipe)

@@ -1,0 +1,96 @@
+"""``retort run``: the whole way from a bundle to a flight log, on the virtual robot."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from retort.controller import State, load_flight
+from retort.launch import virtual
+from retort.launch.cli import main
+from retort.launch.results import load_results
+
+SECONDS = 6.0  # of the flight in conftest.py
+
+
+def _events(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "emulator.jsonl").read_text().splitlines()]
+
+
+def test_a_lockstep_run_lasts_as_long_as_asked(flown: Path) -> None:
+    results = load_results(flown)
+    assert results.bus is not None
+    assert results.bus.result["outcome"] == "completed"
+    assert results.bus.seconds == pytest.approx(SECONDS, abs=0.05)
+
+
+def test_the_flight_follows_the_commanded_schedule(flown: Path) -> None:
+    bus = load_results(flown).bus
+    assert bus is not None
+    np.testing.assert_allclose(bus.command[bus.time < 1.9], 0.0)
+    np.testing.assert_allclose(bus.command[bus.time > 2.1], [[0.2, 0.5]] * (bus.time > 2.1).sum())
+
+
+def test_pushes_come_when_asked_and_with_the_strength_asked(flown: Path) -> None:
+    results = load_results(flown)
+    assert results.endured_pushes() == pytest.approx([1.0, 3.0], abs=0.05)
+    pushes = [event["impulse"] for event in _events(flown) if event["event"] == "push"]
+    assert [np.hypot(*impulse) for impulse in pushes] == pytest.approx([0.05, 0.05], abs=1e-4)
+
+
+def test_the_log_tells_of_the_hand_and_of_the_faults(flown: Path) -> None:
+    events = _events(flown)
+    assert [event["event"] for event in events if event["event"].startswith("hand")][:1] == [
+        "hand lets go"
+    ]
+    assert events[-1]["event"] == "end"
+    assert events[-1]["dropped"] > 0
+    assert events[-1]["corrupted"] > 0
+
+
+def test_a_lockstep_run_is_the_same_every_time(bundle: Path, tmp_path: Path) -> None:
+    flights = []
+    for name in ("first", "second"):
+        out = tmp_path / name
+        arguments = ["run", str(bundle), "--lockstep", "--seconds=1", "--drop=0.02", "--seed=1"]
+        assert main([*arguments, "--out", str(out)]) == 0
+        flights.append(load_flight(out / "flight"))
+    first, second = (flight.ticks[flight.ticks["state"] == State.RUN] for flight in flights)
+    np.testing.assert_array_equal(first["joint_position"], second["joint_position"])
+    np.testing.assert_array_equal(first["sent"], second["sent"])
+
+
+def test_without_an_end_lockstep_is_refused(
+    bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", str(bundle), "--lockstep"]) == 2
+    assert "--seconds" in capsys.readouterr().err
+
+
+def test_a_missing_port_is_one_sentence_and_costs_no_earlier_flight(
+    flown: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (flown / "flight" / "flight.npy").read_bytes()
+    code = main(["run", str(bundle), "--port", "/dev/no-such-port", "--out", str(flown)])
+    said = capsys.readouterr().err
+    assert code == 1
+    assert "/dev/no-such-port" in said
+    assert "Traceback" not in said
+    assert (flown / "flight" / "flight.npy").read_bytes() == before
+
+
+def test_a_missing_bundle_is_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", str(tmp_path / "nothing"), "--port", "/dev/null"]) == 2
+    assert capsys.readouterr().err.startswith("retort: ")
+
+
+def test_a_virtual_port_says_what_to_install(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(virtual.importlib.util, "find_spec", lambda name: None)
+    assert main(["run", str(bundle), "--port", "virtual", "--seconds=1"]) == 1
+    assert "`--port virtual` needs retort[train]: pip install 'retort[train]'" in (
+        capsys.readouterr().err
+    )

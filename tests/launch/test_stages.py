@@ -1,0 +1,70 @@
+"""Stages are done once, in order, and never throw work away unasked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from retort.launch.recipe import Recipe, load_recipe
+from retort.launch.stages import ORDER, Ledger, StageError
+
+
+def _recipe(tmp_path: Path, *overrides: str) -> Recipe:
+    path = tmp_path / "small.toml"
+    path.write_text('robot = "balancer"\ntask = "balancer"\n')
+    return load_recipe(path, overrides)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A run folder with every stage complete."""
+    made = tmp_path / "run"
+    for name in ORDER:
+        ledger = Ledger(made, _recipe(tmp_path))
+        assert ledger.begin(name)
+        ledger.finish(name)
+    return made
+
+
+def test_a_complete_stage_is_not_done_again(folder: Path, tmp_path: Path) -> None:
+    assert not any(Ledger(folder, _recipe(tmp_path)).begin(name) for name in ORDER)
+
+
+def test_an_interrupted_stage_is_begun_again(folder: Path, tmp_path: Path) -> None:
+    assert Ledger(folder, _recipe(tmp_path)).begin("distill", fresh=True)
+    assert Ledger(folder, _recipe(tmp_path)).begin("distill")
+
+
+def test_a_stage_done_again_leaves_none_after_it_complete(folder: Path, tmp_path: Path) -> None:
+    ledger = Ledger(folder, _recipe(tmp_path))
+    ledger.begin("distill", fresh=True)
+    ledger.finish("distill")
+    again = Ledger(folder, _recipe(tmp_path))
+    assert [again.complete(name) for name in ORDER] == [True, True, False, False, False]
+
+
+def test_a_stage_before_its_time_says_what_to_run_first(tmp_path: Path) -> None:
+    with pytest.raises(StageError, match="retort train small"):
+        Ledger(tmp_path / "run", _recipe(tmp_path)).begin("distill")
+    assert not (tmp_path / "run").exists()
+
+
+def test_other_settings_do_not_overwrite_a_training(folder: Path, tmp_path: Path) -> None:
+    changed = _recipe(tmp_path, "seed=9")
+    with pytest.raises(StageError, match=r"seed: 1 there, 9 here.*--fresh"):
+        Ledger(folder, changed).begin("train")
+    assert Ledger(folder, changed).begin("train", fresh=True)
+
+
+def test_other_settings_of_the_run_ask_only_for_another_run(folder: Path, tmp_path: Path) -> None:
+    ledger = Ledger(folder, _recipe(tmp_path, "run.seconds=5"))
+    assert [ledger.complete(name) for name in ORDER] == [True, True, True, True, False]
+    assert ledger.begin("run")
+    assert load_recipe(folder).run.seconds == 5.0
+
+
+def test_a_damaged_ledger_is_one_sentence_and_fresh_mends_it(folder: Path, tmp_path: Path) -> None:
+    (folder / "stages.json").write_text("{")
+    with pytest.raises(StageError, match="--fresh"):
+        Ledger(folder, _recipe(tmp_path)).begin("train")
+    assert Ledger(folder, _recipe(tmp_path)).begin("train", fresh=True)
