@@ -80,10 +80,14 @@ class Loop:
         self._heartbeat = time
 
     def handle(self, event: Event, sentence: str, time: float) -> None:
-        """Something that stops the run happened at ``time`` [s]; the first sentence is kept."""
+        """Something that stops the run happened at ``time`` [s].
+
+        The first sentence is kept, but a fault's weighs more than a stop on purpose.
+        """
         before = self.state
         self.state = next_state(before, event)
-        self.sentence = self.sentence or sentence
+        if not self.sentence or (event is Event.FAULT and before is not State.FAULT):
+            self.sentence = sentence
         if event is Event.CUT or not self._energised:
             self.finished = True
             if self.state is State.DAMP:  # without torque there is nothing to damp
@@ -164,6 +168,8 @@ class Loop:
     def _decide(self, observation: np.ndarray, time: float) -> _Decision:
         if self.state is State.RUN:
             action, self._hidden = self._bundle.policy.step(observation, self._hidden)
+            if not np.all(np.isfinite(action)):  # the program's clip would hide an infinity
+                return _Decision(np.full(len(self._robot.joint), np.nan), action)
             command, self._memory = program.act(self._contract, action, self._memory)
             return _Decision(command.target, action)
         if self.state is State.RAMP and self._ramp is not None:

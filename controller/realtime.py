@@ -11,7 +11,7 @@ import resource
 import struct
 from collections.abc import Iterator
 
-_MCL_CURRENT, _MCL_FUTURE = 1, 2
+_MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
 _DMA_LATENCY = "/dev/cpu_dma_latency"
 
 
@@ -64,6 +64,8 @@ def _lock_memory(undo: contextlib.ExitStack) -> None:
     # With a finite limit, locking future pages would let later allocations fail mid-run.
     unlimited = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0] == resource.RLIM_INFINITY
     flags = _MCL_CURRENT | (_MCL_FUTURE if unlimited or os.geteuid() == 0 else 0)
+    # What is in memory stays there; a mapped library's unused gigabyte is not fetched for it.
+    flags |= _MCL_ONFAULT
     if libc.mlockall(flags) != 0:
         reason = os.strerror(ctypes.get_errno())
         raise OSError(

@@ -196,6 +196,6 @@ class Curriculum:
             axis.clear()
             axis.student.extend(saved["student"])
             axis.teacher.extend(saved["teacher"])
-        self.axis_of = np.array(state["axis_of"])
-        self.frontier_of = np.array(state["frontier_of"])
+        self.axis_of = np.asarray(state["axis_of"]).copy()
+        self.frontier_of = np.asarray(state["frontier_of"]).copy()
         self.random_score = np.array(state["random_score"])

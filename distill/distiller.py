@@ -18,6 +18,7 @@ from .batch import STUDENT, TEACHER, Batch, advantages, spread
 from .checkpoint import load_optimiser_state, optimiser_state
 from .curriculum import Curriculum
 from .networks import Critic, log_prob
+from .ppo import learning_reward
 
 from .rollout import RolloutSource
 from .students import Student
@@ -47,6 +48,7 @@ class DistillConfig:
     final_learning_rate: float = 2e-4
     gamma: float = 0.99
     lam: float = 0.95
+    fall_penalty: float = 1.0  # as in PPOConfig, so that values mean the same
     max_gradient_norm: float = 1.0
 
 
@@ -126,7 +128,7 @@ class Distiller:
         self.queries += batch.ticks * batch.num_envs
         value = self.critic(observations["teacher"])
         own = (batch.driver == STUDENT).to(value.dtype).expand_as(value)
-        reward = batch.reward * (1.0 - config.gamma)
+        reward = learning_reward(batch, config.gamma, config.fall_penalty)
         for _, term in self.terms:
             student, _ = self.student(observations["student"], batch.initial_state, batch.reset)
             blank = torch.zeros_like(value)

@@ -38,6 +38,7 @@ class PPOConfig:
     target_kl: float = 0.01  # the learning rate follows the measured KL towards it
     gamma: float = 0.99
     lam: float = 0.95
+    fall_penalty: float = 1.0  # on the scale of values, where 1 is a perfect policy's
     clip: float = 0.2
     entropy: float = 0.002
     value_weight: float = 1.0
@@ -79,8 +80,7 @@ class PPO:
             self._normalise(observation)  # values need a scale before the first estimate
         value = self.critic(observation)
         advantage = advantages(
-            # Scaled so that values are of order one whatever gamma is.
-            batch.reward * (1.0 - self.config.gamma),
+            learning_reward(batch, self.config.gamma, self.config.fall_penalty),
             value,
             self.critic(batch.last_observations["teacher"]),
             batch.terminated,
@@ -163,6 +163,15 @@ class PPO:
         self.critic.load_state_dict(state["critic"])
         load_optimiser_state(self.optimiser, state["optimiser"])
         self.generator.set_state(state["generator"])
+
+
+def learning_reward(batch: Batch, gamma: float, fall_penalty: float) -> Tensor:
+    """``(1 - gamma) r``, less ``fall_penalty`` where an episode terminated, (T, N).
+
+    Scaled so that values are of order one whatever gamma is. Without the penalty a policy that
+    holds its speed exactly while it topples is a local optimum PPO takes long to leave.
+    """
+    return batch.reward * (1.0 - gamma) - fall_penalty * batch.terminated.to(batch.reward.dtype)
 
 
 def surrogate(ratio: Tensor, advantage: Tensor, clip: float) -> Tensor:

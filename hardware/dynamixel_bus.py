@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 
 import numpy as np
@@ -149,13 +150,14 @@ class DynamixelBus:
     def torque(self, on: bool) -> tuple[str, ...]:
         """As ``Bus.torque``. Before torque-on, effort and velocity goals are set to nothing."""
         left = list(self._servos)
-        if on:
-            try:
+        with contextlib.suppress(PortError):  # said below, by every servo that does not confirm
+            if on:
                 for goal in self._goals:
                     if goal.mode != "position":
-                        self.line.send(goal.packet(np.zeros(len(self._servos))))
-            except PortError:
-                return tuple(device.name for device in left)
+                        self.line.send(goal.packet(np.zeros(len(left))))
+            else:  # all at once first: nobody waits for a silent one's answer
+                address = left[0].table.registers["torque_enable"].address
+                self.line.send(codec.sync_write(address, [(d.id, b"\0") for d in left]))
         for _ in range(ATTEMPTS):  # everyone once before anyone twice
             left = [device for device in left if not self._torque_of(device, on)]
             if not left:
@@ -250,12 +252,12 @@ class DynamixelBus:
         """Say of every device that gave nothing why.
 
         Devices answer in order. One without an answer before one with is corrupt; the first after
-        the last answer is corrupt if bytes came that belong to nobody, else missing; those behind
-        it are lost in its tail.
+        the last answer is corrupt if as many bytes came as it should have sent, else missing;
+        those behind it are lost in its tail.
         """
         last = max((index for index, got in enumerate(fresh) if got), default=-1)
         each = LENGTH + (4 if self._fast else 11)
-        used = sum(fresh) * each + (_FAST_HEAD if self._fast and last >= 0 else 0)
+        whole = (sum(fresh) + 1) * each + (_FAST_HEAD if self._fast else 0)
         for index, device in enumerate(self._order):
             counter = self._counters[device.name]
             counter.asked += 1
@@ -263,7 +265,7 @@ class DynamixelBus:
                 counter.answered += 1
             elif late[index]:
                 counter.late += 1
-            elif index < last or (index == last + 1 and received > used):
+            elif index < last or (index == last + 1 and received >= whole):
                 counter.corrupt += 1
             elif index == last + 1:
                 counter.missing += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -51,9 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         where = f" ({error.filename})" if error.filename else ""
         return _complain(f"{error.strerror or error}{where}", FAILURE)
     except KeyboardInterrupt:
-        again = f"`retort {options.verb} {getattr(options, 'recipe', '')}`"
-        resume = f"; {again} resumes" if hasattr(options, "recipe") else ""
-        return _complain(f"interrupted{resume}", INTERRUPTED)
+        if not hasattr(options, "recipe"):
+            return _complain("interrupted", INTERRUPTED)
+        given = sys.argv[1:] if arguments is None else arguments
+        again = shlex.join(["retort", *(word for word in given if word != "--fresh")])
+        return _complain(f"interrupted, with what was done saved; `{again}` resumes", INTERRUPTED)
 
 
 def _parser() -> argparse.ArgumentParser:

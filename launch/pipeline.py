@@ -13,7 +13,7 @@ from .figures import missed
 from .recipe import Recipe, load_recipe
 from .report import write_report
 from .results import load_results
-from .stages import ORDER, Ledger
+from .stages import ORDER, Ledger, StageError
 from .train import do_stage, run_folder
 
 
@@ -26,6 +26,8 @@ def launch(options: argparse.Namespace) -> int:
         try:
             if _do(name, recipe, folder, fresh=options.fresh):
                 done.append(name)
+        except StageError:
+            raise  # nothing was begun
         except RetortError as error:
             failed = f"{name} failed: {error}"
             break
@@ -59,14 +61,19 @@ def _do(name: str, recipe: Recipe, folder: Path, *, fresh: bool) -> bool:
     command = [sys.executable, "-m", "retort.launch.cli", "run", str(folder / "student")]
     command += ["--robot", recipe.robot, "--out", str(folder)]
     command += [*run.as_options(recipe.run), *virtual.as_options(recipe.virtual)]
-    try:
-        code = subprocess.run(command, check=False).returncode
-    except KeyboardInterrupt:
-        # The child has got the same Ctrl-C and has brought the robot to rest.
-        raise
+    code = _wait(subprocess.Popen(command))
     if code == run.INTERRUPTED:
         raise KeyboardInterrupt
     if code != 0:
         raise RetortError(f"the run on {recipe.run.port} ended with code {code}; see above")
     ledger.finish(name)
     return True
+
+
+def _wait(process: subprocess.Popen[bytes]) -> int:
+    """Its exit code. Ctrl-C reaches ``process`` too, which needs its time to stop a robot."""
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            continue

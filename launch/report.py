@@ -62,7 +62,7 @@ def build_page(results: Results, rows: Sequence[Figure], *, animate: bool = True
             "Student against teacher",
             "Held-out episodes at each curriculum level, with 95 % intervals. The score is the "
             "mean reward per tick; 1 is perfect tracking.",
-            evaluation_section(results.evaluation),
+            evaluation_section(results),
         ),
         (
             "Learning",

@@ -10,6 +10,7 @@ import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -33,7 +34,8 @@ COLOURS = (
 )
 INK = {name: f"#0101{number:02x}" for number, name in enumerate(COLOURS, start=16)}
 WIDE, HALF = 10.0, 4.85  # [inch]
-STYLE = {
+SMOOTH = 9  # points in a learning curve's running mean
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "retort",  # equal drawings give equal files
     "path.simplify": True,
@@ -81,18 +83,20 @@ def curves(
     series: Mapping[str, tuple[str, Curve]],
     *,
     x_label: str,
-    y_label: str = "",
     bottom: float | None = 0.0,
-    top: float | None = None,
-    width: float = HALF,
 ) -> str:
     """Named lines over one axis; ``series`` maps a label to its colour name and its points."""
-    with _figure(width, 2.5) as (figure, axes):
+    with _figure(HALF, 2.5) as (figure, axes):
         for label, (colour, (x, y)) in series.items():
+            known = np.isfinite(y)
+            x, y = x[known], y[known]
+            if len(y) > 3 * SMOOTH:
+                axes.plot(x, y, color=INK[colour], linewidth=0.8, alpha=0.35)
+                x, y = _smooth(x), _smooth(y)
             axes.plot(x, y, color=INK[colour], label=label)
-        axes.set(title=title, xlabel=x_label, ylabel=y_label)
+        axes.set(title=title, xlabel=x_label)
         axes.margins(x=0.01, y=0.08)
-        axes.set_ylim(bottom=bottom, top=top)
+        axes.set_ylim(bottom=bottom)
         if len(series) > 1:
             _legend(axes)
         return _svg(figure)
@@ -126,7 +130,6 @@ def compare_levels(
     levels: Sequence[str],
     series: Mapping[str, tuple[str, Sequence[Interval]]],
     *,
-    y_label: str = "",
     bar: float | None = None,
     zero: bool = False,
 ) -> str:
@@ -142,9 +145,10 @@ def compare_levels(
             axes.axhline(bar, color=INK["push"], linewidth=1.0, linestyle=(0, (4, 3)))
             end = len(levels) - 0.52
             axes.text(end, bar, f"{bar:g}", color=INK["push"], va="bottom", ha="right")
-        axes.set(title=title, xlabel="curriculum level", ylabel=y_label)
+        axes.set(title=title, xlabel="curriculum level")
         axes.set_xticks(place, levels)
         axes.set_xlim(-0.5, len(levels) - 0.5)
+        axes.margins(y=0.12)
         if zero:
             largest = max(high for _, values in series.values() for _, _, high in values)
             axes.set_ylim(0, 1.15 * largest)
@@ -203,7 +207,9 @@ def lateness_histogram(lateness: np.ndarray, marks: Mapping[str, float]) -> str:
     microseconds = np.asarray(lateness) * 1e6
     top = max(float(microseconds.max(initial=0.0)), 10.0) * 1.04
     with _figure(HALF, 2.6) as (figure, axes):
-        axes.hist(microseconds, bins=np.linspace(0.0, top, 48), color=INK["student"], alpha=0.8)
+        axes.hist(
+            microseconds, bins=np.linspace(0.0, top, 48).tolist(), color=INK["student"], alpha=0.8
+        )
         axes.set_yscale("log")
         axes.set_ylim(bottom=0.7)
         axes.minorticks_off()
@@ -258,6 +264,11 @@ def _figure(width: float, height: float) -> Iterator[tuple[Figure, Axes]]:
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(width, height))
         yield figure, figure.subplots()
+
+
+def _smooth(values: np.ndarray) -> np.ndarray:
+    """Running mean over ``SMOOTH`` neighbours, where there are as many."""
+    return np.convolve(values, np.full(SMOOTH, 1.0 / SMOOTH), mode="valid")
 
 
 def _legend(axes: Axes) -> None:

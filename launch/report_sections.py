@@ -24,10 +24,10 @@ def bus_section(results: Results) -> str:
         label, points = shown.get(unit, ("", None))
         if points is not None:
             lines[label] = ("student", points)
-        panels.append((f"{name.replace('_', ' ').capitalize()} [{unit}]", lines))
+        panels.append((f"{_words(name).capitalize()} [{unit}]", lines))
     panels.append(("Pitch [°]", {"pitch": ("student", (bus.time, np.degrees(bus.pitch)))}))
     joints = {
-        name.replace("_", " "): (f"c{index % 6}", (bus.time, bus.joint_velocity[:, index]))
+        _words(name): (f"c{index % 6}", (bus.time, bus.joint_velocity[:, index]))
         for index, name in enumerate(bus.joints)
     }
     panels.append(("Joint velocity [rad/s]", joints))
@@ -65,7 +65,7 @@ def real_time_section(bus: BusRun | None) -> str:
     columns = ["asked", "answered", "missing", "corrupt", "late", "lost_in_tail"]
     for name, counted in (bus.result.get("counters") or {}).items():
         rows.append([escape(name), *(f"{counted[column]:,}" for column in columns)])
-    heads = ["device", *(column.replace("_", " ") for column in columns)]
+    heads = ["device", *(_words(column) for column in columns)]
     parts = ['<div class="stack">', _pair(drawings)]
     if rows:
         parts.append(table(heads, rows, numbers=range(1, len(heads))))
@@ -78,8 +78,11 @@ def real_time_section(bus: BusRun | None) -> str:
     return "".join([*parts, "</div>"])
 
 
-def evaluation_section(evaluation: Json | None) -> str:
+def evaluation_section(results: Results) -> str:
     """Student and teacher per curriculum level."""
+    evaluation = results.evaluation
+    commands = results.bus.commands if results.bus else ()
+    units = {f"{name}_rmse": f" [{unit}]" for name, unit in commands}
     if not evaluation or not evaluation.get("levels"):
         return note("Student and teacher have not been compared yet; `retort eval` does it.")
     rows = sorted(evaluation["levels"], key=lambda row: row["level"])
@@ -104,9 +107,15 @@ def evaluation_section(evaluation: Json | None) -> str:
             names,
             both(lambda row: (row["score"], row["score_low"], row["score_high"])),
         ),
-        plots.compare_levels("Speed error, RMS [m/s]", names, both(rmse("speed_rmse")), zero=True),
-        plots.compare_levels(
-            "Turn-rate error, RMS [rad/s]", names, both(rmse("turn_rate_rmse")), zero=True
+        *(
+            plots.compare_levels(
+                f"{_words(key.removesuffix('_rmse')).capitalize()}, RMS error{units.get(key, '')}",
+                names,
+                both(rmse(key)),
+                zero=True,
+            )
+            for key in rows[0]["student"]
+            if key.endswith("_rmse")
         ),
     ]
     return _pair(drawings)
@@ -151,7 +160,7 @@ def learning_section(results: Results) -> str:
             plots.curves(
                 "Distillation: terms",
                 {
-                    name.replace("_", " "): (
+                    _words(name): (
                         f"c{index % 6}",
                         (steps, _column([row["terms"] for row in results.student], name)),
                     )
@@ -177,6 +186,10 @@ def _column(rows: Sequence[Json], key: str) -> np.ndarray:
     """One key of every row, NaN where it is missing."""
     values = (row.get(key) for row in rows)
     return np.array([np.nan if value is None else value for value in values], dtype=float)
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def _pair(drawings: Sequence[str]) -> str:

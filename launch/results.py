@@ -145,7 +145,7 @@ def _bus_run(flight: Flight) -> BusRun | None:
     velocity[~ticks["joint_valid"]] = np.nan
     contract = flight.meta["contract"]
     period = float(flight.meta["period"])
-    wire = dict.fromkeys(DIRECTIONS, 0)
+    wire: dict[str, int] = {name: 0 for name in DIRECTIONS}
     for when, direction, data in flight.wire():
         if start <= when <= end:
             wire[direction] += len(data)

@@ -22,7 +22,6 @@ from ..controller import (
     load_bundle,
     run,
 )
-from ..controller.recorder import DIRECTIONS
 from ..hardware import (
     Clock,
     Port,
@@ -30,7 +29,6 @@ from ..hardware import (
     RetortError,
     Robot,
     SerialPort,
-    Tap,
     load_robot,
     open_bus,
 )
@@ -130,7 +128,7 @@ def main(options: argparse.Namespace) -> int:
     with _reporting() as progress, _line(options, name, robot, out) as (port, clock):
         # Only now, so that a missing port costs no earlier flight.
         recorder = FlightRecorder(out / "flight", bundle.contract, robot, seconds=kept)
-        bus = open_bus(robot, port, clock, _tap(recorder))
+        bus = open_bus(robot, port, clock, recorder.tap)
         run_options = RunOptions(
             seconds=options.seconds, realtime=not options.lockstep, progress=progress
         )
@@ -165,12 +163,6 @@ def _line(
                 log.unlink(missing_ok=True)  # it told of another run
         stack.callback(port.close)
         yield port, clock
-
-
-def _tap(recorder: FlightRecorder) -> Tap:
-    """The recorder's tap in the bus's words."""
-    names = dict(zip(("out", "in"), DIRECTIONS, strict=True))
-    return lambda time, direction, data: recorder.tap(time, names[direction], data)
 
 
 def _recipe_robot(bundle: Path) -> str | None:

@@ -99,7 +99,7 @@ class Ledger:
         change = _first_change(record["settings"], self._settings(name))
         if change:
             raise StageError(
-                f"{self.folder} holds a {name} begun with other settings ({change}); --fresh "
+                f"{name} was begun in {self.folder} with other settings ({change}); --fresh "
                 "starts it over, --out FOLDER keeps both"
             )
 

@@ -51,29 +51,24 @@ def do_stage(name: str, recipe: Recipe, folder: Path, *, fresh: bool = False) ->
     ledger = Ledger(folder, recipe)
     if not ledger.begin(name, fresh=fresh):
         return False
-    if name == "train":
-        with _bar("train", recipe.teacher.steps) as report:
-            learning.train_teacher(recipe, folder, fresh=fresh, progress=report)
-        made = folder / "teacher"
-    elif name == "distill":
-        with _bar("distill", recipe.distill.steps) as report:
-            learning.distil_student(recipe, folder, fresh=fresh, progress=report)
-        made = folder / "distillation"
-    elif name == "export":
-        learning.export_bundle(recipe, folder)
-        made = folder / "student"
-    else:
-        with _bar("eval", None) as report:
+    with _bar(name) as report:
+        if name == "train":
+            made = learning.train_teacher(recipe, folder, fresh=fresh, progress=report)
+        elif name == "distill":
+            made = learning.distil_student(recipe, folder, fresh=fresh, progress=report)
+        elif name == "export":
+            made = learning.export_bundle(recipe, folder)
+        else:
             learning.evaluate(recipe, folder, progress=report)
-        made = folder / "evaluation.json"
+            made = folder / "evaluation.json"
     ledger.finish(name)
     print(f"{name}: made {made}")
     return True
 
 
 @contextlib.contextmanager
-def _bar(what: str, steps: int | None) -> Iterator[Report]:
-    """A progress bar fed with the rows of ``progress.jsonl``; a line now and then in a file."""
+def _bar(what: str) -> Iterator[Report]:
+    """A progress bar fed with what the stages report as they go."""
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description:>8}"),
@@ -83,10 +78,11 @@ def _bar(what: str, steps: int | None) -> Iterator[Report]:
         TextColumn("{task.fields[facts]}"),
     )
     with Progress(*columns, console=console) as bar:
-        task = bar.add_task(what, total=steps, facts="")
+        task = bar.add_task(what, total=None, facts="")
 
         def report(row: Mapping[str, Any]) -> None:
-            bar.update(task, completed=row.get("steps", 0), facts=_facts(row))
+            done, total = ("steps", "budget") if "budget" in row else ("done", "total")
+            bar.update(task, completed=row[done], total=row[total], facts=_facts(row))
 
         yield report
 
@@ -101,4 +97,7 @@ def _facts(row: Mapping[str, Any]) -> str:
             shown.append(f"{name.replace('_', ' ')} {row[name]:.3g}")
     if "levels" in row:
         shown.append("levels " + " ".join(str(level) for level in row["levels"].values()))
+    if "row" in row:
+        ratio = row["row"]["ratio"]["value"]
+        shown.append(f"level {row['row']['level']}: {ratio:.3f} of the teacher")
     return "  ".join(shown)

@@ -34,7 +34,7 @@ class RobotSingleEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         if seed is None:
             seed = int(self.np_random.integers(2**63))
         observation, info = self._env.reset(seed=seed)
-        return observation[0], {key: value[0] for key, value in info.items()}
+        return observation[0], {key: np.array(value[0]) for key, value in info.items()}
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """One control tick."""
@@ -46,7 +46,7 @@ class RobotSingleEnv(gymnasium.Env[np.ndarray, np.ndarray]):
             float(reward[0]),
             bool(terminated[0]),
             bool(truncated[0]),
-            {key: value[0] for key, value in info.items()},
+            {key: np.array(value[0]) for key, value in info.items()},
         )
 
     def render(self) -> Any:

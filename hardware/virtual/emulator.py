@@ -18,6 +18,7 @@ from ..errors import PortError
 from .robot import VirtualRobot
 
 STEP = 2e-3  # [s] the robot is never left further behind real time while nobody speaks
+AHEAD = 1e-3  # [s] the robot may be ahead of real time
 STALL = 1e-2  # [s] waking later than this, bytes that wait are older than they look
 _TCGETS2 = 0x802C542A
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -78,8 +79,9 @@ class Emulator:
                 if self._master in readable and (data := self._receive()):
                     line.baud = self._client_baud() or line.baud
                     line.write(data, last if stalled else now)
-                virtual.advance(now)
-                self._send(line.take(virtual.time))
+                # What is on the wire is heard ahead of time: one wake-up less before the answer.
+                virtual.advance(max(now, min(line.next_heard(), now + AHEAD)))
+                self._send(line.take(now))
                 last = now
         finally:
             self._close()

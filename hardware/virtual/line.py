@@ -20,6 +20,9 @@ from ..dynamixel.parser import InstructionParser, Packet
 from .device import Answer, VirtualDevice
 from .faults import FaultCounts, Faults, burst
 
+FAST_LIMIT = 256  # bytes per device of a fast sync read; a longer one is not answered
+MAX_ID = 252
+
 
 @dataclasses.dataclass
 class _Sent:
@@ -96,8 +99,14 @@ class VirtualLine:
         return float("inf")
 
     def next_arrival(self) -> float:
-        """When the answer now on its way has reached the host whole [s]; inf if there is none."""
-        return self.arrival(len(self._sent[0].data)) if self._sent else float("inf")
+        """When all that follows without a gap has reached the host [s]; inf if nothing is on
+        its way."""
+        end = float("inf")
+        for sent in self._sent:
+            if sent.start > end + self.byte_time:
+                break
+            end = sent.start + len(sent.data) * self.byte_time
+        return end
 
     def take(self, time: float, limit: int | None = None) -> bytes:
         """Remove up to ``limit`` bytes that have reached the host by ``time`` [s]."""
@@ -148,20 +157,23 @@ class VirtualLine:
         address, length = _word(packet.parameters, 0), _word(packet.parameters, 2)
         ids = packet.parameters[4:]
         fast = packet.instruction == Instruction.FAST_SYNC_READ
+        if fast and (length > FAST_LIMIT or len(ids) > MAX_ID):
+            return
         # Every device takes its values when the packet ends, whenever its turn to speak comes.
         answers = {id: by_id[id].read(address, length, time) for id in ids if id in by_id}
-        head = codec.fast_status_head(len(ids), length)
+        head = codec.fast_status_head(len(ids), length) if fast else b""
         crc = crc16(head)
         for id in ids:
             device = by_id.get(id)
-            if device is None or (fast and not _knows_fast(device)):
+            if device is None or not _answers(device, fast):
                 return
             answer = answers[id]
             if not fast:
                 if not self._answer(device, answer, time):
                     return
                 continue
-            block, crc = codec.fast_status_block(id, answer.error, answer.data, crc)
+            data = answer.data.ljust(length, b"\0")  # a refused read still fills its block
+            block, crc = codec.fast_status_block(id, answer.error, data, crc)
             if not self._send(device, head + block, time, 0.0 if not head else None):
                 return
             head = b""
@@ -190,9 +202,11 @@ class VirtualLine:
         return True
 
 
-def _knows_fast(device: VirtualDevice) -> bool:
+def _answers(device: VirtualDevice, fast: bool) -> bool:
+    """Whether status return level and firmware let a device answer a sync read."""
     first = device.table.fast_sync_read
-    return first is not None and device.registers["firmware"] >= first
+    knows = not fast or (first is not None and device.registers["firmware"] >= first)
+    return knows and device.registers["status_return_level"] > 0
 
 
 def _word(data: bytes, at: int) -> int:

@@ -218,3 +218,28 @@ def test_golden_vectors_hold_what_the_given_network_says(parts: Parts) -> None:
     )
     assert golden.action[0, 0].tolist() == pytest.approx([0.3, -2.0])
     np.testing.assert_allclose(golden.target[0, 0], [0.03, -0.1], atol=1e-6)  # clipped to -1
+
+
+def test_a_bundle_is_replaced_also_where_folders_cannot_be_exchanged(
+    robot: Robot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_parts(robot).save(tmp_path / "b")
+    monkeypatch.setattr("retort.controller.bundle._exchange", lambda first, second: False)
+    second = make_parts(robot, seed=5)
+    second.save(tmp_path / "b")
+    np.testing.assert_array_equal(load_bundle(tmp_path / "b").golden.action, second.golden.action)
+    assert [path.name for path in tmp_path.iterdir()] == ["b"]
+    before = files_of(tmp_path / "b")
+    rename = Path.rename
+
+    def fail_for_the_new(path: Path, target: Path) -> Path:
+        if (path / "manifest.json").exists() and path.name.startswith(".b.") and not moved:
+            moved.append(path)
+            raise OSError(errno.EIO, "Input/output error")
+        return rename(path, target)
+
+    moved: list[Path] = []
+    monkeypatch.setattr(Path, "rename", fail_for_the_new)
+    with pytest.raises(BundleError, match="Input/output error"):
+        make_parts(robot).save(tmp_path / "b")
+    assert files_of(tmp_path / "b") == before

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import errno
 import gc
+import importlib
 import math
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -196,7 +200,7 @@ def test_a_fault_is_latched_damped_and_ends_without_torque(
     bus.script = lambda time: (
         {**rolling, **FAULTS[name]} if 0.1 < since_torque(bus, time) < 0.2 else {}
     )
-    result = go(bundle, bus, seconds=None)
+    result = go(bundle, bus, seconds=9.0)
     assert (result.outcome, result.fault) == ("fault", name)
     assert not result.ok
     assert result.sentence
@@ -210,7 +214,7 @@ def test_a_fault_brakes_the_wheels_it_can_still_read(bundle: Bundle, bus: FakeBu
         if since_torque(bus, time) > 0.1
         else {}
     )
-    go(saying(bundle, 0.0, 0.0), bus, seconds=None)
+    go(saying(bundle, 0.0, 0.0), bus, seconds=9.0)
     np.testing.assert_allclose(bus.writes[-1], [-0.04, 0.06], atol=1e-6)
 
 
@@ -222,9 +226,8 @@ def test_a_policy_that_says_no_number_is_stopped_and_never_heard(
     bus.before_read = lambda time: (
         policy.action.fill(bad) if since_torque(bus, time) > 0.1 else None
     )
-    result = go(dataclasses.replace(bundle, policy=policy), bus, seconds=None)
-    if math.isnan(bad):
-        assert (result.outcome, result.fault) == ("fault", "NOT_FINITE")
+    result = go(dataclasses.replace(bundle, policy=policy), bus, seconds=9.0)
+    assert (result.outcome, result.fault) == ("fault", "NOT_FINITE")
     assert np.all(np.isfinite(bus.writes))
     assert_torque_off_is_last(bus)
 
@@ -234,10 +237,10 @@ def test_a_policy_that_pauses_is_a_fault(bundle: Bundle, bus: FakeBus) -> None:
 
     def pause(time: float) -> None:
         if since_torque(bus, time) > 0.1 and not paused:
-            paused.append(bus.clock.sleep_until(time + 0.15))
+            paused.append(bus.clock.sleep_until(time + 0.152))
 
     bus.before_read = pause
-    result = go(bundle, bus, seconds=None)
+    result = go(bundle, bus, seconds=9.0)
     assert (result.outcome, result.fault) == ("fault", "HEARTBEAT")
     assert result.overruns == 15
 
@@ -337,7 +340,7 @@ def test_a_signal_stops_damped_and_handlers_are_restored(
 
     bus.before_read = interrupt
     bus.script = lambda time: {"joint_velocity": np.array([5.0, 5.0])} if sent else {}
-    result = run(bundle, bus, RunOptions(realtime=False))
+    result = run(bundle, bus, RunOptions(seconds=9.0, realtime=False))
     assert result.outcome == "stopped"
     assert result.sentence == f"stopped by {number.name}"
     assert result.ok
@@ -357,7 +360,7 @@ def test_a_second_request_cuts_torque_without_damping(bundle: Bundle, bus: FakeB
             flag.request("SIGINT")
 
     bus.before_read = interrupt
-    result = go(bundle, bus, seconds=None, stop_flag=flag)
+    result = go(bundle, bus, seconds=9.0, stop_flag=flag)
     assert result.outcome == "stopped"
     assert bus.clock.now() - sent[1] <= bus.robot.period
     assert_torque_off_is_last(bus)
@@ -383,7 +386,7 @@ def test_a_stop_while_a_fault_is_damped_stays_a_fault(bundle: Bundle, bus: FakeB
     bus.before_read = lambda time: (
         flag.request("SIGINT") if since_torque(bus, time) > 0.2 and not flag.requests else None
     )
-    result = go(bundle, bus, seconds=None, stop_flag=flag)
+    result = go(bundle, bus, seconds=9.0, stop_flag=flag)
     assert (result.outcome, result.fault) == ("fault", "TILT")
 
 
@@ -482,3 +485,50 @@ def test_an_arm_beyond_its_limits_gets_no_torque(arm: Robot, tmp_path: Path) -> 
     assert result.outcome == "refused"
     assert "left_wheel stands at 1.70 rad, its limits are -1.50 to 1.50" in result.sentence
     assert ("torque", True) not in bus.calls
+
+
+def test_what_was_not_granted_is_in_the_result(
+    bundle: Bundle, bus: FakeBus, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked = []
+
+    @contextlib.contextmanager
+    def stingy(priority: int) -> Iterator[tuple[str, ...]]:
+        asked.append(priority)
+        yield ("no real-time priority: run as root",)
+
+    monkeypatch.setattr(importlib.import_module("retort.controller.run"), "realtime", stingy)
+    recorder = FlightRecorder(tmp_path / "f", bundle.contract, bus.robot, seconds=5)
+    options = RunOptions(seconds=0.1, priority=7, handle_signals=False)
+    result = run(bundle, bus, options, recorder=recorder)
+    assert asked == [7]
+    assert result.realtime == ("no real-time priority: run as root",)
+    assert load_flight(tmp_path / "f").meta["realtime"] == list(result.realtime)
+
+
+def test_a_disk_that_fills_up_at_the_end_costs_only_the_closing_note(
+    bundle: Bundle, bus: FakeBus, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    recorder = FlightRecorder(tmp_path / "f", bundle.contract, bus.robot, seconds=5)
+
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    bus.before_read = lambda time: monkeypatch.setattr(os, "replace", full)
+    result = go(bundle, bus, recorder=recorder)
+    assert result.outcome == "completed"
+    assert "No space left on device; free some space" in result.sentence
+    assert_torque_off_is_last(bus)
+    assert len(load_flight(tmp_path / "f")) == result.ticks
+
+
+def test_a_fault_while_stopping_on_purpose_is_what_the_result_says(
+    bundle: Bundle, bus: FakeBus
+) -> None:
+    bus.script = lambda time: (
+        {"joint_velocity": np.array([math.nan, 0.0])} if since_torque(bus, time) > 0.6 else {}
+    )
+    result = go(bundle, bus, seconds=0.5)
+    assert (result.outcome, result.fault) == ("fault", "NOT_FINITE")
+    assert "not a finite number" in result.sentence
+    assert np.all(np.isfinite(bus.writes))

@@ -308,6 +308,17 @@ def test_torque_off_is_attempted_on_every_servo(make_rig):
     assert rig.virtual.servos[0].torque
 
 
+def test_torque_off_waits_for_nobody(make_rig):
+    """The last servo is off within a millisecond though the first never confirms."""
+    rig = make_rig(Faults(silence=(Silence(device="left_wheel", start=1.0),)))
+    rig.ready()
+    rig.clock.sleep_until(1.0)
+    torque = []
+    rig.virtual.schedule(1.001, lambda: torque.append(rig.virtual.servos[1].torque))
+    rig.bus.torque(False)
+    assert torque == [False]
+
+
 def test_torque_off_does_not_raise_when_the_port_is_gone(rig):
     def gone(data: bytes) -> None:
         raise PortError("gone")

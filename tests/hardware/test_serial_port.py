@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import tty
 
 import pytest
@@ -116,3 +117,17 @@ def test_ports_without_a_descriptor_work_too():
     assert port.read(3, soon()) == b"und"
     assert port.read(3, RealClock().now() + 0.01) == b""
     port.close()
+
+
+def test_a_line_behind_a_socket_works_too():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = SerialPort(f"socket://127.0.0.1:{server.getsockname()[1]}", 1_000_000)
+        far, _ = server.accept()
+        with far:
+            port.write(b"there")
+            assert far.recv(100) == b"there"
+            far.sendall(b"and back")
+            assert port.read(8, soon()) == b"and back"
+        with pytest.raises(PortError, match="gone away"):
+            port.read(1, soon())
+        port.close()

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from retort.hardware import load_model
+from retort.hardware import load_model, load_robot
 from retort.hardware.dynamixel import codec
 from retort.hardware.dynamixel.parser import StatusParser
-from retort.hardware.virtual import Faults, Silence
+from retort.hardware.virtual import Faults, RigidPlant, Silence, VirtualRobot
 from retort.hardware.virtual.faults import burst
 
 BYTE = 1e-5  # [s] at 1 Mbit/s
@@ -128,3 +128,26 @@ def test_events_run_at_their_time(rig):
     assert seen == [0.1]
     rig.clock.sleep_until(1.0)
     assert seen == [0.1, 0.25]
+
+
+instruction = st.one_of(st.sampled_from(list(codec.Instruction)), st.integers(0, 255))
+word = st.one_of(st.integers(0, 160), st.integers(0, 0xFFFF)).map(lambda n: n.to_bytes(2, "little"))
+parameters = st.one_of(
+    st.binary(max_size=60),
+    st.tuples(word, word, st.binary(max_size=30)).map(b"".join),
+    st.tuples(word, word, st.lists(st.sampled_from([1, 2, 10, 3])).map(bytes)).map(b"".join),
+)
+packets = st.tuples(st.sampled_from([1, 2, 10, 3, codec.BROADCAST]), instruction, parameters)
+
+
+@given(st.lists(st.one_of(st.binary(max_size=40), packets), max_size=12))
+def test_no_host_can_bring_the_devices_down(sent):
+    robot = load_robot("balancer")
+    virtual = VirtualRobot(robot, RigidPlant(robot))
+    for data in sent:
+        virtual.write(data if isinstance(data, bytes) else codec.frame(*data))
+        virtual.advance(virtual.time + 0.02)
+        virtual.line.take(virtual.time)
+    for servo in virtual.servos:
+        for name, register in servo.table.registers.items():
+            assert register.access == "r" or register.allows(servo.registers[name]) or servo.tripped

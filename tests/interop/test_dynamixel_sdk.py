@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -26,6 +27,8 @@ def virtual() -> VirtualRobot:
 
 @pytest.fixture
 def port(virtual) -> Iterator[sdk.PortHandler]:
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-4)  # the SDK polls without pause; the emulator's thread needs its turn
     emulator, ready = Emulator(virtual), threading.Event()
     thread = threading.Thread(target=emulator.serve, args=(lambda _: ready.set(),))
     thread.start()
@@ -37,6 +40,7 @@ def port(virtual) -> Iterator[sdk.PortHandler]:
     handler.closePort()
     emulator.stop()
     thread.join(10.0)
+    sys.setswitchinterval(interval)
     assert not thread.is_alive()
 
 

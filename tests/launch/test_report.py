@@ -25,7 +25,7 @@ def _side(score: float, falls: int = 0) -> dict:
         "score_low": score - 0.01,
         "score_high": score + 0.01,
         "falls": falls,
-        "speed_rmse": 0.1,
+        "forward_speed_rmse": 0.1,
         "turn_rate_rmse": 0.2,
     }
 
@@ -150,6 +150,8 @@ def test_a_whole_folder_shows_every_part(page: str) -> None:
         "Lateness of each tick",
         "Time per tick by part",
         "Curriculum levels",
+        "Forward speed, RMS error [m/s]",
+        "Turn rate, RMS error [rad/s]",
         "Score",
         "Teacher: score",
         "lost in tail",

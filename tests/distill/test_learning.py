@@ -1,0 +1,188 @@
+"""The learners learn: advantages, normaliser, PPO and distillation on tiny problems."""
+
+import numpy as np
+import pytest
+import torch
+
+from retort.distill.batch import STUDENT, TEACHER, advantages
+from retort.distill.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from retort.distill.curriculum import Curriculum, CurriculumConfig
+from retort.distill.distiller import DistillConfig, Distiller, distil
+from retort.distill.networks import Critic, GaussianActor, Normaliser
+from retort.distill.ppo import PPO, PPOConfig, train
+from retort.distill.rollout import RolloutSource
+from retort.distill.students import StudentConfig, make_student
+from retort.distill.teacher import ActorTeacher
+from retort.distill.terms import TermConfig
+from retort.sim import RobotEnv
+
+
+def test_advantages_against_a_plain_loop():
+    rng = np.random.default_rng(0)
+    ticks, n, gamma, lam = 12, 5, 0.9, 0.8
+    reward, value, final = (rng.normal(size=(ticks, n)) for _ in range(3))
+    following = rng.normal(size=n)
+    terminated = rng.random((ticks, n)) < 0.2
+    truncated = (rng.random((ticks, n)) < 0.2) & ~terminated
+    expected = np.zeros((ticks, n))
+    for i in range(n):
+        for t in range(ticks):
+            total, discount = 0.0, 1.0
+            for k in range(t, ticks):
+                after = value[k + 1, i] if k + 1 < ticks else following[i]
+                if terminated[k, i]:
+                    after = 0.0
+                elif truncated[k, i]:
+                    after = final[k, i]
+                total += discount * (reward[k, i] + gamma * after - value[k, i])
+                if terminated[k, i] or truncated[k, i]:
+                    break
+                discount *= gamma * lam
+            expected[t, i] = total
+    tensors = (torch.from_numpy(x) for x in (reward, value, following, terminated, truncated, final))
+    got = advantages(*tensors, gamma=gamma, lam=lam)
+    np.testing.assert_allclose(got.numpy(), expected, atol=1e-12)
+
+
+def test_the_normaliser_has_the_statistics_of_everything_it_saw():
+    torch.manual_seed(0)
+    parts = [torch.randn(n, 3) * 4 + 7 for n in (5, 100, 1000)]
+    normaliser = Normaliser(3)
+    for part in parts:
+        normaliser.update(part)
+    everything = torch.cat(parts)
+    torch.testing.assert_close(normaliser.mean, everything.mean(0), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(normaliser.variance, everything.var(0, correction=0), rtol=1e-3, atol=0)
+    assert normaliser(torch.full((1, 3), 1e6)).max() == 10.0
+
+
+class Line(RobotEnv):
+    """A robot that is rewarded for pushing the same way as its command: learnt in seconds."""
+
+    def step(self, actions):
+        observation, reward, terminated, truncated, info = super().step(actions)
+        wanted = np.sign(info["command"][:, 0])
+        reward = np.clip(actions.mean(axis=1) * wanted, 0, 1).astype(np.float32)
+        return observation, reward, terminated, truncated, info
+
+
+@pytest.fixture(scope="module")
+def trained():
+    torch.manual_seed(0)
+    env = Line(num_envs=64, level=1.0, episode_seconds=0.2)
+    config = PPOConfig(
+        steps=64 * 16 * 30, num_envs=64, ticks=16, hidden=(32,), critic_hidden=(32,), fall_penalty=0
+    )
+    ppo = PPO(config, env, seed=0)
+    source = RolloutSource(env, config.ticks)
+    source.start(0)
+    return ppo, [figures["reward"] for figures in train(ppo, source)]
+
+
+def test_ppo_learns(trained):
+    _, rewards = trained
+    assert np.mean(rewards[-3:]) > 2 * np.mean(rewards[:3])
+
+
+def distiller_for(ppo, terms, share=0.2, seed=0, hidden=(16,)):
+    env = Line(num_envs=64, level=1.0, episode_seconds=0.2)
+    config = DistillConfig(
+        steps=64 * 16 * 25, num_envs=64, ticks=16, teacher_share=share, terms=terms,
+        critic_hidden=(16,), episode_seconds=0.2,
+    )  # fmt: skip
+    torch.manual_seed(seed)
+    student = make_student(StudentConfig(hidden=hidden), env.contract)
+    teacher = ActorTeacher(ppo.actor, ppo.critic)
+    distiller = Distiller(config, student, teacher, Critic(env.teacher_size, (16,)), seed)
+    drivers = torch.full((64,), STUDENT)
+    drivers[: round(64 * share)] = TEACHER
+    curriculum = Curriculum(CurriculumConfig(kind="none"), env.axes, 64, np.zeros(5))
+    source = RolloutSource(env, 16, drivers, running=curriculum.running)
+    env.level_source = curriculum.assign
+    source.start(seed)
+    return distiller, source, curriculum
+
+
+def test_distillation_changes_the_student_and_not_the_teacher_and_lowers_the_kl(trained):
+    ppo, _ = trained
+    distiller, source, curriculum = distiller_for(ppo, (TermConfig(name="policy_kl"),))
+    teacher = {k: v.clone() for k, v in ppo.actor.state_dict().items()}
+    student = [p.detach().clone() for p in distiller.student.parameters()]
+    rows = list(distil(distiller, source, curriculum))
+    kl = [row["terms"]["policy_kl"] for row in rows]
+    assert np.mean(kl[-3:]) < 0.3 * kl[0]
+    for key, value in ppo.actor.state_dict().items():
+        torch.testing.assert_close(value, teacher[key], rtol=0, atol=0)
+    after = list(distiller.student.parameters())
+    assert any(not torch.equal(a, b) for a, b in zip(student, after, strict=True))
+    assert rows[-1]["teacher_queries"] == rows[-1]["steps"]
+
+
+def test_the_reward_alone_teaches_a_student_too(trained):
+    ppo, _ = trained
+    terms = (TermConfig(name="rl"), TermConfig(name="value", options={"until": 0.0}))
+    distiller, source, curriculum = distiller_for(ppo, terms, share=0.0)
+    rewards = []
+    collect = source.collect
+
+    def watched(*actors):
+        batch = collect(*actors)
+        rewards.append(float(batch.reward.mean()))
+        return batch
+
+    source.collect = watched
+    list(distil(distiller, source, curriculum))
+    assert np.mean(rewards[-3:]) > 1.3 * np.mean(rewards[:3])
+
+
+def test_the_teacher_drives_its_share_of_the_environments(trained):
+    ppo, _ = trained
+    distiller, source, _ = distiller_for(ppo, (TermConfig(name="policy_kl"),), share=0.5)
+    batch = source.collect(distiller.act, distiller.act_as_teacher)
+    taught = batch.driver == TEACHER
+    assert int(taught.sum()) == 32
+    output, _ = distiller.teacher(batch.observations, torch.zeros(64, 0), batch.reset)
+    density = output.distribution.log_prob(batch.action).sum(-1)
+    torch.testing.assert_close(density[:, taught], batch.log_prob[:, taught])
+    assert not torch.allclose(density[:, ~taught], batch.log_prob[:, ~taught])
+
+
+def test_a_student_is_counted_by_weights_and_biases():
+    env = RobotEnv(num_envs=1)
+    student = make_student(StudentConfig(hidden=(32,)), env.contract)
+    assert student.parameter_count() == 60 * 32 + 32 + 32 * 2 + 2
+    actor = GaussianActor(3, 2, (5,))
+    assert actor.parameter_count() == 3 * 5 + 5 + 5 * 2 + 2
+
+
+def test_a_checkpoint_gives_back_what_was_saved(tmp_path):
+    path = tmp_path / "x.safetensors"
+    state = {"a": {"b": torch.arange(3), "c": [1, 2.5, None]}, "d": "text", "e": np.eye(2)}
+    save_checkpoint(path, state)
+    got = load_checkpoint(path)
+    assert got["d"] == "text"
+    assert got["a"]["c"] == [1, 2.5, None]
+    torch.testing.assert_close(got["a"]["b"], torch.arange(3))
+    np.testing.assert_array_equal(got["e"].numpy(), np.eye(2))
+
+
+@pytest.mark.parametrize("damage", [b"", b"garbage", None])
+def test_a_damaged_checkpoint_is_one_clear_sentence(tmp_path, damage):
+    path = tmp_path / "x.safetensors"
+    save_checkpoint(path, {"a": torch.zeros(1000)})
+    path.write_bytes(path.read_bytes()[:-100] if damage is None else damage)
+    with pytest.raises(CheckpointError, match="--fresh"):
+        load_checkpoint(path)
+
+
+def test_a_full_disk_leaves_the_previous_checkpoint(tmp_path, monkeypatch):
+    path = tmp_path / "x.safetensors"
+    save_checkpoint(path, {"a": torch.zeros(3)})
+
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("retort.distill.checkpoint.save_file", full)
+    with pytest.raises(CheckpointError, match="No space left"):
+        save_checkpoint(path, {"a": torch.ones(3)})
+    torch.testing.assert_close(load_checkpoint(path)["a"], torch.zeros(3))

@@ -1,0 +1,68 @@
+"""``retort launch``: a stage that fails costs nothing, and is said in one sentence."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import pytest
+from retort.hardware import RetortError
+from retort.launch import pipeline
+from retort.launch.cli import main
+from retort.launch.stages import ORDER
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (RetortError("the teacher is ill; feed it"), "distill failed: the teacher is ill; feed it"),
+        (OSError(errno.ENOSPC, "No space left on device", "x/y"), "No space left on device (x/y)"),
+    ],
+)
+def test_a_failed_stage_is_reported_and_sets_the_exit_code(
+    error: Exception,
+    sentence: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    done = []
+
+    def do(name: str, recipe: object, folder: Path, *, fresh: bool) -> bool:
+        done.append(name)
+        folder.mkdir(exist_ok=True)
+        if name == "distill":
+            raise error
+        return True
+
+    monkeypatch.setattr(pipeline, "_do", do)
+    out = tmp_path / "run"
+    assert main(["launch", "balancer", "--out", str(out)]) == 1
+    said = capsys.readouterr().err
+    assert done == ["train", "distill"]
+    assert sentence in said
+    assert "goes on from there" in said
+    assert (out / "report.html").is_file()
+
+
+def test_missed_figures_set_the_exit_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done = []
+    monkeypatch.setattr(pipeline, "_do", lambda name, *_, **__: done.append(name) or True)
+    assert main(["launch", "balancer", "--out", str(tmp_path)]) == 1
+    assert tuple(done) == ORDER
+    assert "missed: Balanced on the bus: not measured" in capsys.readouterr().err
+
+
+def test_interrupting_says_how_to_resume(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object, **__: object) -> bool:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pipeline, "_do", interrupted)
+    arguments = ["launch", "balancer", "--out", str(tmp_path), "--set", "seed=3", "--fresh"]
+    assert main(arguments) == 130
+    said = capsys.readouterr().err
+    assert f"`retort launch balancer --out {tmp_path} --set seed=3` resumes" in said
