@@ -18,7 +18,7 @@ REPLAY = -1  # "axis" of an episode that replays earlier levels
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CurriculumConfig:
-    """``gated`` as above, ``fixed`` advances all axes evenly over the budget, ``none`` is hardest."""
+    """``gated`` as above; ``fixed`` advances evenly over the budget; ``none`` is all hardest."""
 
     kind: Literal["gated", "fixed", "none"] = "gated"
     levels: int = 4  # the hardest; 0 is the easiest

@@ -19,7 +19,6 @@ from .checkpoint import load_optimiser_state, optimiser_state
 from .curriculum import Curriculum
 from .networks import Critic, log_prob
 from .ppo import learning_reward
-
 from .rollout import RolloutSource
 from .students import Student
 from .teacher import Teacher, TeacherOutput
@@ -30,8 +29,8 @@ from .terms import Sample, TermConfig, make_term, weighted_sum
 class DistillConfig:
     """Settings of distillation; the defaults distil the balancer."""
 
-    steps: int = 2_000_000  # environment steps in all, the teacher's share included
-    num_envs: int = 1024
+    steps: int = 1_600_000  # environment steps in all, the teacher's share included
+    num_envs: int = 512
     ticks: int = 24
     episode_seconds: float = 2.5  # one window of the curriculum
     teacher_share: float = 0.15  # of the environments that the teacher drives
@@ -46,9 +45,9 @@ class DistillConfig:
     minibatches: int = 4
     learning_rate: float = 2e-3
     final_learning_rate: float = 2e-4
-    gamma: float = 0.99
+    gamma: float = 0.98
     lam: float = 0.95
-    fall_penalty: float = 1.0  # as in PPOConfig, so that values mean the same
+    fall_penalty: float = 0.3  # as in PPOConfig, so that values mean the same
     max_gradient_norm: float = 1.0
 
 

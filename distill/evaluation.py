@@ -25,11 +25,20 @@ class EvaluationConfig:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What one policy did on a set of episodes."""
+    """What one policy did on a set of episodes; a slice of it is one too."""
 
     score: np.ndarray  # (episodes,) mean reward per tick of the full time, nothing after a fall
     fell: np.ndarray  # (episodes,) bool
-    tracking_rmse: np.ndarray  # (commands,) root mean square error while standing
+    squared_error: np.ndarray  # (episodes, commands) summed over ticks while standing
+    standing: np.ndarray  # (episodes,) ticks
+
+    def __getitem__(self, rows: slice) -> Outcome:
+        return Outcome(*(getattr(self, field.name)[rows] for field in dataclasses.fields(self)))
+
+    @property
+    def tracking_rmse(self) -> np.ndarray:
+        """Root mean square error of each command component while standing, (commands,)."""
+        return np.sqrt(self.squared_error.sum(axis=0) / max(float(self.standing.sum()), 1.0))
 
 
 def run_episodes(env: RobotEnv, actor: Actor, seed: int) -> Outcome:
@@ -46,18 +55,16 @@ def run_episodes(env: RobotEnv, actor: Actor, seed: int) -> Outcome:
     n = env.num_envs
     state, reset = torch.zeros(n, 0), torch.ones(n, dtype=torch.bool)
     fell = np.zeros(n, dtype=bool)
-    squares, ticks = np.zeros(len(env.task.command)), 0.0
+    squares, standing = np.zeros((n, len(env.task.command))), np.zeros(n)
     for _ in range(env.episode_ticks):
         groups = {g: torch.from_numpy(info[g]) for g in ("student", "teacher")}
         action, _, state = actor(groups, state, reset)
         reset = torch.zeros(n, dtype=torch.bool)
         _, _, terminated, _, info = env.step(action.numpy())
         fell |= terminated
-        error = (info["tracking"] - info["command"])[~fell]
-        squares += (error**2).sum(axis=0)
-        ticks += len(error)
-    rmse = np.sqrt(squares / max(ticks, 1.0))
-    return Outcome(env.score / env.episode_ticks, fell, rmse)
+        squares += np.where(fell[:, None], 0.0, (info["tracking"] - info["command"]) ** 2)
+        standing += ~fell
+    return Outcome(env.score / env.episode_ticks, fell, squares, standing)
 
 
 def bootstrap_mean(
@@ -80,31 +87,41 @@ def bootstrap_ratio(
 
 
 def compare(
-    env: RobotEnv, teacher: Actor, student: Actor, *, level: int, seed: int
-) -> dict[str, Any]:
-    """Teacher and student on the same episodes, as one row of ``evaluation.json``."""
+    env: RobotEnv, teacher: Actor, student: Actor, groups: list[tuple[int, slice]], seed: int
+) -> list[dict[str, Any]]:
+    """Teacher and student on the same episodes, as rows of ``evaluation.json``.
+
+    Args:
+        env: made with ``autoreset=False``.
+        teacher, student: act by their means.
+        groups: level and environments of each row.
+        seed: of the episodes.
+    """
+    taught, learnt = (run_episodes(env, actor, seed) for actor in (teacher, student))
     rng = np.random.default_rng(seed)
-    outcomes = {"teacher": run_episodes(env, teacher, seed)}
-    outcomes["student"] = run_episodes(env, student, seed)
-    row: dict[str, Any] = {
-        "level": level,
-        "episodes": env.num_envs,
-        "seconds": env.episode_ticks * env.contract.period,
-    }
-    for name, outcome in outcomes.items():
-        low, high = bootstrap_mean(outcome.score, rng)
-        row[name] = {
-            "score": float(outcome.score.mean()),
-            "score_low": low,
-            "score_high": high,
-            "falls": int(outcome.fell.sum()),
-            **{
-                f"{spec.name}_rmse": float(error)
-                for spec, error in zip(env.task.command, outcome.tracking_rmse, strict=True)
-            },
+    seconds = env.episode_ticks * env.contract.period
+    names = [spec.name for spec in env.task.command]
+    rows = []
+    for level, part in groups:
+        pair = {"teacher": taught[part], "student": learnt[part]}
+        row: dict[str, Any] = {
+            "level": level,
+            "episodes": len(pair["teacher"].score),
+            "seconds": seconds,
         }
-    student_score, teacher_score = outcomes["student"].score, outcomes["teacher"].score
-    low, high = bootstrap_ratio(student_score, teacher_score, rng)
-    value = float(student_score.mean() / max(teacher_score.mean(), 1e-12))
-    row["ratio"] = {"value": value, "low": low, "high": high}
-    return row
+        for who, outcome in pair.items():
+            low, high = bootstrap_mean(outcome.score, rng)
+            errors = outcome.tracking_rmse.tolist()
+            row[who] = {
+                "score": float(outcome.score.mean()),
+                "score_low": low,
+                "score_high": high,
+                "falls": int(outcome.fell.sum()),
+                **{f"{name}_rmse": e for name, e in zip(names, errors, strict=True)},
+            }
+        ours, theirs = pair["student"].score, pair["teacher"].score
+        low, high = bootstrap_ratio(ours, theirs, rng)
+        value = float(ours.mean() / max(theirs.mean(), 1e-12))
+        row["ratio"] = {"value": value, "low": low, "high": high}
+        rows.append(row)
+    return rows

@@ -62,6 +62,7 @@ def to_c(contract: Contract, meta: dict[str, str], tensors: dict[str, Tensor]) -
     if meta["architecture"] != "mlp":
         raise RetortError(f"there is no C export for a {meta['architecture']!r} student")
     arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+    limit = contract.normaliser_clip
     layers = _layers(arrays)
     sizes = [arrays[f"layers.{i}.weight"].shape for i in range(layers)]
     width = max(max(shape) for shape in sizes)
@@ -72,8 +73,9 @@ def to_c(contract: Contract, meta: dict[str, str], tensors: dict[str, Tensor]) -
     }[meta["activation"]]
     lines = [
         "/* Policy for contract " + contract.hash() + ".",
-        "   observation: RETORT_OBSERVATION_SIZE floats, not normalised; action: RETORT_ACTION_SIZE",
-        "   floats, not clipped. See contract.json for what they mean. */",
+        "   observation: RETORT_OBSERVATION_SIZE floats, not normalised;",
+        "   action: RETORT_ACTION_SIZE floats, not clipped.",
+        "   contract.json says what they mean. */",
         "#ifndef RETORT_POLICY_H",
         "#define RETORT_POLICY_H",
         "#include <math.h>",
@@ -81,8 +83,10 @@ def to_c(contract: Contract, meta: dict[str, str], tensors: dict[str, Tensor]) -
         f"#define RETORT_ACTION_SIZE {contract.action_size}",
     ]
     for name, array in arrays.items():
-        values = ", ".join(f"{value:.9g}f" if "." in f"{value:.9g}" or "e" in f"{value:.9g}"
-                           else f"{value:.9g}.0f" for value in array.ravel())
+        values = ", ".join(
+            f"{value:.9g}f" if "." in f"{value:.9g}" or "e" in f"{value:.9g}" else f"{value:.9g}.0f"
+            for value in array.ravel()
+        )
         lines.append(f"static const float retort_{_c_name(name)}[{array.size}] = {{{values}}};")
     lines += [
         f"static inline float retort_activation(float x) {{ return {formula}; }}",
@@ -98,7 +102,7 @@ def to_c(contract: Contract, meta: dict[str, str], tensors: dict[str, Tensor]) -
         f"  float a[{width}], b[{width}];",
         "  for (int i = 0; i < RETORT_OBSERVATION_SIZE; ++i) {",
         "    float x = (observation[i] - retort_normaliser_mean[i]) / retort_normaliser_std[i];",
-        f"    a[i] = fminf(fmaxf(x, -{contract.normaliser_clip:.6f}f), {contract.normaliser_clip:.6f}f);",
+        f"    a[i] = fminf(fmaxf(x, -{limit:.6f}f), {limit:.6f}f);",
         "  }",
     ]
     source, target = "a", "b"

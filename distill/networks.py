@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Literal
 
 import torch
@@ -55,7 +56,7 @@ def mlp(
 ) -> nn.Sequential:
     """A perceptron with orthogonal weights; ``last_gain`` scales those of the output layer."""
     layers: list[nn.Module] = []
-    for i, (inputs, outputs) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+    for i, (inputs, outputs) in enumerate(itertools.pairwise(sizes)):
         layer = nn.Linear(inputs, outputs)
         last = i == len(sizes) - 2
         nn.init.orthogonal_(layer.weight, last_gain if last else 2**0.5)

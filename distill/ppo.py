@@ -24,8 +24,8 @@ from .rollout import RolloutSource
 class PPOConfig:
     """Settings of PPO; the defaults train the balancer."""
 
-    steps: int = 2_000_000  # environment steps in all
-    num_envs: int = 1024
+    steps: int = 1_600_000  # environment steps in all
+    num_envs: int = 512
     ticks: int = 24  # of one rollout
     episode_seconds: float = 5.0
     hidden: tuple[int, ...] = (128, 128)
@@ -36,9 +36,9 @@ class PPOConfig:
     minibatches: int = 4
     learning_rate: float = 1e-3
     target_kl: float = 0.01  # the learning rate follows the measured KL towards it
-    gamma: float = 0.99
+    gamma: float = 0.98
     lam: float = 0.95
-    fall_penalty: float = 1.0  # on the scale of values, where 1 is a perfect policy's
+    fall_penalty: float = 0.3  # on the scale of values, where 1 is a perfect policy's
     clip: float = 0.2
     entropy: float = 0.002
     value_weight: float = 1.0

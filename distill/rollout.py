@@ -1,4 +1,4 @@
-"""The source that simulates: environments driven by the student, the teacher, or a share of each."""
+"""The source that simulates: environments driven by the student, by the teacher, or shared."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ class RolloutSource:
         self._observations = {k: torch.as_tensor(v) for k, v in part("observation.").items()}
         self._hidden = torch.as_tensor(state["hidden"])
         self._reset = torch.as_tensor(state["reset"])
-        self._whole = np.array(state["whole"])
+        self._whole = np.asarray(state["whole"]).copy()
 
 
 # Where each observation group comes from in the environment's info.

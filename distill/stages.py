@@ -103,7 +103,7 @@ def distil_student(
     if saved is None:
         scores = random_scores(experiment)
     else:
-        scores = np.array(saved["curriculum"]["random_score"])
+        scores = np.asarray(saved["curriculum"]["random_score"])
     curriculum = Curriculum(experiment.curriculum, env.axes, config.num_envs, scores)
     env.level_source = curriculum.assign
     source = RolloutSource(env, config.ticks, drivers, student.state_size, curriculum.running)
@@ -159,31 +159,27 @@ def evaluate(
     saved = _finished(folder / "distillation", experiment.distill.steps, "distill")
     student = _load_student(experiment, saved)
     teacher = load_teacher(experiment, folder)
-    rows = []
+    actors = teacher_actor(teacher), _mean_actor(student)
     began = time.monotonic()
-    for level in range(levels + 2):
-        last = level == levels + 1
-        env = experiment.make_env(
-            config.hardest_episodes if last else config.episodes,
-            level=min(level / levels, 1.0),
-            episode_seconds=config.hardest_seconds if last else config.seconds,
-            autoreset=False,
-        )
-        number = min(level, levels)
-        seed = config.seed + level
-        rows.append(
-            compare(env, teacher_actor(teacher), _mean_actor(student), level=number, seed=seed)
-        )
+
+    def report(done: int, row: dict[str, Any]) -> None:
         if progress is not None:
-            progress(
-                {
-                    "done": level + 1,
-                    "total": levels + 2,
-                    "seconds": time.monotonic() - began,
-                    "row": rows[-1],
-                }
-            )
-    *rows, hardest = rows
+            seconds = time.monotonic() - began
+            progress({"done": done, "total": levels + 2, "seconds": seconds, "row": row})
+
+    # All levels run side by side, a block of environments each.
+    count = config.episodes
+    env = experiment.make_env(count * (levels + 1), episode_seconds=config.seconds, autoreset=False)
+    axes = len(env.axes)
+    env.level_source = lambda ids, rng: np.repeat((ids // count / levels)[:, None], axes, axis=1)
+    blocks = [(level, slice(level * count, (level + 1) * count)) for level in range(levels + 1)]
+    rows = compare(env, *actors, blocks, config.seed)
+    report(levels + 1, rows[-1])
+    env = experiment.make_env(
+        config.hardest_episodes, episode_seconds=config.hardest_seconds, autoreset=False
+    )
+    [hardest] = compare(env, *actors, [(levels, slice(None))], config.seed + 1)
+    report(levels + 2, hardest)
     result = {
         "levels": rows,
         "hardest": hardest,
@@ -362,7 +358,7 @@ def _mean_actor(student: Any) -> Actor:
 
 
 def _golden(experiment: Experiment, student: Any, sequences: int = 4, ticks: int = 60) -> Any:
-    """Readings of the hardest level, losses included, and what the trained network makes of them."""
+    """Readings of the hardest level, losses included, and what the network makes of them."""
     env = experiment.make_env(sequences, episode_seconds=60.0, autoreset=False)
     _, info = env.reset(seed=experiment.evaluation.seed - 1)
     act = _mean_actor(student)

@@ -74,8 +74,6 @@ class ActorTeacher:
     ) -> tuple[TeacherOutput, Tensor]:
         observation = observations["teacher"]
         said = self.actor(observation)
-        distribution = Normal(
-            said.mean, said.stddev.clamp(min=self.std_floor), validate_args=False
-        )
+        distribution = Normal(said.mean, said.stddev.clamp(min=self.std_floor), validate_args=False)
         value = None if self.critic is None else self.critic(observation)
         return TeacherOutput(distribution, value), state

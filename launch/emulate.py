@@ -22,6 +22,7 @@ from .virtual import VirtualConfig, VirtualWorld, require_mujoco
 
 READY = "ready: "
 PRIORITY = 20  # SCHED_FIFO, if granted
+AFTERMATH = 0.3  # [s] served on after the parent has gone, for the log to tell what came of it
 START_LIMIT = 30.0  # [s] for the emulator's process to come up
 
 
@@ -134,4 +135,6 @@ def _wait_until_ready(process: subprocess.Popen[bytes]) -> None:
 def _stop_at_eof(emulator) -> None:
     while sys.stdin.buffer.read(4096):
         pass
+    clock = RealClock()
+    clock.sleep_until(clock.now() + AFTERMATH)
     emulator.stop()

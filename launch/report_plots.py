@@ -113,7 +113,7 @@ def levels_over_time(levels: Mapping[str, Curve]) -> str:
             height = 0.72 * y / highest
             axes.fill_between(x, row, row + height, step="post", color=INK["student"], alpha=0.22)
             axes.step(x, row + height, where="post", color=INK["student"], linewidth=1.3)
-            axes.text(end * 1.008, row + 0.36, f"level {int(y[-1])}", va="center", color=INK["ink"])
+            axes.text(end * 1.008, row + 0.36, f"level {int(y[-1])}", va="center")
         axes.set_yticks(np.arange(len(names)) + 0.36, [_words(name) for name in reversed(names)])
         axes.set(title=f"Curriculum levels (full height: {highest})", xlabel="training time [s]")
         axes.grid(visible=False)
@@ -187,18 +187,15 @@ def timeline(
             if len(lines) > 1:
                 _legend(axes)
         for time in pushes:
-            top = rows[0, 0]
-            top.annotate(
+            rows[0, 0].annotate(
                 "push",
                 (time, 1.0),
                 xycoords=("data", "axes fraction"),
                 xytext=(3, -8),
                 textcoords="offset points",
                 color=INK["push"],
-                fontsize=7.5,
             )
         rows[-1, 0].set_xlabel("time since the policy took over [s]")
-        figure.align_ylabels()
         return _svg(figure)
 
 
@@ -207,9 +204,8 @@ def lateness_histogram(lateness: np.ndarray, marks: Mapping[str, float]) -> str:
     microseconds = np.asarray(lateness) * 1e6
     top = max(float(microseconds.max(initial=0.0)), 10.0) * 1.04
     with _figure(HALF, 2.6) as (figure, axes):
-        axes.hist(
-            microseconds, bins=np.linspace(0.0, top, 48).tolist(), color=INK["student"], alpha=0.8
-        )
+        edges = np.linspace(0.0, top, 48).tolist()
+        axes.hist(microseconds, bins=edges, color=INK["student"], alpha=0.8)
         axes.set_yscale("log")
         axes.set_ylim(bottom=0.7)
         axes.minorticks_off()
@@ -225,7 +221,6 @@ def lateness_histogram(lateness: np.ndarray, marks: Mapping[str, float]) -> str:
                 textcoords="offset points",
                 va="top",
                 ha="left" if right else "right",
-                fontsize=8,
             )
         axes.set(title="Lateness of each tick", xlabel="microseconds", ylabel="ticks")
         axes.set_xlim(0, top)
@@ -248,7 +243,6 @@ def parts_of_a_tick(parts: Mapping[str, np.ndarray], period: float) -> str:
                 xytext=(4, 0),
                 textcoords="offset points",
                 va="center",
-                fontsize=8,
             )
         axes.set_yticks(place, [_words(name) for name in names])
         axes.set(title=f"Time per tick by part (period {period * 1e6:,.0f})", xlabel="microseconds")

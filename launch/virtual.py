@@ -117,6 +117,7 @@ class VirtualWorld:
         self._config = config
         self._rng = np.random.default_rng(config.seed)
         self._held, self._fallen, self._looks = True, False, 0
+        self._tripped: set[str] = set()
         self._pushes_due: list[float] = []
         self._file = None
         if log is not None:
@@ -145,6 +146,10 @@ class VirtualWorld:
         while self._pushes_due and self._pushes_due[0] <= now:
             self._pushes_due.pop(0)
             self._push()
+        tripped = {servo.name for servo in self.virtual.servos if servo.tripped}
+        for name in sorted(tripped - self._tripped):
+            self._write("watchdog trips", servo=name)
+        self._tripped = tripped
         if self.twin.fallen and not self._fallen:
             self._write("fall", tilt=round(self.twin.tilt, 4))
         self._fallen = self.twin.fallen

@@ -258,7 +258,7 @@ class RobotEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         self.score[ids] = 0.0
         self._draw_command(ids)
         if self.task.pushes is not None:
-            low, high = self.task.pushes.interval
+            _, high = self.task.pushes.interval
             rate = self.robot.control_rate
             # The first may come at once, so that short episodes see as many as long ones.
             self._next_push[ids] = rng.integers(0, round(high * rate), len(ids))
@@ -287,7 +287,9 @@ class RobotEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         rng = self._rng
         width = self.levels[ids, self.axes.index("commands")]
         share = _EASY_COMMANDS + (1.0 - _EASY_COMMANDS) * width
-        drawn = rng.uniform(self._command_low, self._command_high, (len(ids), self.command.shape[1]))
+        drawn = rng.uniform(
+            self._command_low, self._command_high, (len(ids), self.command.shape[1])
+        )
         self.command = self.command.copy()  # the last one stays in info
         self.command[ids] = drawn * share[:, None]
         low, high = (round(s * self.robot.control_rate) for s in self.task.command_interval)
@@ -338,17 +340,15 @@ class RobotEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         """The inverse of ``state_dict``."""
 
         def part(prefix: str) -> dict[str, Any]:
-            return {
-                k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)
-            }
+            return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
 
         self.physics.load_state_dict(part("physics."))
         self.sensing.load_state_dict(part("sensing."))
         for name, values in part("drawn.").items():
             self._drawn[name][:] = values
-        self._memory = program.Memory(**{k: np.array(v) for k, v in part("memory.").items()})
+        self._memory = program.Memory(**{k: np.asarray(v).copy() for k, v in part("memory.").items()})
         for name in _ARRAYS:
-            setattr(self, name, np.array(state[name]))
+            setattr(self, name, np.asarray(state[name]).copy())
         self._rng.bit_generator.state = state["rng"]
 
 

@@ -85,7 +85,7 @@ class Physics:
         self.fields: dict[str, np.ndarray] = {}
 
     def expand(self, field: str) -> np.ndarray:
-        """Per-simulation values of a model field, (num_envs, ...), and remember the nominal ones."""
+        """Per-simulation values of a model field, (num_envs, ...); remembers the nominal ones."""
         if field not in self.fields:
             self.nominal[field] = np.array(getattr(self.model, field), copy=True)
             self.fields[field] = self.batch.expand(field)

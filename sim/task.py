@@ -60,9 +60,7 @@ class Task(Protocol):
     randomisations: dict[str, tuple[Randomisation, ...]]  # by axis
     pushes: Pushes | None
 
-    def initial_state(
-        self, physics: Physics, ids: np.ndarray, rng: np.random.Generator
-    ) -> None:
+    def initial_state(self, physics: Physics, ids: np.ndarray, rng: np.random.Generator) -> None:
         """Write ``qpos`` and ``qvel`` of ``ids``, which hold the model's defaults."""
         ...
 
@@ -102,9 +100,7 @@ def make_contract(
     config = config or task.contract
     n = len(robot.joints)
     pose = tuple(joint.default for joint in robot.joint)
-    offset = tuple(
-        joint.default if joint.mode == "position" else 0.0 for joint in robot.joint
-    )
+    offset = tuple(joint.default if joint.mode == "position" else 0.0 for joint in robot.joint)
     try:
         sizes = [term_size(name, n, len(task.command)) for name in config.terms]
     except KeyError as error:
@@ -152,7 +148,8 @@ def load_task(name: str | Path) -> Task:
         module = importlib.import_module(f".tasks.{path.stem}", __package__)
     else:
         spec = importlib.util.spec_from_file_location(path.stem, path)
-        assert spec is not None and spec.loader is not None
+        assert spec is not None
+        assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
     if not hasattr(module, "TASK"):

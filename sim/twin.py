@@ -58,7 +58,9 @@ class Twin:
         self._actuator = np.array([self.model.actuator(name).id for name in robot.joints])
         gains = self.model.actuator_gainprm[self._actuator]
         if not np.all(gains[:, _VMAX] > 0):
-            raise ModelError(f"{robot.model_path}: every joint needs a dcmotor with a voltage limit")
+            raise ModelError(
+                f"{robot.model_path}: every joint needs a dcmotor with a voltage limit"
+            )
         self._resistance, self._constant = gains[:, 0].copy(), gains[:, 1].copy()
         self._nominal_voltage = float(gains[0, _VMAX])
         self._supply = self._nominal_voltage
@@ -187,8 +189,9 @@ class Twin:
         turned = np.arctan2(
             np.sin(self._heading - self._yaw()), np.cos(self._heading - self._yaw())
         )
+        axis[2] += 0.3 * turned
         angular = rotation @ self.data.qvel[3:6]
-        wrench[3:] = _HAND_STIFFNESS * (axis + [0.0, 0.0, 0.3 * turned]) - _HAND_DAMPING * angular
+        wrench[3:] = _HAND_STIFFNESS * axis - _HAND_DAMPING * angular
         error = self._grip - self.data.qpos[:3]
         error[2] = 0.0  # the floor carries the weight
         velocity = self.data.qvel[:3] * [1.0, 1.0, 0.0]

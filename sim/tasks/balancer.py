@@ -20,8 +20,8 @@ from ..randomisation import (
 from ..task import AXES, ContractConfig, Pushes, tolerance
 
 FALLEN = 0.7  # [rad] between the body's axis and the vertical
-SPEED_MARGIN = 0.3  # [m/s] error at which a tenth of the reward is left
-TURN_MARGIN = 1.2  # [rad/s]
+SPEED_MARGIN = 0.4  # [m/s] error at which a tenth of the reward is left
+TURN_MARGIN = 1.6  # [rad/s]
 
 
 class Measured(NamedTuple):
@@ -76,9 +76,7 @@ class Balancer:
             ),
         }
 
-    def initial_state(
-        self, physics: Physics, ids: np.ndarray, rng: np.random.Generator
-    ) -> None:
+    def initial_state(self, physics: Physics, ids: np.ndarray, rng: np.random.Generator) -> None:
         n = len(ids)
         yaw, pitch = rng.uniform(-np.pi, np.pi, n), rng.uniform(-0.1, 0.1, n)
         qpos, qvel = physics.qpos, physics.qvel
@@ -119,6 +117,7 @@ class Balancer:
         force = physics.wrench[:, body, :2].astype(np.float32)
         along = np.einsum("ij,ij->i", force, measured.heading)
         across = measured.heading[:, 0] * force[:, 1] - measured.heading[:, 1] * force[:, 0]
+        error = self.tracking(measured) - command
         wheels = physics.qvel[:, physics.joint_qvel].astype(np.float32)
         return np.concatenate(
             [
@@ -128,6 +127,7 @@ class Balancer:
                 measured.turn_rate[:, None] * np.float32(0.25),
                 wheels * np.float32(0.05),
                 command,
+                error * np.float32([2.0, 0.5]),
                 np.stack([along, across], axis=1) * np.float32(0.1),
             ],
             axis=1,

@@ -1,7 +1,6 @@
 """The curriculum gates on what the student can do relative to the teacher."""
 
 import numpy as np
-
 from retort.distill.curriculum import REPLAY, Curriculum, CurriculumConfig
 
 AXES = ("noise", "pushes")

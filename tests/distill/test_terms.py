@@ -2,10 +2,9 @@
 
 import pytest
 import torch
-from torch.distributions import Normal
-
 from retort.distill.teacher import TeacherOutput
 from retort.distill.terms import TERMS, Sample, TermConfig, TermError, make_term
+from torch.distributions import Normal
 
 
 def make_sample(**changes):

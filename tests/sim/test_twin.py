@@ -2,13 +2,12 @@
 
 import numpy as np
 import pytest
-
 from retort.hardware import load_robot
 from retort.hardware.model_table import load_model
 from retort.sim import Twin
 
 
-@pytest.fixture()
+@pytest.fixture
 def twin():
     return Twin(load_robot("balancer"), seed=1, latency=0.0)
 

@@ -1,0 +1,143 @@
+"""From experiment to bundle: resuming to the bit, exports, refusals."""
+
+import ctypes
+import json
+import os
+import signal
+import subprocess
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from retort.controller import load_bundle
+from retort.distill import stages
+from retort.distill.checkpoint import CheckpointError, load_checkpoint
+from retort.distill.curriculum import CurriculumConfig
+from retort.distill.distiller import DistillConfig
+from retort.distill.evaluation import EvaluationConfig
+from retort.distill.experiment import Experiment
+from retort.distill.ppo import PPOConfig
+from retort.hardware import RetortError
+
+SMALL = Experiment(
+    robot="balancer",
+    task="balancer",
+    teacher=PPOConfig(steps=32 * 24 * 8, num_envs=32, hidden=(16,), critic_hidden=(16,)),
+    distill=DistillConfig(steps=32 * 24 * 8, num_envs=32, episode_seconds=0.3),
+    curriculum=CurriculumConfig(least=4, teacher_least=2),
+    evaluation=EvaluationConfig(episodes=3, seconds=0.5, hardest_episodes=4, hardest_seconds=0.5),
+)
+
+
+def flat(state, prefix=""):
+    for key, value in state.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{prefix}{key}/")
+        else:
+            yield prefix + key, value
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    stages.train_teacher(SMALL, folder)
+    stages.distil_student(SMALL, folder)
+    stages.export_bundle(SMALL, folder)
+    return folder
+
+
+@pytest.mark.parametrize("stage", ["teacher", "distillation"])
+def test_an_interrupted_run_ends_where_an_uninterrupted_one_does_to_the_bit(
+    finished, tmp_path, stage
+):
+    if stage == "distillation":
+        (tmp_path / "teacher").symlink_to(finished / "teacher")
+    verb = {"teacher": stages.train_teacher, "distillation": stages.distil_student}[stage]
+    seen = []
+
+    def interrupt(figures):
+        seen.append(figures["steps"])
+        if len(seen) == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        verb(SMALL, tmp_path, progress=interrupt)
+    assert len(seen) == 3  # the iteration under way was finished, no other begun
+    verb(SMALL, tmp_path)
+    name = f"{stage}/checkpoint.safetensors"
+    expected = dict(flat(load_checkpoint(finished / name)))
+    got = dict(flat(load_checkpoint(tmp_path / name)))
+    assert got.keys() == expected.keys()
+    for key in expected:
+        if key == "seconds":
+            continue
+        if isinstance(expected[key], torch.Tensor):
+            assert torch.equal(got[key], expected[key]), key
+        else:
+            assert got[key] == expected[key], key
+    rows = (tmp_path / stage / "progress.jsonl").read_text().splitlines()
+    assert [json.loads(row)["steps"] for row in rows] == [768 * k for k in range(1, 9)]
+
+
+def test_a_finished_stage_does_nothing_more(finished):
+    path = finished / "teacher" / "checkpoint.safetensors"
+    before = path.stat().st_mtime_ns
+    stages.train_teacher(SMALL, finished)
+    assert path.stat().st_mtime_ns == before
+
+
+def test_another_recipe_is_refused_and_nothing_is_lost(finished):
+    import dataclasses
+
+    path = finished / "teacher" / "checkpoint.safetensors"
+    before = path.read_bytes()
+    other = dataclasses.replace(SMALL, seed=2)
+    with pytest.raises(CheckpointError, match="different recipe"):
+        stages.train_teacher(other, finished)
+    assert path.read_bytes() == before
+
+
+def test_a_stage_without_the_one_before_it_says_what_to_run(tmp_path):
+    with pytest.raises(RetortError, match="retort train"):
+        stages.distil_student(SMALL, tmp_path)
+    with pytest.raises(RetortError, match="retort distill"):
+        stages.export_bundle(SMALL, tmp_path)
+
+
+def test_evaluation_gives_every_level_and_is_the_same_twice(finished):
+    first = stages.evaluate(SMALL, finished)
+    assert [row["level"] for row in first["levels"]] == [0, 1, 2, 3, 4]
+    assert first["hardest"]["episodes"] == 4
+    for row in (*first["levels"], first["hardest"]):
+        for who in ("teacher", "student"):
+            assert row[who]["score_low"] <= row[who]["score"] <= row[who]["score_high"]
+        assert row["ratio"]["low"] <= row["ratio"]["value"] <= row["ratio"]["high"]
+    assert first == stages.evaluate(SMALL, finished)
+    assert json.loads((finished / "evaluation.json").read_text()) == first
+
+
+def test_onnx_and_c_give_the_golden_actions(finished, tmp_path):
+    bundle = load_bundle(finished / "student")
+    observations = bundle.golden.observation.reshape(-1, bundle.contract.observation_size)
+    actions = bundle.golden.action.reshape(-1, bundle.contract.action_size)
+    session = onnxruntime.InferenceSession(str(finished / "student" / "policy.onnx"))
+    got = np.concatenate([session.run(None, {"observation": o[None]})[0] for o in observations])
+    np.testing.assert_allclose(got, actions, atol=1e-5)
+    metadata = session.get_modelmeta().custom_metadata_map
+    assert metadata["contract_hash"] == bundle.contract.hash()
+    source = tmp_path / "policy.c"
+    source.write_text(
+        '#include "policy.h"\nvoid run(const float *o, float *a) { retort_policy(o, a); }\n'
+    )
+    library = tmp_path / "policy.so"
+    include = f"-I{finished / 'student'}"
+    command = ["cc", "-std=c99", "-Wall", "-Werror", "-O2", "-shared", "-fPIC", include]
+    subprocess.run([*command, str(source), "-o", str(library), "-lm"], check=True)
+    run = ctypes.CDLL(str(library)).run
+    pointer = ctypes.POINTER(ctypes.c_float)
+    for observation, action in zip(observations, actions, strict=True):
+        out = np.zeros(2, dtype=np.float32)
+        row = np.ascontiguousarray(observation, dtype=np.float32)
+        run(row.ctypes.data_as(pointer), out.ctypes.data_as(pointer))
+        np.testing.assert_allclose(out, action, atol=1e-5)
