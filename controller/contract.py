@@ -32,12 +32,17 @@ class TermSpec:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CommandSpec:
-    """One component of the command and the range seen in training."""
+    """One component of the command and the range seen in training.
+
+    The policy follows a smoothed command: it moves towards the one given by at most ``slew`` per
+    second, because a robot that leans to accelerate cannot follow a jump.
+    """
 
     name: str
     unit: str
     low: float
     high: float
+    slew: float | None = None  # [unit/s]; None: no limit
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -32,6 +32,7 @@ class Memory:
     imu_age: Array  # (...) ticks
     action: Array  # (..., joints) previous action, clipped to [-1, 1]
     target: Array  # (..., joints) previous target, after filter and slew limit
+    command: Array  # (..., commands) smoothed
 
 
 def initial_memory(
@@ -56,6 +57,7 @@ def initial_memory(
         imu_age=xp.zeros(shape, dtype=xp.int32),
         action=zeros(len(contract.joints)),
         target=zeros(len(contract.joints)) + xp.asarray(contract.action.offset, dtype=dtype),
+        command=zeros(len(contract.command)),
     )
 
 
@@ -74,9 +76,9 @@ def observe(
         The observation, (..., observation_size), not yet normalised, and the new memory.
     """
     xp = array_namespace(memory.history)
-    memory = coast(state, memory)
+    memory = smooth(contract, command, coast(state, memory))
     frame = xp.concat(
-        [_term(contract, spec, memory, command) for spec in contract.terms],
+        [_term(contract, spec, memory) for spec in contract.terms],
         axis=-1,
     )[..., None, :]
     shifted = xp.concat([memory.history[..., 1:, :], frame], axis=-2)
@@ -104,6 +106,19 @@ def coast(state: RobotState, memory: Memory) -> Memory:
         angular_velocity=held(imu[..., None], state.angular_velocity, memory.angular_velocity),
         joint_age=xp.where(joint, xp.zeros_like(memory.joint_age), memory.joint_age + 1),
         imu_age=xp.where(imu, xp.zeros_like(memory.imu_age), memory.imu_age + 1),
+    )
+
+
+def smooth(contract: Contract, command: Array, memory: Memory) -> Memory:
+    """Move the smoothed command towards ``command`` (..., commands); at once on the first tick."""
+    xp = array_namespace(memory.history)
+    last = memory.command
+    limits = [np.inf if c.slew is None else c.slew * contract.period for c in contract.command]
+    limit = xp.asarray(limits, dtype=last.dtype)
+    change = xp.astype(xp.asarray(command), last.dtype, copy=False) - last
+    limited = last + xp.minimum(xp.maximum(change, -limit), limit)
+    return dataclasses.replace(
+        memory, command=xp.where(memory.started[..., None], limited, last + change)
     )
 
 
@@ -152,15 +167,15 @@ def projected_gravity(orientation: Array) -> Array:
     )
 
 
-Term = Callable[[Contract, Memory, Array], Array]
+Term = Callable[[Contract, Memory], Array]
 
 TERMS: dict[str, Term] = {
-    "projected_gravity": lambda contract, memory, command: projected_gravity(memory.orientation),
-    "angular_velocity": lambda contract, memory, command: memory.angular_velocity,
-    "joint_position": lambda contract, memory, command: _from_default(contract, memory),
-    "joint_velocity": lambda contract, memory, command: memory.joint_velocity,
-    "command": lambda contract, memory, command: command,
-    "previous_action": lambda contract, memory, command: memory.action,
+    "projected_gravity": lambda contract, memory: projected_gravity(memory.orientation),
+    "angular_velocity": lambda contract, memory: memory.angular_velocity,
+    "joint_position": lambda contract, memory: _from_default(contract, memory),
+    "joint_velocity": lambda contract, memory: memory.joint_velocity,
+    "command": lambda contract, memory: memory.command,
+    "previous_action": lambda contract, memory: memory.action,
 }
 
 
@@ -189,7 +204,7 @@ def _from_default(contract: Contract, memory: Memory) -> Array:
     return like - xp.asarray(contract.default_pose, dtype=like.dtype)
 
 
-def _term(contract: Contract, spec: TermSpec, memory: Memory, command: Array) -> Array:
+def _term(contract: Contract, spec: TermSpec, memory: Memory) -> Array:
     xp = array_namespace(memory.history)
-    value = TERMS[spec.name](contract, memory, command)
+    value = TERMS[spec.name](contract, memory)
     return xp.astype(value, memory.history.dtype, copy=False) * spec.scale

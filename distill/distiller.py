@@ -33,6 +33,7 @@ class DistillConfig:
     num_envs: int = 512
     ticks: int = 24
     episode_seconds: float = 2.5  # one window of the curriculum
+    event_rate: float = 2.0  # as in PPOConfig
     teacher_share: float = 0.15  # of the environments that the teacher drives
     terms: tuple[TermConfig, ...] = (
         TermConfig(name="policy_kl", weight=1.0),
@@ -45,9 +46,9 @@ class DistillConfig:
     minibatches: int = 4
     learning_rate: float = 2e-3
     final_learning_rate: float = 2e-4
-    gamma: float = 0.98
+    gamma: float = 0.985
     lam: float = 0.95
-    fall_penalty: float = 0.3  # as in PPOConfig, so that values mean the same
+    fall_penalty: float = 3.0  # PPO's final one, so that values mean the same
     max_gradient_norm: float = 1.0
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ..sim.env import RobotEnv
-from .rollout import Actor
+from .rollout import Actor, one_thread
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,14 +56,15 @@ def run_episodes(env: RobotEnv, actor: Actor, seed: int) -> Outcome:
     state, reset = torch.zeros(n, 0), torch.ones(n, dtype=torch.bool)
     fell = np.zeros(n, dtype=bool)
     squares, standing = np.zeros((n, len(env.task.command))), np.zeros(n)
-    for _ in range(env.episode_ticks):
-        groups = {g: torch.from_numpy(info[g]) for g in ("student", "teacher")}
-        action, _, state = actor(groups, state, reset)
-        reset = torch.zeros(n, dtype=torch.bool)
-        _, _, terminated, _, info = env.step(action.numpy())
-        fell |= terminated
-        squares += np.where(fell[:, None], 0.0, (info["tracking"] - info["command"]) ** 2)
-        standing += ~fell
+    with one_thread():
+        for _ in range(env.episode_ticks):
+            groups = {g: torch.from_numpy(info[g]) for g in ("student", "teacher")}
+            action, _, state = actor(groups, state, reset)
+            reset = torch.zeros(n, dtype=torch.bool)
+            _, _, terminated, _, info = env.step(action.numpy())
+            fell |= terminated
+            squares += np.where(fell[:, None], 0.0, (info["tracking"] - info["command"]) ** 2)
+            standing += ~fell
     return Outcome(env.score / env.episode_ticks, fell, squares, standing)
 
 

@@ -41,7 +41,13 @@ class Experiment:
         return robot, task, make_contract(robot, task, self.contract, ranges)
 
     def make_env(
-        self, num_envs: int, *, level: float = 1.0, episode_seconds: float, autoreset: bool = True
+        self,
+        num_envs: int,
+        *,
+        level: float = 1.0,
+        episode_seconds: float,
+        event_rate: float = 1.0,
+        autoreset: bool = True,
     ) -> RobotEnv:
         """Environments of this experiment."""
         robot, task, contract = self.load()
@@ -52,6 +58,7 @@ class Experiment:
             contract=contract,
             level=level,
             episode_seconds=episode_seconds,
+            event_rate=event_rate,
             autoreset=autoreset,
             simulation=self.simulation,
         )

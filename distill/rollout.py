@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,10 @@ class RolloutSource:
 
     def collect(self, student: Actor, teacher: Actor | None = None) -> Batch:
         """Let the drivers act for ``ticks`` ticks."""
+        with one_thread():
+            return self._collect(student, teacher)
+
+    def _collect(self, student: Actor, teacher: Actor | None) -> Batch:
         env, ticks, n = self.env, self.ticks, self.env.num_envs
         by_teacher = self.drivers == TEACHER
         keep: dict[str, list[Any]] = {name: [] for name in ("action", "log_prob", "reset", "level")}
@@ -134,6 +139,17 @@ class RolloutSource:
 
 # Where each observation group comes from in the environment's info.
 _SOURCE = {"student": "student", "teacher": "teacher"}
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Torch on one thread: its idle threads spin for milliseconds and would starve physics'."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _groups(info: dict[str, Any]) -> dict[str, Tensor]:

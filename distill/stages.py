@@ -56,11 +56,11 @@ def train_teacher(
         KeyboardInterrupt: after Ctrl-C, with everything saved.
     """
     config = experiment.teacher
-    env = experiment.make_env(config.num_envs, episode_seconds=config.episode_seconds)
-    low, high = config.level
-    axes = len(env.axes)
-    env.level_source = lambda ids, rng: rng.uniform(low, high, (len(ids), axes))
+    env = experiment.make_env(
+        config.num_envs, episode_seconds=config.episode_seconds, event_rate=config.event_rate
+    )
     ppo = PPO(config, env, experiment.seed)
+    env.level_source = ppo.draw_levels
     source = RolloutSource(env, config.ticks)
     key = _key(experiment, _TEACHER)
     stage = _Stage(folder / "teacher", key, config.steps, fresh)
@@ -89,7 +89,9 @@ def distil_student(
     """
     config = experiment.distill
     teacher = load_teacher(experiment, folder)
-    env = experiment.make_env(config.num_envs, episode_seconds=config.episode_seconds)
+    env = experiment.make_env(
+        config.num_envs, episode_seconds=config.episode_seconds, event_rate=config.event_rate
+    )
     with torch.random.fork_rng():
         torch.manual_seed(experiment.seed + 1)
         student = make_student(experiment.student, env.contract)

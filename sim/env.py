@@ -56,6 +56,8 @@ class RobotEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         contract: what the policy sees and does; the task's defaults when None.
         level: difficulty in [0, 1] on every axis, or one number per axis.
         episode_seconds: time limit (truncation) [s].
+        event_rate: how many times as often as the task says commands change and pushes come;
+            training learns most from them.
         observation: which group ``reset`` and ``step`` return.
         autoreset: see above.
         simulation: substeps, threads, sensors.
@@ -79,6 +81,7 @@ class RobotEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         contract: Contract | ContractConfig | None = None,
         level: float | tuple[float, ...] = 1.0,
         episode_seconds: float = 20.0,
+        event_rate: float = 1.0,
         observation: Literal["student", "teacher"] = "student",
         autoreset: bool = True,
         simulation: SimulationConfig = SimulationConfig(),
@@ -95,6 +98,7 @@ class RobotEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         self.autoreset = autoreset
         self.group = observation
         self.render_mode = render_mode
+        self._event_ticks = self.robot.control_rate / event_rate  # ticks of one task second
         self.episode_ticks = round(episode_seconds * self.robot.control_rate)
         self.physics = Physics(
             self.robot, num_envs, substeps=simulation.substeps, threads=simulation.threads
@@ -180,8 +184,8 @@ class RobotEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
 
         Returns:
             Observation (num_envs, size), reward (num_envs,), terminated and truncated (num_envs,)
-            bool, and info: ``student`` and ``teacher`` observations; ``tracking``
-            (num_envs, commands), the achieved values of the command in force; where episodes
+            bool, and info: ``student`` and ``teacher`` observations; ``tracking``, the achieved
+            values of ``command``, (num_envs, commands), which is the smoothed one; where episodes
             ended, ``final_obs``, ``final_teacher``, ``_final_obs``, ``episode_score`` (mean reward
             per tick of the whole time limit, nothing after a fall) and ``episode_levels``.
         """
@@ -192,12 +196,13 @@ class RobotEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         self.physics.step(command.target)
         self.elapsed += 1
         measured = self.task.measure(self.physics)
-        reward = self.task.reward(measured, self.command)
+        wanted = self._memory.command  # smoothed: what the policy was asked to follow
+        reward = self.task.reward(measured, wanted)
         terminated = self.task.terminated(measured)
         reward = np.where(terminated, np.float32(0.0), reward)
         truncated = (self.elapsed >= self.episode_ticks) & ~terminated
         info: dict[str, Any] = {"tracking": self.task.tracking(measured)}
-        info["command"] = self.command
+        info["command"] = wanted
         self._redraw_commands()
         self.reading = self.sensing.read(self._rng)
         observation, self._memory = program.observe(
@@ -258,10 +263,9 @@ class RobotEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         self.score[ids] = 0.0
         self._draw_command(ids)
         if self.task.pushes is not None:
-            _, high = self.task.pushes.interval
-            rate = self.robot.control_rate
+            high = round(self.task.pushes.interval[1] * self._event_ticks)
             # The first may come at once, so that short episodes see as many as long ones.
-            self._next_push[ids] = rng.integers(0, round(high * rate), len(ids))
+            self._next_push[ids] = rng.integers(0, high, len(ids))
 
     def _push(self) -> np.ndarray:
         if self.task.pushes is None:
@@ -274,8 +278,8 @@ class RobotEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
             body = self.physics.model.body(pushes.body).id
             self.physics.wrench[ids, body, 0] = force * np.cos(angle)
             self.physics.wrench[ids, body, 1] = force * np.sin(angle)
-            low, high = pushes.interval
-            self._next_push[ids] += rng.integers(round(low * rate), round(high * rate), len(ids))
+            low, high = (round(s * self._event_ticks) for s in pushes.interval)
+            self._next_push[ids] += rng.integers(low, high, len(ids))
         return ids
 
     def _redraw_commands(self) -> None:
@@ -292,13 +296,13 @@ class RobotEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         )
         self.command = self.command.copy()  # the last one stays in info
         self.command[ids] = drawn * share[:, None]
-        low, high = (round(s * self.robot.control_rate) for s in self.task.command_interval)
+        low, high = (round(s * self._event_ticks) for s in self.task.command_interval)
         self._next_command[ids] = self.elapsed[ids] + rng.integers(low, high, len(ids))
 
     def _privileged(self, measured: Any) -> np.ndarray:
         return np.concatenate(
             [
-                self.task.privileged(self.physics, measured, self.command),
+                self.task.privileged(self.physics, measured, self._memory.command),
                 self._targets.reshape(self.num_envs, -1),
                 *self._drawn.values(),
             ],
@@ -346,7 +350,8 @@ class RobotEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         self.sensing.load_state_dict(part("sensing."))
         for name, values in part("drawn.").items():
             self._drawn[name][:] = values
-        self._memory = program.Memory(**{k: np.asarray(v).copy() for k, v in part("memory.").items()})
+        memory = {k: np.asarray(v).copy() for k, v in part("memory.").items()}
+        self._memory = program.Memory(**memory)
         for name in _ARRAYS:
             setattr(self, name, np.asarray(state[name]).copy())
         self._rng.bit_generator.state = state["rng"]

@@ -40,8 +40,8 @@ class Balancer:
     name = "balancer"
     robot = "balancer"
     command = (
-        CommandSpec(name="forward_speed", unit="m/s", low=-0.5, high=0.5),
-        CommandSpec(name="turn_rate", unit="rad/s", low=-2.0, high=2.0),
+        CommandSpec(name="forward_speed", unit="m/s", low=-0.5, high=0.5, slew=1.0),
+        CommandSpec(name="turn_rate", unit="rad/s", low=-2.0, high=2.0, slew=6.0),
     )
     command_interval = (2.0, 5.0)
     contract = ContractConfig(
@@ -54,9 +54,9 @@ class Balancer:
         ),
         scales={"angular_velocity": 0.25, "joint_velocity": 0.05},
         history=5,
-        action_scale=0.12,
-        smoothing=0.8,
-        slew=0.06,
+        action_scale=0.15,
+        smoothing=0.9,
+        slew=0.12,
     )
     axes = AXES
     pushes = Pushes(body="base", impulse=0.15)
