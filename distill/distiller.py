@@ -215,7 +215,7 @@ class Distiller:
     def state_dict(self) -> dict[str, Any]:
         """Networks, optimiser, random stream."""
         return {
-            "student": self.student.state_dict(),  # type: ignore[attr-defined]
+            "student": self.student.state_dict(),
             "critic": self.critic.state_dict(),
             "optimiser": optimiser_state(self.optimiser),
             "generator": self.generator.get_state(),
@@ -224,7 +224,7 @@ class Distiller:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """The inverse of ``state_dict``."""
-        self.student.load_state_dict(state["student"])  # type: ignore[attr-defined]
+        self.student.load_state_dict(state["student"])
         self.critic.load_state_dict(state["critic"])
         load_optimiser_state(self.optimiser, state["optimiser"])
         self.generator.set_state(state["generator"])

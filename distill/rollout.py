@@ -66,6 +66,7 @@ class RolloutSource:
         final_index, final = [], {group: [] for group in self._observations}
         episodes = []
         initial_state = self._hidden.clone()
+        running = self._running()
         for t in range(ticks):
             groups = self._observations
             action, log_prob, self._hidden = student(groups, self._hidden, self._reset)

@@ -34,7 +34,7 @@ from .export import to_c, to_onnx
 from .networks import Critic, GaussianActor
 from .ppo import PPO, train
 from .rollout import Actor, RolloutSource
-from .students import make_student
+from .students import Student, make_student
 from .teacher import ActorTeacher
 
 Progress = Callable[[dict[str, Any]], None]
@@ -343,14 +343,14 @@ def _finished(folder: Path, budget: int, verb: str) -> dict[str, Any]:
     return saved
 
 
-def _load_student(experiment: Experiment, saved: dict[str, Any]) -> Any:
+def _load_student(experiment: Experiment, saved: dict[str, Any]) -> Student:
     _, _, contract = experiment.load()
     student = make_student(experiment.student, contract)
     student.load_state_dict(saved["learner"]["student"])
     return student.eval().requires_grad_(False)
 
 
-def _mean_actor(student: Any) -> Actor:
+def _mean_actor(student: Student) -> Actor:
     @torch.no_grad()
     def act(groups: Any, state: Any, reset: Any) -> Any:
         distribution, state = student(groups["student"][None], state, reset[None])
@@ -359,7 +359,7 @@ def _mean_actor(student: Any) -> Actor:
     return act
 
 
-def _golden(experiment: Experiment, student: Any, sequences: int = 4, ticks: int = 60) -> Any:
+def _golden(experiment: Experiment, student: Student, sequences: int = 4, ticks: int = 60) -> Any:
     """Readings of the hardest level, losses included, and what the network makes of them."""
     env = experiment.make_env(sequences, episode_seconds=60.0, autoreset=False)
     _, info = env.reset(seed=experiment.evaluation.seed - 1)
@@ -374,7 +374,7 @@ def _golden(experiment: Experiment, student: Any, sequences: int = 4, ticks: int
         action, _, state = act(groups, state, reset)
         reset = torch.zeros(sequences, dtype=torch.bool)
         _, _, _, _, info = env.step(action.numpy())
-    arrays = {name: np.stack(values, axis=1) for name, values in rows.items()}
+    arrays: dict[str, Any] = {name: np.stack(v, axis=1) for name, v in rows.items()}
     commands = arrays.pop("command")
 
     @torch.no_grad()

@@ -6,7 +6,7 @@ A memoryless student is the case of an empty state. A new kind is one class and 
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal, Protocol
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -26,17 +26,21 @@ class StudentConfig:
     initial_std: float = 0.3
 
 
-class Student(Protocol):
-    """A policy over the contract's observations."""
+class Student(nn.Module):
+    """A policy over the contract's observations; subclasses say how it remembers."""
 
-    normaliser: Normaliser
-    state_size: int
+    state_size: int = 0
+
+    @property
+    def normaliser(self) -> Normaliser:
+        """Of the observations, the first thing that is applied."""
+        raise NotImplementedError
 
     def initial_state(self, n: int) -> Tensor:
         """(n, state_size) zeros."""
-        ...
+        return torch.zeros(n, self.state_size)
 
-    def __call__(self, sequence: Tensor, state: Tensor, resets: Tensor) -> tuple[Normal, Tensor]:
+    def forward(self, sequence: Tensor, state: Tensor, resets: Tensor) -> tuple[Normal, Tensor]:
         """Actions for a sequence.
 
         Args:
@@ -47,23 +51,19 @@ class Student(Protocol):
         Returns:
             A distribution of shape (T, N, actions) and the state after the last tick.
         """
-        ...
-
-    def parameters(self) -> list[nn.Parameter]: ...
+        raise NotImplementedError
 
     def parameter_count(self) -> int:
         """What is stored and multiplied on the robot, normaliser aside."""
-        ...
+        raise NotImplementedError
 
     def export(self) -> tuple[dict[str, str], dict[str, Tensor]]:
         """Description and tensors for the robot's runtime, ``controller.policy``."""
-        ...
+        raise NotImplementedError
 
 
-class MlpStudent(nn.Module):
+class MlpStudent(Student):
     """A perceptron over the history in the observation; its state is empty."""
-
-    state_size = 0
 
     def __init__(self, config: StudentConfig, contract: Contract) -> None:
         super().__init__()
@@ -79,9 +79,6 @@ class MlpStudent(nn.Module):
     @property
     def normaliser(self) -> Normaliser:
         return self.actor.normaliser
-
-    def initial_state(self, n: int) -> Tensor:
-        return torch.zeros(n, 0)
 
     def forward(self, sequence: Tensor, state: Tensor, resets: Tensor) -> tuple[Normal, Tensor]:
         return self.actor(sequence), state
@@ -102,9 +99,9 @@ class MlpStudent(nn.Module):
         return {"architecture": "mlp", "activation": self.actor.activation}, copies
 
 
-KINDS: dict[str, type[MlpStudent]] = {"mlp": MlpStudent}
+KINDS = {"mlp": MlpStudent}
 
 
-def make_student(config: StudentConfig, contract: Contract) -> MlpStudent:
+def make_student(config: StudentConfig, contract: Contract) -> Student:
     """The student that ``config`` describes, for ``contract``."""
     return KINDS[config.kind](config, contract)

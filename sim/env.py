@@ -275,9 +275,8 @@ class RobotEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
             pushes, rate, rng = self.task.pushes, self.robot.control_rate, self._rng
             angle = rng.uniform(0.0, 2 * np.pi, len(ids))
             force = pushes.impulse * rate * self.levels[ids, self.axes.index("pushes")]
-            body = self.physics.model.body(pushes.body).id
-            self.physics.wrench[ids, body, 0] = force * np.cos(angle)
-            self.physics.wrench[ids, body, 1] = force * np.sin(angle)
+            pushed = np.stack([force * np.cos(angle), force * np.sin(angle), 0.0 * force], axis=1)
+            self.physics.apply_force(ids, pushes.site, pushed)
             low, high = (round(s * self._event_ticks) for s in pushes.interval)
             self._next_push[ids] += rng.integers(low, high, len(ids))
         return ids

@@ -69,6 +69,8 @@ class Physics:
         self.ctrl = self.batch.bind("ctrl")
         self.wrench = self.batch.bind("xfrc_applied")
         self.actuator_force = self.batch.bind("actuator_force")
+        self._site_position = self.batch.bind("site_xpos")
+        self._centre_of_mass = self.batch.bind("xipos")
         sensors = self.batch.bind("sensordata")
         self.sensors = {
             self.model.sensor(i).name: sensors[
@@ -103,6 +105,15 @@ class Physics:
         if self.fields:
             self.batch.set_const(ids)
         self.batch.forward(ids)
+
+    def apply_force(self, ids: np.ndarray, site: str, force: np.ndarray) -> None:
+        """Let ``force`` (len(ids), 3) [N], world frame, act at a site until ``wrench`` changes."""
+        number = self.model.site(site).id
+        body = int(self.model.site_bodyid[number])
+        # MuJoCo applies at the body's own centre of mass.
+        arm = self._site_position[ids, number] - self._centre_of_mass[ids, body]
+        self.wrench[ids, body, :3] = force
+        self.wrench[ids, body, 3:] = np.cross(arm, force)
 
     def step(self, target: np.ndarray) -> None:
         """One control tick for everybody.

@@ -29,9 +29,9 @@ class TaskError(RetortError):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Pushes:
-    """Horizontal impulses on a body at random times, in random directions."""
+    """Horizontal impulses at a site at random times, in random directions."""
 
-    body: str
+    site: str
     impulse: float  # [N·s] at full width
     interval: tuple[float, float] = (2.0, 5.0)  # [s] between two
 

@@ -66,8 +66,10 @@ class Twin:
         self._supply = self._nominal_voltage
         self._sign = np.array([joint.sign for joint in robot.joint], dtype=float)
         self._zero = np.array([joint.zero for joint in robot.joint])
-        tables = [load_table(joint.servo) for joint in robot.joint]
-        self._torque_constant = np.array([table.motor.torque_constant for table in tables])
+        motors = [load_table(joint.servo).motor for joint in robot.joint]
+        self._torque_constant = np.array([m.torque_constant if m else np.nan for m in motors])
+        if np.isnan(self._torque_constant).any():
+            raise ModelError(f"{robot.name}: every joint needs a servo whose table has a [motor]")
         n = len(robot.joints)
         self._drive: list[tuple[Drive, float]] = [("off", 0.0)] * n
         self._pending: deque[list[tuple[Drive, float]]] = deque([list(self._drive)] * self._delay)
@@ -78,6 +80,7 @@ class Twin:
             for i in range(self.model.nsensor)
         }
         self._base = int(self.model.jnt_bodyid[0])
+        self._push_site = mujoco.mj_name2id(self.model, mujoco.mjtObj.mjOBJ_SITE, "push")
         self.time = 0.0
         self._started: float | None = None
         self._steps = 0
@@ -127,7 +130,10 @@ class Twin:
     # The world around the robot
 
     def push(self, impulse: tuple[float, float, float] | np.ndarray, seconds: float = 0.01) -> None:
-        """Push the body with ``impulse`` [N·s], world frame, spread over ``seconds``."""
+        """Push with ``impulse`` [N·s], world frame, spread over ``seconds``.
+
+        It acts at the site ``push`` of the MJCF, or at the base's centre of mass if there is none.
+        """
         steps = max(1, round(seconds / self.model.opt.timestep))
         force = np.asarray(impulse, dtype=float) / (steps * self.model.opt.timestep)
         self._push = (force, steps)
@@ -159,6 +165,9 @@ class Twin:
         force, steps = self._push
         if steps > 0:
             self.data.xfrc_applied[self._base, :3] += force
+            if self._push_site >= 0:
+                arm = self.data.site_xpos[self._push_site] - self.data.xipos[self._base]
+                self.data.xfrc_applied[self._base, 3:] += np.cross(arm, force)
             self._push = (force, steps - 1)
         mujoco.mj_step(self.model, self.data)
 

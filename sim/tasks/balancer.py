@@ -59,7 +59,7 @@ class Balancer:
         slew=0.12,
     )
     axes = AXES
-    pushes = Pushes(body="base", impulse=0.15)
+    pushes = Pushes(site="push", impulse=0.15)
 
     def __init__(self) -> None:
         self.randomisations = {
@@ -127,7 +127,7 @@ class Balancer:
                 measured.turn_rate[:, None] * np.float32(0.25),
                 wheels * np.float32(0.05),
                 command,
-                error * np.float32([2.0, 0.5]),
+                error * np.array([2.0, 0.5], dtype=np.float32),
                 np.stack([along, across], axis=1) * np.float32(0.1),
             ],
             axis=1,
@@ -137,7 +137,7 @@ class Balancer:
         return np.stack([measured.forward_speed, measured.turn_rate], axis=1)
 
     def _body(self, physics: Physics) -> int:
-        return physics.model.body(self.pushes.body).id
+        return int(physics.model.site(self.pushes.site).bodyid[0])
 
 
 TASK = Balancer()
