@@ -8,24 +8,19 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.tensorboard import SummaryWriter
 
 from ..controller import save_bundle
 from ..controller.golden import STATE_FIELDS, record_golden
 from ..hardware.errors import RetortError
 from ..hardware.state import RobotState
 from .batch import STUDENT, TEACHER
-from .checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from .checkpoint import load_checkpoint
 from .curriculum import Curriculum
 from .distiller import Distiller, distil
 from .evaluation import compare, run_episodes
@@ -34,12 +29,9 @@ from .export import to_c, to_onnx
 from .networks import Critic, GaussianActor
 from .ppo import PPO, train
 from .rollout import Actor, RolloutSource
+from .stage import Progress, Stage, write_json
 from .students import Student, make_student
 from .teacher import ActorTeacher
-
-Progress = Callable[[dict[str, Any]], None]
-
-_SAVE_EVERY = 15.0  # [s]
 
 # What a stage's result depends on.
 _TEACHER = ("robot", "task", "seed", "contract", "simulation", "teacher")
@@ -63,7 +55,7 @@ def train_teacher(
     env.level_source = ppo.draw_levels
     source = RolloutSource(env, config.ticks)
     key = _key(experiment, _TEACHER)
-    stage = _Stage(folder / "teacher", key, config.steps, fresh)
+    stage = Stage(folder / "teacher", key, config.steps, fresh)
     saved = stage.begin()
     if saved is None:
         source.start(experiment.seed)
@@ -100,7 +92,7 @@ def distil_student(
     taught = round(config.teacher_share * config.num_envs)
     drivers = torch.full((config.num_envs,), STUDENT)
     drivers[:taught] = TEACHER
-    stage = _Stage(folder / "distillation", _key(experiment, _STUDENT), config.steps, fresh)
+    stage = Stage(folder / "distillation", _key(experiment, _STUDENT), config.steps, fresh)
     saved = stage.begin()
     if saved is None:
         scores = random_scores(experiment)
@@ -243,94 +235,6 @@ def random_scores(experiment: Experiment, episodes: int = 128) -> np.ndarray:
     return np.array(scores)
 
 
-def write_json(path: Path, data: Any) -> None:
-    """Write a JSON file so that a reader sees the old one or the new one."""
-    temporary = path.with_suffix(".partial")
-    temporary.write_text(json.dumps(data, indent=1) + "\n")
-    os.replace(temporary, path)
-
-
-class _Stage:
-    """Checkpoint, progress file, TensorBoard and Ctrl-C of one stage of training."""
-
-    def __init__(self, folder: Path, key: str, budget: int, fresh: bool) -> None:
-        self.folder, self.key, self.budget = folder, key, budget
-        self.checkpoint = folder / "checkpoint.safetensors"
-        self.progress_file = folder / "progress.jsonl"
-        self.steps, self.seconds = 0, 0.0
-        if fresh:
-            self.checkpoint.unlink(missing_ok=True)
-            self.progress_file.unlink(missing_ok=True)
-
-    def begin(self) -> dict[str, Any] | None:
-        """What was saved before, if anything."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        if not self.checkpoint.exists():
-            self.progress_file.unlink(missing_ok=True)
-            return None
-        saved = load_checkpoint(self.checkpoint)
-        if saved.get("key") != self.key:
-            raise CheckpointError(
-                f"{self.checkpoint} was made by a different recipe; give the old recipe back, "
-                "start over with --fresh, or write elsewhere with --out"
-            )
-        self.steps, self.seconds = int(saved["steps"]), float(saved["seconds"])
-        if self.progress_file.exists():
-            rows = self.progress_file.read_text().splitlines(keepends=True)
-            kept = [row for row in rows if row.endswith("\n") and _steps(row) <= self.steps]
-            self.progress_file.write_text("".join(kept))
-        return saved
-
-    def run(
-        self,
-        iterations: Iterator[dict[str, Any]],
-        snapshot: Callable[[], dict[str, Any]],
-        progress: Progress | None,
-    ) -> Path:
-        """Consume ``iterations``, saving as it goes."""
-        if self.steps >= self.budget:
-            return self.checkpoint
-        writer = SummaryWriter(str(self.folder), purge_step=self.steps + 1)
-        saved_at = time.monotonic()
-        with self.progress_file.open("a") as file, _interrupt_flag() as interrupted:
-            for figures in iterations:
-                self.steps, self.seconds = figures["steps"], figures["seconds"]
-                file.write(json.dumps(figures) + "\n")
-                file.flush()
-                for name, value in _scalars(figures):
-                    writer.add_scalar(name, value, self.steps)
-                if progress is not None:
-                    progress({**figures, "budget": self.budget})
-                if interrupted or time.monotonic() - saved_at > _SAVE_EVERY:
-                    self._save(snapshot())
-                    saved_at = time.monotonic()
-                if interrupted:
-                    writer.close()
-                    raise KeyboardInterrupt
-        self._save(snapshot())
-        writer.close()
-        return self.checkpoint
-
-    def _save(self, state: dict[str, Any]) -> None:
-        header = {"key": self.key, "steps": self.steps, "seconds": self.seconds}
-        save_checkpoint(self.checkpoint, {**header, **state})
-
-
-@contextmanager
-def _interrupt_flag() -> Iterator[list[int]]:
-    """A list that Ctrl-C makes true, so that an iteration is never cut in two."""
-    flag: list[int] = []
-    try:
-        previous = signal.signal(signal.SIGINT, lambda number, frame: flag.append(number))
-    except ValueError:  # not in the main thread
-        yield flag
-        return
-    try:
-        yield flag
-    finally:
-        signal.signal(signal.SIGINT, previous)
-
-
 def _finished(folder: Path, budget: int, verb: str) -> dict[str, Any]:
     path = folder / "checkpoint.safetensors"
     if not path.exists():
@@ -392,18 +296,3 @@ def _key(experiment: Experiment, names: tuple[str, ...]) -> str:
     """Text that is equal when two experiments would train the same."""
     data = dataclasses.asdict(experiment)
     return json.dumps({name: data[name] for name in names}, sort_keys=True, default=str)
-
-
-def _steps(row: str) -> int:
-    try:
-        return int(json.loads(row)["steps"])
-    except (ValueError, KeyError):
-        return 1 << 62
-
-
-def _scalars(figures: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
-    for name, value in figures.items():
-        if isinstance(value, dict):
-            yield from _scalars(value, f"{prefix}{name}/")
-        elif isinstance(value, int | float) and name not in ("steps", "seconds"):
-            yield f"{prefix}{name}", float(value)
