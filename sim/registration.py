@@ -1,4 +1,6 @@
-"""Names for ``gymnasium.make`` and ``make_vec``; called by Gymnasium itself when installed."""
+"""Gymnasium's names: ``retort/Balancer-v0`` after ``import retort.sim``, or in full
+``retort.sim:retort/Balancer-v0`` without it.
+"""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ import pytest
 from retort.hardware import RetortError
 from retort.launch import pipeline
 from retort.launch.cli import main
+from retort.launch.figures import Figure
 from retort.launch.stages import ORDER
 
 
@@ -45,7 +46,17 @@ def test_a_failed_stage_is_reported_and_sets_the_exit_code(
     assert (out / "report.html").is_file()
 
 
-def test_missed_figures_set_the_exit_code(
+def test_a_figure_that_depends_on_machine_and_seed_is_shown_and_does_not_fail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slow = Figure("Distillation time", "at most 90 s", "91 s", False)
+    monkeypatch.setattr(pipeline, "_do", lambda *_, **__: True)
+    monkeypatch.setattr(pipeline, "missed", lambda results: [slow])
+    assert main(["launch", "balancer", "--out", str(tmp_path)]) == 0
+    assert "missed: Distillation time: 91 s, wanted at most 90 s" in capsys.readouterr().err
+
+
+def test_what_is_missed_on_the_bus_sets_the_exit_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     done = []

@@ -1,6 +1,8 @@
 """The environment: Gymnasium's contracts, reproducibility, episode ends, randomisation."""
 
 import dataclasses
+import subprocess
+import sys
 
 import gymnasium
 import numpy as np
@@ -262,3 +264,8 @@ def test_the_contract_follows_robot_and_task():
     assert contract.joints == robot.joints
     assert contract.observation_size == 5 * 12
     assert RobotEnv(robot, task).contract.trained["latency"] == (0.005, 0.03)
+
+
+def test_a_program_that_never_imports_retort_can_make_it_by_its_full_name():
+    code = "import gymnasium; print(gymnasium.make('retort.sim:retort/Balancer-v0').reset(seed=0))"
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
