@@ -36,9 +36,9 @@ class DistillConfig:
     event_rate: float = 2.0  # as in PPOConfig
     teacher_share: float = 0.15  # of the environments that the teacher drives
     terms: tuple[TermConfig, ...] = (
-        TermConfig(name="policy_kl", weight=1.0),
-        TermConfig(name="value", weight=1.0),
-        TermConfig(name="rl", weight=0.0, end=0.5, schedule="progress"),
+        TermConfig(name="policy_kl", weight=1.0, end=0.05, schedule="linear"),
+        TermConfig(name="value"),
+        TermConfig(name="rl", weight=0.0, end=1.0, schedule="linear"),
     )
     critic_hidden: tuple[int, ...] = (64, 64)
     std_floor: float = 0.05  # least deviation the teacher may claim
