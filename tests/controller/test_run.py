@@ -92,6 +92,8 @@ def test_a_run_completes_and_ends_without_torque(bundle: Bundle, bus: FakeBus) -
 
 
 def test_order_prepare_neutral_goal_torque_policy(bundle: Bundle, bus: FakeBus) -> None:
+    slow = dataclasses.replace(bus.robot.safety, slew=6.0)
+    bus.robot = dataclasses.replace(bus.robot, safety=slow)
     go(saying(bundle, 1.0, -1.0), bus)
     names = [name for name, _ in bus.calls]
     assert names[:4] == ["prepare", "write", "torque", "write"]

@@ -74,7 +74,14 @@ def trained():
     torch.manual_seed(0)
     env = Line(num_envs=64, level=1.0, episode_seconds=0.2)
     config = PPOConfig(
-        steps=64 * 16 * 30, num_envs=64, ticks=16, hidden=(32,), critic_hidden=(32,), fall_penalty=0
+        steps=64 * 16 * 40,
+        num_envs=64,
+        ticks=16,
+        hidden=(32,),
+        critic_hidden=(32,),
+        gamma=0.9,
+        fall_penalty=0.0,
+        final_fall_penalty=0.0,
     )
     ppo = PPO(config, env, seed=0)
     source = RolloutSource(env, config.ticks)

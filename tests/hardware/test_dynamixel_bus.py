@@ -144,7 +144,7 @@ def test_a_stale_frame_before_the_fresh_one_is_passed_over(make_rig):
 
 
 def test_a_stale_frame_alone_in_a_read_leaves_it_invalid(make_rig):
-    delay = Delay(device="imu", start=1.0, end=1.001, seconds=0.0118)
+    delay = Delay(device="imu", start=1.0, end=1.001, seconds=0.0128)
     rig = make_rig(Faults(delay=(delay,)))
     rig.bus.identify()
     rig.clock.sleep_until(1.0)
