@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -31,7 +32,9 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     temporary = path.with_suffix(".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, temporary, metadata={"state": json.dumps(rest)})
+        text = json.dumps(rest)
+        metadata = {"state": text, "sha256": _digest(text, tensors)}
+        save_file(tensors, temporary, metadata=metadata)
         os.replace(temporary, path)
     except (OSError, SafetensorError) as error:
         temporary.unlink(missing_ok=True)
@@ -52,6 +55,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
             metadata = file.metadata() or {}
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         rest = json.loads(metadata["state"])
+        if metadata.get("sha256") != _digest(metadata["state"], tensors):
+            raise ValueError("its contents do not match their digest")
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise CheckpointError(
             f"the checkpoint {path} is damaged ({error}); delete it or start with --fresh"
@@ -64,6 +69,14 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
             node = node.setdefault(parent, {})
         node[leaf] = value
     return state
+
+
+def _digest(text: str, tensors: dict[str, torch.Tensor]) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _flatten(

@@ -26,9 +26,8 @@ class CurriculumConfig:
     bar: float = 0.8  # of the teacher's score, to advance
     fall_bar: float = 0.5  # of the teacher's score, to go back
     teacher_bar: float = 0.2  # above the random policy, below which the teacher itself fails
-    window: int = 64  # most recent frontier episodes of the student
-    least: int = 24  # of them before anything is decided
-    teacher_least: int = 8
+    window: int = 40  # frontier episodes of the student that one decision is made on
+    teacher_least: int = 8  # episodes of the teacher beside them
     confidence: float = 1.645  # deviations: one-sided 95 %
     replay: float = 0.2  # share of episodes that replay earlier levels
 
@@ -38,6 +37,7 @@ class _Axis:
     frontier: int
     student: deque[float]
     teacher: deque[float]
+    relative_score: float = 0.0  # at the last decision
 
     def clear(self) -> None:
         self.student.clear()
@@ -141,11 +141,16 @@ class Curriculum:
         return moves
 
     def _decide(self, axis: _Axis) -> int:
+        """One decision per full window, which is then emptied: looking again and again at the same
+        episodes would sooner or later find any difference."""
         config = self.config
-        if len(axis.student) < config.least or len(axis.teacher) < config.teacher_least:
+        if len(axis.student) < config.window or len(axis.teacher) < config.teacher_least:
             return 0
         random_score = self.random_score[axis.frontier]
         student, teacher = np.array(axis.student), np.array(axis.teacher)
+        axis.clear()
+        above = max(float(teacher.mean()) - random_score, 1e-6)
+        axis.relative_score = float((student.mean() - random_score) / above)
         if teacher.mean() - random_score < config.teacher_bar:
             return 0 if axis.frontier == 0 else -1  # the teacher itself fails here
         if self._bound(student, teacher, random_score, config.bar, -1.0) > 0:
@@ -168,20 +173,19 @@ class Curriculum:
         return float(difference + side * self.config.confidence * np.sqrt(variance))
 
     def relative_score(self) -> float:
-        """``(J_S - J_0) / (J_T - J_0)`` over all windows, 0 before there is anything to say."""
-        student = [s for axis in self.axes for s in axis.student]
-        teacher = [s for axis in self.axes for s in axis.teacher]
-        if not student or not teacher:
-            return 0.0
-        random_score = float(self.random_score.mean())
-        above = np.mean(teacher) - random_score
-        return float((np.mean(student) - random_score) / above) if above > 0 else 0.0
+        """``(J_S - J_0) / (J_T - J_0)``, mean over the axes' last decisions; 0 before the first."""
+        return float(np.mean([axis.relative_score for axis in self.axes]))
 
     def state_dict(self) -> dict[str, Any]:
         """Everything needed to go on to the bit."""
         return {
             "axes": [
-                {"frontier": a.frontier, "student": list(a.student), "teacher": list(a.teacher)}
+                {
+                    "frontier": a.frontier,
+                    "student": list(a.student),
+                    "teacher": list(a.teacher),
+                    "relative_score": a.relative_score,
+                }
                 for a in self.axes
             ],
             "axis_of": self.axis_of.copy(),
@@ -193,6 +197,7 @@ class Curriculum:
         """The inverse of ``state_dict``."""
         for axis, saved in zip(self.axes, state["axes"], strict=True):
             axis.frontier = int(saved["frontier"])
+            axis.relative_score = float(saved["relative_score"])
             axis.clear()
             axis.student.extend(saved["student"])
             axis.teacher.extend(saved["teacher"])

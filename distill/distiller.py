@@ -18,7 +18,7 @@ from .batch import STUDENT, TEACHER, Batch, advantages, spread
 from .checkpoint import load_optimiser_state, optimiser_state
 from .curriculum import Curriculum
 from .networks import Critic, log_prob
-from .ppo import learning_reward
+from .ppo import check_sizes, learning_reward
 from .rollout import RolloutSource
 from .students import Student
 from .teacher import Teacher, TeacherOutput
@@ -50,6 +50,13 @@ class DistillConfig:
     lam: float = 0.95
     fall_penalty: float = 3.0  # PPO's final one, so that values mean the same
     max_gradient_norm: float = 1.0
+
+    def __post_init__(self) -> None:
+        for term in self.terms:
+            make_term(term)  # a mistake here should not wait for the teacher
+        check_sizes(self.steps, self.num_envs, self.ticks, self.epochs, self.minibatches)
+        if not 0 <= self.teacher_share <= 1:
+            raise ValueError(f"distill.teacher_share is {self.teacher_share}; use 0 to 1")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,8 +128,6 @@ class Distiller:
     def record(self, batch: Batch, fraction: float) -> Recorded:
         """Label a batch, add pseudo-rewards, estimate advantages."""
         config, observations = self.config, batch.observations
-        if float(self.student.normaliser.count) == 0:
-            self._normalise(batch)
         initial = self.teacher.initial_state(batch.num_envs)
         teacher, _ = self.teacher(observations, initial, batch.reset)
         self.queries += batch.ticks * batch.num_envs
@@ -178,7 +183,7 @@ class Distiller:
                 nn.utils.clip_grad_norm_(self.parameters, config.max_gradient_norm)
                 self.optimiser.step()
                 totals += torch.stack([loss.detach().mean() for loss in losses])
-        self._normalise(batch)
+        self.normalise(batch.observations)
         means = (totals / (config.epochs * config.minibatches)).tolist()
         return {term.name: mean for (term, _), mean in zip(self.terms, means, strict=True)}
 
@@ -208,9 +213,10 @@ class Distiller:
             fraction=fraction,
         )
 
-    def _normalise(self, batch: Batch) -> None:
-        self.student.normaliser.update(batch.observations["student"])
-        self.critic.normaliser.update(batch.observations["teacher"])
+    def normalise(self, observations: dict[str, Tensor]) -> None:
+        """Merge observations (..., size) into the statistics of student and critic."""
+        self.student.normaliser.update(observations["student"])
+        self.critic.normaliser.update(observations["teacher"])
 
     def state_dict(self) -> dict[str, Any]:
         """Networks, optimiser, random stream."""
@@ -242,6 +248,9 @@ def distil(
     """Yield one dict of figures per iteration until the budget of environment steps is spent."""
     config = distiller.config
     per_iteration = config.ticks * config.num_envs
+    if steps_done == 0:  # as in PPO: the first rollout gives the normalisers their scale
+        distiller.normalise(source.collect(distiller.act, distiller.act_as_teacher).observations)
+        steps_done = per_iteration
     while steps_done < config.steps:
         began = time.perf_counter()
         fraction = steps_done / config.steps

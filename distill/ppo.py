@@ -51,6 +51,22 @@ class PPOConfig:
     level: tuple[float, float] = (0.0, 1.0)  # difficulty of each axis, drawn from this range
     hardest_share: float = 0.8  # of the last episodes are at the upper end of every axis
 
+    def __post_init__(self) -> None:
+        check_sizes(self.steps, self.num_envs, self.ticks, self.epochs, self.minibatches)
+
+
+def check_sizes(*sizes: int) -> None:
+    """Steps, environments, ticks, epochs and minibatches must be at least one.
+
+    Raises:
+        ValueError: one is not.
+    """
+    if min(sizes) < 1:
+        raise ValueError(
+            "steps, num_envs, ticks, epochs and minibatches must be at least 1, got "
+            + ", ".join(str(size) for size in sizes)
+        )
+
 
 class PPO:
     """A learner with three verbs: ``act``, ``record``, ``update``."""
@@ -94,8 +110,6 @@ class PPO:
         penalty = config.fall_penalty
         penalty += (config.final_fall_penalty - penalty) * self.fraction
         observation = batch.observations["teacher"]
-        if float(self.critic.normaliser.count) == 0:
-            self._normalise(observation)  # values need a scale before the first estimate
         value = self.critic(observation)
         advantage = advantages(
             learning_reward(batch, config.gamma, penalty),
@@ -145,7 +159,7 @@ class PPO:
                     kl = kl.sum(-1).mean()
                 self._follow(float(kl))
                 totals += torch.stack([policy_loss, value_loss, entropy, kl]).detach()
-        self._normalise(batch.observations["teacher"])
+        self.normalise(batch.observations["teacher"])
         names = ("policy_loss", "value_loss", "entropy", "kl")
         means = (totals / (config.epochs * config.minibatches)).tolist()
         return {
@@ -162,7 +176,8 @@ class PPO:
         elif 0.0 < kl < 0.5 * self.config.target_kl:
             group["lr"] = min(1e-2, group["lr"] * 1.5)
 
-    def _normalise(self, observation: Tensor) -> None:
+    def normalise(self, observation: Tensor) -> None:
+        """Merge ``observation`` (..., size) into the statistics of actor and critic."""
         self.actor.normaliser.update(observation)
         self.critic.normaliser.update(observation)
 
@@ -208,6 +223,11 @@ def train(
     """Yield one dict of figures per iteration until the budget of environment steps is spent."""
     config = ppo.config
     per_iteration = config.ticks * config.num_envs
+    if steps_done == 0:
+        # The first rollout only gives the normaliser its scale: learning from it would compare
+        # probabilities under two scales.
+        ppo.normalise(source.collect(ppo.act).observations["teacher"])
+        steps_done = per_iteration
     while steps_done < config.steps:
         began = time.perf_counter()
         ppo.fraction = min(1.0, steps_done / config.steps)

@@ -21,9 +21,11 @@ from ..hardware.robot import Robot, load_robot
 from ..hardware.state import RobotState
 from .physics import Physics
 from .sensing import Sensing, SensorModel
-from .task import ContractConfig, Task, load_task, make_contract
+from .task import ContractConfig, Rows, Task, load_task, make_contract
 
 LevelSource = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+_ALL, _FIRST = slice(None), slice(0, 1)
+_RESET_EVERY = 10  # [ticks] staggered episodes end on multiples of it: fewer, larger resets
 _EASY_COMMANDS = 0.4  # share of the command range at width 0
 _DELAYED_TARGETS = 3  # targets that may be on their way; the teacher sees them
 
@@ -147,8 +149,7 @@ class RobotEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
     @property
     def teacher_size(self) -> int:
         """Numbers in the privileged observation."""
-        measured = self.task.measure(self.physics)
-        return self._privileged(measured).shape[1]
+        return self._privileged(_FIRST, self.task.measure(self.physics, _FIRST)).shape[1]
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -164,13 +165,15 @@ class RobotEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         everyone = np.arange(self.num_envs)
         self.finished[:] = False
         self._reset_rows(everyone)
+        self._memory = program.initial_memory(self.contract, (self.num_envs,))
         if options and options.get("stagger"):
-            self.elapsed[:] = self._rng.integers(0, self.episode_ticks, self.num_envs)
+            phases = max(1, self.episode_ticks // _RESET_EVERY)
+            self.elapsed[:] = self._rng.integers(0, phases, self.num_envs) * _RESET_EVERY
         self.reading = self.sensing.read(self._rng, ids=everyone)
         observation, self._memory = program.observe(
             self.contract, self.reading, self.command, self._memory
         )
-        teacher = self._privileged(self.task.measure(self.physics))
+        teacher = self._privileged(_ALL, self.task.measure(self.physics, _ALL))
         chosen = observation if self.group == "student" else teacher
         return chosen, {"student": observation, "teacher": teacher}
 
@@ -195,7 +198,7 @@ class RobotEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         pushed = self._push()
         self.physics.step(command.target)
         self.elapsed += 1
-        measured = self.task.measure(self.physics)
+        measured = self.task.measure(self.physics, _ALL)
         wanted = self._memory.command  # smoothed: what the policy was asked to follow
         reward = self.task.reward(measured, wanted)
         terminated = self.task.terminated(measured)
@@ -208,7 +211,7 @@ class RobotEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         observation, self._memory = program.observe(
             self.contract, self.reading, self.command, self._memory
         )
-        teacher = self._privileged(measured)
+        teacher = self._privileged(_ALL, measured)
         if len(pushed):
             self.physics.wrench[pushed] = 0.0
         if self.autoreset:
@@ -237,12 +240,15 @@ class RobotEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         self._reset_rows(ids)
         state = self.sensing.read(self._rng, ids=ids)
         rows, memory = program.observe(
-            self.contract, state, self.command[ids], _take(self._memory, ids)
+            self.contract,
+            state,
+            self.command[ids],
+            program.initial_memory(self.contract, (len(ids),)),
         )
         self._memory = _put(self._memory, ids, memory)
         observation, teacher = observation.copy(), teacher.copy()
         observation[ids] = rows
-        teacher[ids] = self._privileged(self.task.measure(self.physics))[ids]
+        teacher[ids] = self._privileged(ids, self.task.measure(self.physics, ids))
         return observation, teacher
 
     def _reset_rows(self, ids: np.ndarray) -> None:
@@ -256,8 +262,6 @@ class RobotEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         self.task.initial_state(self.physics, ids, rng)
         self.physics.settle(ids)
         self.sensing.reset(ids, width["sensing"], width["packet_loss"], rng)
-        fresh = program.initial_memory(self.contract, (len(ids),))
-        self._memory = _put(self._memory, ids, fresh)
         self._targets[ids] = 0.0
         self.elapsed[ids] = 0
         self.score[ids] = 0.0
@@ -298,12 +302,13 @@ class RobotEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         low, high = (round(s * self._event_ticks) for s in self.task.command_interval)
         self._next_command[ids] = self.elapsed[ids] + rng.integers(low, high, len(ids))
 
-    def _privileged(self, measured: Any) -> np.ndarray:
+    def _privileged(self, rows: Rows, measured: Any) -> np.ndarray:
+        targets = self._targets[rows]
         return np.concatenate(
             [
-                self.task.privileged(self.physics, measured, self._memory.command),
-                self._targets.reshape(self.num_envs, -1),
-                *self._drawn.values(),
+                self.task.privileged(self.physics, rows, measured, self._memory.command[rows]),
+                targets.reshape(len(targets), -1),
+                *(drawn[rows] for drawn in self._drawn.values()),
             ],
             axis=1,
         )
@@ -381,15 +386,10 @@ def trained_ranges(task: Task, simulation: SimulationConfig) -> dict[str, tuple[
     return ranges
 
 
-def _take(memory: program.Memory, ids: np.ndarray) -> program.Memory:
-    fields = dataclasses.fields(memory)
-    return program.Memory(**{f.name: getattr(memory, f.name)[ids] for f in fields})
-
-
 def _put(memory: program.Memory, ids: np.ndarray, rows: program.Memory) -> program.Memory:
-    """``memory`` with ``rows`` at ``ids``; copies, because observations may share its arrays."""
-    arrays = {}
+    """``memory`` with ``rows`` at ``ids``. Its arrays are this tick's own and are written to,
+    all but the history, which an observation may be a view of."""
+    memory = dataclasses.replace(memory, history=memory.history.copy())
     for field in dataclasses.fields(memory):
-        arrays[field.name] = getattr(memory, field.name).copy()
-        arrays[field.name][ids] = getattr(rows, field.name)
-    return program.Memory(**arrays)
+        getattr(memory, field.name)[ids] = getattr(rows, field.name)
+    return memory

@@ -89,9 +89,11 @@ class Friction:
         self, physics: Physics, ids: np.ndarray, width: np.ndarray, rng: np.random.Generator
     ) -> np.ndarray:
         drawn = symmetric(rng, width, 1)
-        value = (self.low + self.high) / 2 + drawn[:, 0] * (self.high - self.low) / 2
+        share = drawn[:, 0]
         for geom in self._geoms:
-            physics.fields["geom_friction"][ids, geom, 0] = value
+            nominal = physics.nominal["geom_friction"][geom, 0]
+            reach = np.where(share < 0, nominal - self.low, self.high - nominal)
+            physics.fields["geom_friction"][ids, geom, 0] = nominal + share * reach
         return drawn
 
 
@@ -165,7 +167,8 @@ class ImuTilt:
         quaternion[:, 0] = 1.0
         quaternion[:, 1:3] = half
         quaternion /= np.linalg.norm(quaternion, axis=1, keepdims=True)
-        physics.fields["site_quat"][ids, self._site] = quaternion
+        nominal = physics.nominal["site_quat"][self._site]
+        physics.fields["site_quat"][ids, self._site] = _multiply(nominal, quaternion)
         return drawn
 
 
@@ -196,3 +199,10 @@ class Latency:
         steps = np.minimum(steps, high)
         physics.fields["actuator_delay"][ids] = (steps * self._step)[:, None]
         return ((steps - low) / max(high - low, 1))[:, None] * 2.0 - 1.0
+
+
+def _multiply(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Hamilton product of a quaternion (4,) with quaternions (n, 4), w x y z."""
+    w, x, y, z = left
+    matrix = np.array([[w, -x, -y, -z], [x, w, -z, y], [y, z, w, -x], [z, -y, x, w]])
+    return right @ matrix.T

@@ -23,6 +23,9 @@ TASKS = Path(__file__).parent / "tasks"
 AXES = ("randomisation", "sensing", "packet_loss", "pushes", "commands")
 
 
+Rows = slice | np.ndarray  # which environments
+
+
 class TaskError(RetortError):
     """There is no such task, or its file does not define one."""
 
@@ -64,8 +67,8 @@ class Task(Protocol):
         """Write ``qpos`` and ``qvel`` of ``ids``, which hold the model's defaults."""
         ...
 
-    def measure(self, physics: Physics) -> Any:
-        """Quantities that reward, termination and observation share."""
+    def measure(self, physics: Physics, rows: Rows) -> Any:
+        """Quantities that reward, termination and observation share, of some environments."""
         ...
 
     def reward(self, measured: Any, command: np.ndarray) -> np.ndarray:
@@ -76,8 +79,13 @@ class Task(Protocol):
         """Who has failed, (n,) bool."""
         ...
 
-    def privileged(self, physics: Physics, measured: Any, command: np.ndarray) -> np.ndarray:
-        """True state, (n, k) float32. What was randomised is appended by the environment."""
+    def privileged(
+        self, physics: Physics, rows: Rows, measured: Any, command: np.ndarray
+    ) -> np.ndarray:
+        """True state of ``rows``, (n, k) float32, given what was measured of them.
+
+        What was randomised is appended by the environment.
+        """
         ...
 
     def tracking(self, measured: Any) -> np.ndarray:

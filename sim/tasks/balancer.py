@@ -17,7 +17,7 @@ from ..randomisation import (
     Payload,
     SupplyVoltage,
 )
-from ..task import AXES, ContractConfig, Pushes, tolerance
+from ..task import AXES, ContractConfig, Pushes, Rows, tolerance
 
 FALLEN = 0.7  # [rad] between the body's axis and the vertical
 SPEED_MARGIN = 0.4  # [m/s] error at which a tenth of the reward is left
@@ -88,9 +88,9 @@ class Balancer:
         qvel[ids, 4] = rng.uniform(-0.3, 0.3, n)
         qvel[ids[:, None], physics.joint_qvel] = (speed / 0.04)[:, None]
 
-    def measure(self, physics: Physics) -> Measured:
-        quaternion = physics.qpos[:, 3:7].astype(np.float32)
-        velocity = physics.qvel[:, :6].astype(np.float32)
+    def measure(self, physics: Physics, rows: Rows) -> Measured:
+        quaternion = physics.qpos[rows, 3:7].astype(np.float32)
+        velocity = physics.qvel[rows, :6].astype(np.float32)
         gravity = projected_gravity(quaternion)
         w, x, y, z = quaternion.T
         heading = np.stack([1.0 - 2.0 * (y * y + z * z), 2.0 * (x * y + w * z)], axis=1)
@@ -112,13 +112,15 @@ class Balancer:
     def terminated(self, measured: Measured) -> np.ndarray:
         return measured.gravity[:, 2] > -np.cos(FALLEN)
 
-    def privileged(self, physics: Physics, measured: Measured, command: np.ndarray) -> np.ndarray:
+    def privileged(
+        self, physics: Physics, rows: Rows, measured: Measured, command: np.ndarray
+    ) -> np.ndarray:
         body = self._body(physics)
-        force = physics.wrench[:, body, :2].astype(np.float32)
+        force = physics.wrench[rows, body, :2].astype(np.float32)
         along = np.einsum("ij,ij->i", force, measured.heading)
         across = measured.heading[:, 0] * force[:, 1] - measured.heading[:, 1] * force[:, 0]
         error = self.tracking(measured) - command
-        wheels = physics.qvel[:, physics.joint_qvel].astype(np.float32)
+        wheels = physics.qvel[rows][:, physics.joint_qvel].astype(np.float32)
         return np.concatenate(
             [
                 measured.gravity,

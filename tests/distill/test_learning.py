@@ -125,7 +125,7 @@ def test_distillation_changes_the_student_and_not_the_teacher_and_lowers_the_kl(
         torch.testing.assert_close(value, teacher[key], rtol=0, atol=0)
     after = list(distiller.student.parameters())
     assert any(not torch.equal(a, b) for a, b in zip(student, after, strict=True))
-    assert rows[-1]["teacher_queries"] == rows[-1]["steps"]
+    assert rows[-1]["teacher_queries"] == rows[-1]["steps"] - 64 * 16  # the first gives scale
 
 
 def test_the_reward_alone_teaches_a_student_too(trained):

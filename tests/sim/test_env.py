@@ -130,7 +130,7 @@ def test_reward_is_tracking_between_zero_and_one():
         _, reward, _, _, _ = env.step(rng.uniform(-1, 1, (256, 2)).astype(np.float32))
         assert (reward >= 0).all()
         assert (reward <= 1).all()
-    measured = task.measure(env.physics)
+    measured = task.measure(env.physics, slice(None))
     standing = measured._replace(
         forward_speed=np.zeros(1, dtype=np.float32), turn_rate=np.zeros(1, dtype=np.float32)
     )
