@@ -1,6 +1,7 @@
 """From physics to the reading the bus would give: quantisation, noise, bias, packet loss.
 
-What is done here is what virtual servos and the wire do at byte level; see tests/contracts.
+What is done here is what virtual servos and the wire do at byte level, which
+tests/contracts/test_simulator_is_the_bus.py compares.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ class Sensing:
         gyro = sensors["angular_velocity"][rows].astype(np.float32)
         gyro += self.gyro_bias[rows]
         gyro += noise[:, 4:] * (width * np.float32(model.gyro_noise))
-        # The wheel encoders are read in the same packet, of the same instant as the IMU.
+        # Encoders give the present; the inertial sensor lags one substep, as its own filter does.
         position = physics.qpos[rows][:, physics.joint_qpos]
         velocity = physics.qvel[rows][:, physics.joint_qvel]
         if ids is None:
