@@ -78,7 +78,9 @@ def _parser() -> argparse.ArgumentParser:
             metavar="KEY.SUB=VALUE",
             help="change one value of the recipe, written as in TOML; may be given several times",
         )
-        verb.add_argument("--out", type=Path, metavar="FOLDER", help="default: runs/NAME")
+        verb.add_argument(
+            "--out", type=Path, metavar="FOLDER", help="default: runs/NAME, or the run folder given"
+        )
         verb.add_argument("--fresh", action="store_true", help="start over instead of resuming")
         verb.set_defaults(act=_launch if name == "launch" else _stage)
     run.add_parser(verbs)
@@ -119,7 +121,7 @@ def _is_input(error: RetortError) -> bool:
     """Whether the user's files or arguments are what is wrong."""
     names = {kind.__name__ for kind in type(error).__mro__}
     wrong = {"RecipeError", "StageError", "ContractError", "CommandError", "RunError"}
-    wrong |= {"BundleError", "PolicyError", "TaskError", "ResultsError"}
+    wrong |= {"BundleError", "PolicyError", "TaskError", "ResultsError", "OptionError"}
     return isinstance(error, RobotFileError) or bool(names & wrong)
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
 
 from ..hardware.errors import RetortError
 from . import run, virtual
@@ -13,14 +16,14 @@ from .figures import missed
 from .recipe import Recipe, load_recipe
 from .report import write_report
 from .results import load_results
-from .stages import ORDER, Ledger, StageError
+from .stages import ORDER, Ledger, StageError, again
 from .train import do_stage, run_folder
 
 
 def launch(options: argparse.Namespace) -> int:
     """Do what is not complete yet; the exit code says whether all of it is as it should be."""
     recipe = load_recipe(options.recipe, options.set)
-    folder = run_folder(recipe, options.out)
+    folder = run_folder(recipe, options)
     done, failed = [], None
     for name in ORDER:
         try:
@@ -34,12 +37,14 @@ def launch(options: argparse.Namespace) -> int:
         except OSError as error:
             failed = f"{name} failed: {error.strerror or error} ({error.filename or folder})"
             break
-    page = folder / "report.html"
-    if folder.is_dir() and (done or failed or not page.is_file()):
-        page, _ = write_report(folder)
     if failed:
         print(f"retort: {failed}", file=sys.stderr)
-        print(f"`retort launch {options.recipe}` goes on from there", file=sys.stderr)
+        given = again(folder, options.recipe)
+        print(f"`retort launch {given}` goes on from there", file=sys.stderr)
+    page = folder / "report.html"
+    if (folder / "recipe.toml").is_file() and (done or failed or not page.is_file()):
+        page, _ = write_report(folder)
+    if failed:
         return 1
     short = missed(load_results(folder))
     for figure in short:
@@ -61,7 +66,7 @@ def _do(name: str, recipe: Recipe, folder: Path, *, fresh: bool) -> bool:
     command = [sys.executable, "-m", "retort.launch.cli", "run", str(folder / "student")]
     command += ["--robot", recipe.robot, "--out", str(folder)]
     command += [*run.as_options(recipe.run), *virtual.as_options(recipe.virtual)]
-    code = _wait(subprocess.Popen(command))
+    code = _run(command)
     if code == run.INTERRUPTED:
         raise KeyboardInterrupt
     if code != 0:
@@ -70,10 +75,34 @@ def _do(name: str, recipe: Recipe, folder: Path, *, fresh: bool) -> bool:
     return True
 
 
-def _wait(process: subprocess.Popen[bytes]) -> int:
-    """Its exit code. Ctrl-C reaches ``process`` too, which needs its time to stop a robot."""
-    while True:
-        try:
-            return process.wait()
-        except KeyboardInterrupt:
-            continue
+def _run(command: Sequence[str]) -> int:
+    """The exit code of ``command``, which is never left alone: it may drive a robot.
+
+    Ctrl-C reaches it too; SIGTERM and SIGHUP are passed on. Either way it gets its time to stop.
+    """
+    process: subprocess.Popen[bytes] | None = None
+    asked: list[int] = []
+
+    def forward(number: int, _: FrameType | None) -> None:
+        asked.append(number)
+        if process is not None:
+            process.send_signal(number)
+
+    before = {
+        number: signal.signal(number, forward)
+        for number in (signal.SIGTERM, signal.SIGHUP)
+        if signal.getsignal(number) is not signal.SIG_IGN  # as under nohup
+    }
+    try:
+        process = subprocess.Popen(command)
+        if asked:  # while it was being started
+            process.send_signal(asked[0])
+        while True:
+            try:
+                code = process.wait()
+                return run.INTERRUPTED if asked else code
+            except KeyboardInterrupt:
+                continue
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -14,6 +14,7 @@ import tomli_w
 from ..distill.experiment import Experiment
 from ..hardware.errors import RetortError
 from ..hardware.robot import parse
+from .files import write_whole
 from .run import RunConfig
 from .virtual import VirtualConfig
 
@@ -32,6 +33,13 @@ class Recipe(Experiment):
     name: str
     run: RunConfig = dataclasses.field(default_factory=RunConfig)
     virtual: VirtualConfig = dataclasses.field(default_factory=VirtualConfig)
+
+    def __post_init__(self) -> None:
+        name = self.name
+        if name in ("", ".", "..") or "/" in name or not name.isprintable():
+            raise ValueError(f"name is {name!r}; it names the run's folder and may hold no '/'")
+        if self.seed < 0:
+            raise ValueError(f"seed is {self.seed}; it must not be negative")
 
 
 def find_recipe(name: str | Path) -> Path:
@@ -85,9 +93,12 @@ def load_recipe(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
 
 
 def save_recipe(recipe: Recipe, path: Path) -> None:
-    """Write the resolved recipe, so that ``load_recipe(path)`` gives it again."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(tomli_w.dumps(plain(recipe)))
+    """Write the resolved recipe, so that ``load_recipe(path)`` gives it again.
+
+    Raises:
+        FileError: it cannot be written.
+    """
+    write_whole(path, tomli_w.dumps(plain(recipe)))
 
 
 def plain(config: Any) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from .animation import render, window
 from .figures import Figure, figures
+from .files import write_whole
 from .report_sections import (
     bus_section,
     evaluation_section,
@@ -20,7 +21,7 @@ from .report_sections import (
     real_time_section,
     table,
 )
-from .results import Results, load_results
+from .results import Results, ResultsError, load_results
 
 HERE = Path(__file__).parent
 
@@ -29,15 +30,20 @@ def write_report(folder: Path, *, animate: bool = True) -> tuple[Path, list[Figu
     """Write ``report.html`` in ``folder``; returns its path and the table of figures.
 
     Raises:
-        ResultsError: there is no such folder.
+        ResultsError: there is no such folder, or it is not a run folder.
+        FileError: the page cannot be written.
     """
+    began = (folder / "recipe.toml").is_file() or (folder / "flight").is_dir()
+    if folder.is_dir() and ((folder / "manifest.json").exists() or not began):
+        raise ResultsError(
+            f"{folder} is not a run folder: name one that holds a recipe.toml or a flight, and no "
+            "manifest.json"
+        )
     results = load_results(folder)
     rows = figures(results)
     page = build_page(results, rows, animate=animate)
     path = folder / "report.html"
-    partial = path.with_suffix(".partial")
-    partial.write_text(page, encoding="utf-8")
-    partial.replace(path)
+    write_whole(path, page)
     return path, rows
 
 

@@ -162,7 +162,7 @@ def learning_section(results: Results) -> str:
                 {
                     _words(name): (
                         f"c{index % 6}",
-                        (steps, _column([row["terms"] for row in results.student], name)),
+                        (steps, _column([row.get("terms", {}) for row in results.student], name)),
                     )
                     for index, name in enumerate(terms)
                 },
@@ -176,7 +176,7 @@ def learning_section(results: Results) -> str:
     axes = sorted({axis for row in results.student for axis in row.get("levels", {})})
     if axes:
         seconds = _column(results.student, "seconds")
-        levels = [row["levels"] for row in results.student]
+        levels = [row.get("levels", {}) for row in results.student]
         drawing = plots.levels_over_time({axis: (seconds, _column(levels, axis)) for axis in axes})
         parts.append(_plot(drawing, wide=True))
     return "".join([*parts, "</div>"])

@@ -86,25 +86,38 @@ def load_results(folder: Path) -> Results:
         raise ResultsError(f"there is no run folder {folder}; `retort launch RECIPE` makes one")
     notes: dict[str, str] = {}
 
-    def lines(name: str) -> list[Json]:
+    def lines(name: str, *keys: str) -> list[Json]:
         path = folder / name
         if not path.is_file():
             return []
         rows = []
         for number, line in enumerate(path.read_text(errors="replace").splitlines(), start=1):
-            try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError:
+            row = _object(line)
+            if row is None or any(key not in row for key in keys):
                 notes[name] = f"{name}: line {number} is not complete and was left out."
+            else:
+                rows.append(row)
         return rows
 
     def json_file(name: str) -> Json | None:
         path = folder / name
-        try:
-            return json.loads(path.read_text()) if path.is_file() else None
-        except (json.JSONDecodeError, UnicodeDecodeError):
-            notes[name] = f"{name} is damaged and was left out."
+        if not path.is_file():
             return None
+        data = _object(path.read_text(errors="replace"))
+        if data is None:
+            notes[name] = f"{name} is damaged and was left out."
+        return data
+
+    def recipe() -> Json:
+        path = folder / "recipe.toml"
+        try:
+            data = tomllib.loads(path.read_text()) if path.is_file() else {}
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError):
+            data = None
+        if data is None or not _is_recipe(data):
+            notes[path.name] = f"{path.name} is damaged and was left out."
+            return {}
+        return data
 
     bus = None
     if (folder / "flight").is_dir():
@@ -114,18 +127,32 @@ def load_results(folder: Path) -> Results:
                 notes["flight"] = "The policy never had authority in the recorded flight."
         except (RetortError, OSError, ValueError, KeyError) as error:
             notes["flight"] = f"The flight log cannot be read: {error}"
-    recipe = folder / "recipe.toml"
     return Results(
         folder=folder,
-        recipe=tomllib.loads(recipe.read_text()) if recipe.is_file() else {},
+        recipe=recipe(),
         stages=json_file("stages.json") or {},
-        teacher=lines("teacher/progress.jsonl"),
-        student=lines("distillation/progress.jsonl"),
+        teacher=lines("teacher/progress.jsonl", "steps", "seconds"),
+        student=lines("distillation/progress.jsonl", "steps", "seconds"),
         evaluation=json_file("evaluation.json"),
         bus=bus,
-        events=lines("emulator.jsonl"),
+        events=lines("emulator.jsonl", "time", "event"),
         notes=notes,
     )
+
+
+def _object(text: str) -> Json | None:
+    """A JSON object; None if ``text`` is not one."""
+    try:
+        data = json.loads(text)
+    except json.JSONDecodeError:
+        return None
+    return data if isinstance(data, dict) else None
+
+
+def _is_recipe(data: Json) -> bool:
+    """Whether the parts the report shows are of their kinds."""
+    texts = all(isinstance(data.get(name, ""), str) for name in ("name", "robot", "task"))
+    return texts and all(isinstance(data.get(name, {}), dict) for name in ("run", "virtual"))
 
 
 def _bus_run(flight: Flight) -> BusRun | None:

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import dataclasses
 import itertools
+import math
 import queue
 import sys
 import threading
@@ -62,8 +63,11 @@ class RunConfig:
     command: tuple[CommandStep, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.seconds <= 0:
-            raise ValueError(f"run.seconds is {self.seconds}; it must be positive")
+        if not 0 < self.seconds < math.inf:
+            raise ValueError(f"run.seconds is {self.seconds}; it must be positive and finite")
+        for step in self.command:
+            if not all(map(math.isfinite, (step.time, *step.values))):
+                raise ValueError(f"run.command at {step.time} s is {step.values}; not all finite")
         times = [step.time for step in self.command]
         if any(after <= before for before, after in itertools.pairwise(times)):
             raise ValueError(f"run.command times are {times}; they must increase")
@@ -118,6 +122,11 @@ def main(options: argparse.Namespace) -> int:
     """Run and say how it ended; returns the exit code."""
     if options.lockstep and options.seconds is None:
         raise RunError("--lockstep has no end in virtual time; add --seconds")
+    try:
+        given = {} if options.seconds is None else {"seconds": options.seconds}
+        RunConfig(command=tuple(options.command), **given)
+    except ValueError as error:
+        raise RunError(str(error)) from error
     bundle = load_bundle(options.bundle)
     out = options.out or options.bundle.resolve().parent
     name = options.robot or _recipe_robot(options.bundle) or bundle.contract.robot

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..hardware.errors import RetortError
+from .files import write_whole
 from .recipe import Recipe, save_recipe, sections
 
 LEDGER = "stages.json"
@@ -22,16 +23,27 @@ class Stage:
     """One step from recipe to report."""
 
     name: str  # its verb
+    file: str  # there when the stage is complete
     settings: tuple[str, ...]  # the recipe's parts that it adds to those of the stages before
     precious: bool = False  # begun work is never thrown away without --fresh
 
 
 STAGES = (
-    Stage("train", ("robot", "task", "seed", "contract", "simulation", "teacher"), precious=True),
-    Stage("distill", ("student", "distill", "curriculum"), precious=True),
-    Stage("export", ()),
-    Stage("eval", ("evaluation",)),
-    Stage("run", ("run", "virtual")),
+    Stage(
+        "train",
+        "teacher/checkpoint.safetensors",
+        ("robot", "task", "seed", "contract", "simulation", "teacher"),
+        precious=True,
+    ),
+    Stage(
+        "distill",
+        "distillation/checkpoint.safetensors",
+        ("student", "distill", "curriculum"),
+        precious=True,
+    ),
+    Stage("export", "student/manifest.json", ()),
+    Stage("eval", "evaluation.json", ("evaluation",)),
+    Stage("run", "flight/meta.json", ("run", "virtual")),
 )
 ORDER = tuple(stage.name for stage in STAGES)
 
@@ -51,14 +63,16 @@ class Ledger:
         self._damage = ""
         try:
             if self._path.is_file():
-                self._records = json.loads(self._path.read_text())
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+                self._records = _checked(json.loads(self._path.read_text()))
+        except ValueError as error:
             self._damage = f"{self._path} is damaged ({error}); --fresh starts this run over"
 
     def complete(self, name: str) -> bool:
-        """Whether stage ``name`` is complete with the recipe's settings."""
-        record = self._records.get(name, {})
-        return bool(record.get("complete")) and record["settings"] == self._settings(name)
+        """Whether stage ``name`` is complete with the recipe's settings, and its file is there."""
+        record = self._records.get(name)
+        if record is None or not record["complete"] or not self._file(name).is_file():
+            return False
+        return record["settings"] == self._settings(name)
 
     def begin(self, name: str, *, fresh: bool = False) -> bool:
         """Prepare stage ``name``; False if there is nothing left to do.
@@ -66,6 +80,7 @@ class Ledger:
         Raises:
             StageError: an earlier stage is not complete, the stage was begun with other settings
                 and holds work that would be lost, or the ledger is damaged.
+            FileError: the run folder cannot be written.
         """
         if not fresh and self.complete(name):
             return False
@@ -74,9 +89,10 @@ class Ledger:
         for before in self._before(name):
             if not self.complete(before):
                 self._refuse_changes(before)
+                given = again(self.folder, self.recipe.name)
                 raise StageError(
-                    f"{name} needs what {before} makes; run `retort {before} {self.recipe.name}` "
-                    f"first, or `retort launch {self.recipe.name}` for all of it"
+                    f"{name} needs what {before} makes; run `retort {before} {given}` first, "
+                    f"or `retort launch {given}` for all of it"
                 )
         if not fresh:
             self._refuse_changes(name)
@@ -96,6 +112,8 @@ class Ledger:
         record = self._records.get(name)
         if record is None or not STAGES[ORDER.index(name)].precious:
             return
+        if not self._file(name).is_file():
+            return  # begun, but nothing came of it
         change = _first_change(record["settings"], self._settings(name))
         if change:
             raise StageError(
@@ -107,15 +125,38 @@ class Ledger:
         parts = [part for stage in STAGES[: ORDER.index(name) + 1] for part in stage.settings]
         return json.loads(json.dumps(sections(self.recipe, parts)))
 
+    def _file(self, name: str) -> Path:
+        return self.folder / STAGES[ORDER.index(name)].file
+
     def _before(self, name: str) -> tuple[str, ...]:
         """Stages whose results ``name`` needs; the evaluation is not needed to run."""
         earlier = ORDER[: ORDER.index(name)]
         return tuple(stage for stage in earlier if stage != "eval")
 
     def _save(self) -> None:
-        partial = self._path.with_suffix(".partial")
-        partial.write_text(json.dumps(self._records, indent=1) + "\n")
-        partial.replace(self._path)
+        write_whole(self._path, json.dumps(self._records, indent=1) + "\n")
+
+
+def again(folder: Path, given: str) -> str:
+    """The arguments to go on in ``folder``: itself, or ``given`` until it holds a recipe."""
+    return str(folder) if (folder / "recipe.toml").is_file() else f"{given} --out {folder}"
+
+
+def _checked(records: Any) -> dict[str, Any]:
+    """The ledger's records, if they are such.
+
+    Raises:
+        ValueError: they are not.
+    """
+    whole = isinstance(records, dict) and all(
+        isinstance(record, dict)
+        and isinstance(record.get("complete"), bool)
+        and isinstance(record.get("settings"), dict)
+        for record in records.values()
+    )
+    if not whole:
+        raise ValueError("it does not tell of stages")
+    return records
 
 
 def _first_change(old: Any, new: Any, where: str = "") -> str:

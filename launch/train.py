@@ -18,8 +18,8 @@ from rich.progress import (
 )
 
 from ..distill import stages as learning
-from .recipe import Recipe, load_recipe
-from .stages import Ledger
+from .recipe import Recipe, find_recipe, load_recipe
+from .stages import Ledger, again
 
 Report = Callable[[Mapping[str, Any]], None]
 
@@ -27,13 +27,13 @@ Report = Callable[[Mapping[str, Any]], None]
 def act(options: argparse.Namespace) -> int:
     """Do the stage called ``options.verb``; returns the exit code."""
     recipe = load_recipe(options.recipe, options.set)
-    folder = run_folder(recipe, options.out)
+    folder = run_folder(recipe, options)
     done = do_stage(options.verb, recipe, folder, fresh=options.fresh)
     if not done:
         print(f"{options.verb} is complete in {folder}; --fresh starts it over")
     following = {
-        "train": f"retort distill {options.recipe}",
-        "distill": f"retort export {options.recipe}",
+        "train": f"retort distill {again(folder, options.recipe)}",
+        "distill": f"retort export {again(folder, options.recipe)}",
         "export": f"retort run {folder / 'student'} --port PORT",
         "eval": f"retort report {folder}",
     }
@@ -41,14 +41,18 @@ def act(options: argparse.Namespace) -> int:
     return 0
 
 
-def run_folder(recipe: Recipe, out: Path | None) -> Path:
-    """Where a recipe's run is kept."""
-    return out or Path("runs") / recipe.name
+def run_folder(recipe: Recipe, options: argparse.Namespace) -> Path:
+    """Where a recipe's run is kept: ``--out``, the run folder given as the recipe, or its name."""
+    if options.out is not None:
+        return options.out
+    given = Path(options.recipe)
+    return given if find_recipe(given).parent == given else Path("runs") / recipe.name
 
 
 def do_stage(name: str, recipe: Recipe, folder: Path, *, fresh: bool = False) -> bool:
     """Do stage ``name`` unless it is complete; whether there was something to do."""
     ledger = Ledger(folder, recipe)
+    recipe.load()  # before the stage begins: what cannot be loaded leaves no trace
     if not ledger.begin(name, fresh=fresh):
         return False
     with _bar(name) as report:

@@ -9,6 +9,7 @@ import argparse
 import dataclasses
 import importlib.util
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,10 @@ from ..hardware.virtual import Faults, VirtualRobot
 
 LOOK = 0.01  # [s] between two looks at the hand and the fall
 POSES = 3  # looks between two logged poses
+
+
+class OptionError(RetortError):
+    """An option of the virtual robot has a value that cannot be."""
 
 
 class MissingExtraError(RetortError):
@@ -42,8 +47,12 @@ class VirtualConfig:
             value = getattr(self, name)
             if not 0 <= value <= 1:
                 raise ValueError(f"virtual.{name} is {value}; it is a share of replies, 0 to 1")
-        if any(time < 0 for time in self.push_times):
-            raise ValueError(f"virtual.push_times are {self.push_times}; they must not be negative")
+        if not all(0 <= time < math.inf for time in self.push_times):
+            raise ValueError(f"virtual.push_times are {self.push_times}; each is finite, 0 or more")
+        if not 0 <= self.push_impulse < math.inf:
+            raise ValueError(f"virtual.push_impulse is {self.push_impulse}; it is 0 or more [N·s]")
+        if self.seed < 0:
+            raise ValueError(f"virtual.seed is {self.seed}; it must not be negative")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -70,9 +79,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def from_options(options: argparse.Namespace) -> VirtualConfig:
-    """The config given on the command line."""
+    """The config given on the command line.
+
+    Raises:
+        OptionError: a value is not allowed.
+    """
     names = [field.name for field in dataclasses.fields(VirtualConfig)]
-    return VirtualConfig(**{name: getattr(options, name) for name in names})
+    try:
+        return VirtualConfig(**{name: getattr(options, name) for name in names})
+    except ValueError as error:
+        raise OptionError(str(error)) from error
 
 
 def as_options(config: VirtualConfig) -> list[str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from retort.hardware import RetortError
 from retort.launch import pipeline
 from retort.launch.cli import main
 from retort.launch.figures import Figure
+from retort.launch.recipe import load_recipe, save_recipe
 from retort.launch.stages import ORDER
 
 
@@ -32,6 +35,7 @@ def test_a_failed_stage_is_reported_and_sets_the_exit_code(
     def do(name: str, recipe: object, folder: Path, *, fresh: bool) -> bool:
         done.append(name)
         folder.mkdir(exist_ok=True)
+        (folder / "recipe.toml").touch()
         if name == "distill":
             raise error
         return True
@@ -42,7 +46,7 @@ def test_a_failed_stage_is_reported_and_sets_the_exit_code(
     said = capsys.readouterr().err
     assert done == ["train", "distill"]
     assert sentence in said
-    assert "goes on from there" in said
+    assert f"`retort launch {out}` goes on from there" in said
     assert (out / "report.html").is_file()
 
 
@@ -77,3 +81,29 @@ def test_interrupting_says_how_to_resume(
     assert main(arguments) == 130
     said = capsys.readouterr().err
     assert f"`retort launch balancer --out {tmp_path} --set seed=3` resumes" in said
+
+
+def test_a_run_folder_given_as_the_recipe_is_the_one_worked_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = []
+    monkeypatch.setattr(pipeline, "_do", lambda _, __, folder, **___: folders.append(folder))
+    save_recipe(load_recipe("balancer"), tmp_path / "second" / "recipe.toml")
+    main(["launch", str(tmp_path / "second")])
+    assert set(folders) == {tmp_path / "second"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_reaches_the_run_which_is_waited_for(number: int, tmp_path: Path) -> None:
+    stopped = tmp_path / "stopped"
+    child = (
+        "import os, pathlib, signal, sys\n"
+        f"signal.pthread_sigmask(signal.SIG_BLOCK, [{int(number)}])\n"
+        f"os.kill(os.getppid(), {int(number)})\n"
+        f"signal.sigwait([{int(number)}])\n"
+        "pathlib.Path(sys.argv[1]).touch()\n"
+    )
+    before = signal.getsignal(number)
+    assert pipeline._run([sys.executable, "-c", child, str(stopped)]) == 130
+    assert stopped.exists()
+    assert signal.getsignal(number) is before

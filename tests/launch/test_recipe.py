@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
 from retort.launch.cli import main
+from retort.launch.files import FileError
 from retort.launch.recipe import RECIPES, RecipeError, load_recipe, plain, save_recipe
 
 SMALL = 'robot = "balancer"\ntask = "balancer"\n'
@@ -64,12 +66,40 @@ def test_an_unknown_recipe_lists_those_there_are() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["seconds = 0.0", "command = [{time=1.0, values=[0.0]}, {time=1.0, values=[0.0]}]"]
+    "text",
+    [
+        "seconds = 0.0",
+        "seconds = nan",
+        "command = [{time=0.0, values=[nan]}]",
+        "command = [{time=1.0, values=[0.0]}, {time=1.0, values=[0.0]}]",
+    ],
 )
 def test_values_that_cannot_be_are_refused(small: Path, text: str) -> None:
     small.write_text(f"{SMALL}[run]\n{text}\n")
     with pytest.raises(RecipeError, match="run"):
         load_recipe(small)
+
+
+@pytest.mark.parametrize("name", ["../../evil", "/tmp/evil", "..", ""])
+def test_a_recipe_s_name_stays_within_runs(small: Path, name: str) -> None:
+    with pytest.raises(RecipeError, match="name is"):
+        load_recipe(small, [f'name="{name}"'])
+
+
+def test_a_recipe_that_cannot_be_written_is_said_and_left_as_it_was(
+    small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = load_recipe(small)
+
+    def full(path: Path, text: str, **_: object) -> int:
+        path.touch()
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(FileError, match=r"small\.toml cannot be written \(No space.*make room"):
+        save_recipe(recipe, small)
+    assert small.read_text() == SMALL
+    assert list(small.parent.iterdir()) == [small]
 
 
 def test_overrides_are_typed_as_toml(small: Path) -> None:

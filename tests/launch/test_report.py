@@ -183,6 +183,7 @@ def test_a_missing_part_is_said_in_one_sentence(whole: Path, missing: str, sente
 
 
 def test_an_empty_folder_gives_a_page(tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").touch()
     path, rows = write_report(tmp_path)
     _parsed(path.read_text())
     assert {row.met for row in rows} == {False}
@@ -193,6 +194,31 @@ def test_a_torn_line_is_left_out_and_said(whole: Path) -> None:
         file.write('{"steps": 40000, "sco')
     assert len(load_results(whole).teacher) == 39
     assert "teacher/progress.jsonl: line 40 is not complete" in _page(whole)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("stages.json", "[]"),
+        ("evaluation.json", "[1]"),
+        ("recipe.toml", "= {"),
+        ("recipe.toml", "run = 3"),
+        ("teacher/progress.jsonl", '{"steps": 1000}\n'),
+        ("distillation/progress.jsonl", "[]\n"),
+    ],
+)
+def test_a_damaged_part_is_left_out_and_said(whole: Path, name: str, text: str) -> None:
+    (whole / name).write_text(text)
+    page = _page(whole)
+    assert f"{name} is damaged" in page or f"{name}: line 1 is not complete" in page
+
+
+def test_a_bundle_is_no_run_folder_and_stays_as_it_was(
+    bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["report", str(bundle)]) == 2
+    assert "not a run folder" in capsys.readouterr().err
+    assert not (bundle / "report.html").exists()
 
 
 def test_a_folder_that_is_not_there_is_bad_input(

@@ -69,6 +69,30 @@ def test_without_an_end_lockstep_is_refused(
     assert "--seconds" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "option",
+    [
+        "--drop=3",
+        "--drop=nan",
+        "--seed=-1",
+        "--seconds=nan",
+        "--seconds=-1",
+        "--command=0:nan,nan",
+        "--push-impulse=nan",
+        "--push-times=nan",
+    ],
+)
+def test_a_value_that_cannot_be_is_one_sentence(
+    bundle: Path, tmp_path: Path, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["run", str(bundle), "--lockstep", "--seconds=1", option, "--out", str(tmp_path)]
+    assert main(arguments) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("retort: ")
+    assert len(said.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_missing_port_is_one_sentence_and_costs_no_earlier_flight(
     flown: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from retort.launch.cli import main
 from retort.launch.recipe import Recipe, load_recipe
-from retort.launch.stages import ORDER, Ledger, StageError
+from retort.launch.stages import ORDER, STAGES, Ledger, Stage, StageError
 
 
 def _recipe(tmp_path: Path, *overrides: str) -> Recipe:
@@ -19,10 +20,12 @@ def _recipe(tmp_path: Path, *overrides: str) -> Recipe:
 def folder(tmp_path: Path) -> Path:
     """A run folder with every stage complete."""
     made = tmp_path / "run"
-    for name in ORDER:
+    for stage in STAGES:
         ledger = Ledger(made, _recipe(tmp_path))
-        assert ledger.begin(name)
-        ledger.finish(name)
+        assert ledger.begin(stage.name)
+        (made / stage.file).parent.mkdir(exist_ok=True)
+        (made / stage.file).touch()
+        ledger.finish(stage.name)
     return made
 
 
@@ -63,8 +66,33 @@ def test_other_settings_of_the_run_ask_only_for_another_run(folder: Path, tmp_pa
     assert load_recipe(folder).run.seconds == 5.0
 
 
-def test_a_damaged_ledger_is_one_sentence_and_fresh_mends_it(folder: Path, tmp_path: Path) -> None:
-    (folder / "stages.json").write_text("{")
+@pytest.mark.parametrize("stage", STAGES, ids=ORDER)
+def test_a_stage_without_its_file_is_not_complete(
+    folder: Path, tmp_path: Path, stage: Stage
+) -> None:
+    (folder / stage.file).unlink()
+    assert not Ledger(folder, _recipe(tmp_path)).complete(stage.name)
+
+
+def test_other_settings_are_no_matter_where_nothing_came_of_the_first(
+    folder: Path, tmp_path: Path
+) -> None:
+    (folder / "teacher" / "checkpoint.safetensors").unlink()
+    assert Ledger(folder, _recipe(tmp_path, "seed=9")).begin("train")
+
+
+def test_a_robot_that_is_not_there_leaves_no_run_folder(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    wrong = f'robot="{tmp_path / "nope"}"'
+    assert main(["train", "balancer", "--out", str(out), "--set", wrong]) == 2
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"train": 5}', '{"train": {"complete": true}}'])
+def test_a_damaged_ledger_is_one_sentence_and_fresh_mends_it(
+    folder: Path, tmp_path: Path, text: str
+) -> None:
+    (folder / "stages.json").write_text(text)
     with pytest.raises(StageError, match="--fresh"):
         Ledger(folder, _recipe(tmp_path)).begin("train")
     assert Ledger(folder, _recipe(tmp_path)).begin("train", fresh=True)
