@@ -81,7 +81,7 @@ class Contract:
     read_order: tuple[str, ...]  # a lost device loses those behind it
     terms: tuple[TermSpec, ...]
     history: int = 1  # frames in one observation, oldest first
-    layout: Literal["term-major", "frame-major"] = "term-major"
+    layout: Literal["frame-major", "term-major"] = "frame-major"
     command: tuple[CommandSpec, ...] = ()
     action: ActionMap
     coasting: Coasting = Coasting()

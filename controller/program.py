@@ -75,7 +75,7 @@ def observe(
     Returns:
         The observation, (..., observation_size), not yet normalised, and the new memory.
     """
-    xp = array_namespace(memory.history)
+    xp = _namespace(memory.history)
     memory = smooth(contract, command, coast(state, memory))
     frame = xp.concat(
         [_term(contract, spec, memory) for spec in contract.terms],
@@ -91,7 +91,7 @@ def observe(
 
 def coast(state: RobotState, memory: Memory) -> Memory:
     """Take over what is valid in ``state``; hold the last reading of what is not."""
-    xp = array_namespace(memory.history)
+    xp = _namespace(memory.history)
     joint, imu = state.joint_valid, state.imu_valid
     dtype = memory.history.dtype
 
@@ -111,7 +111,7 @@ def coast(state: RobotState, memory: Memory) -> Memory:
 
 def smooth(contract: Contract, command: Array, memory: Memory) -> Memory:
     """Move the smoothed command towards ``command`` (..., commands); at once on the first tick."""
-    xp = array_namespace(memory.history)
+    xp = _namespace(memory.history)
     last = memory.command
     limits = [np.inf if c.slew is None else c.slew * contract.period for c in contract.command]
     limit = xp.asarray(limits, dtype=last.dtype)
@@ -124,7 +124,7 @@ def smooth(contract: Contract, command: Array, memory: Memory) -> Memory:
 
 def flatten(contract: Contract, history: Array) -> Array:
     """Lay a history (..., frames, frame) out as one observation (..., observation_size)."""
-    xp = array_namespace(history)
+    xp = _namespace(history)
     shape = history.shape[:-2]
     if contract.layout == "frame-major" or contract.history == 1:
         return xp.reshape(history, (*shape, contract.observation_size))
@@ -137,14 +137,14 @@ def flatten(contract: Contract, history: Array) -> Array:
 
 def normalise(contract: Contract, observation: Array, mean: Array, std: Array) -> Array:
     """``clip((observation - mean) / std, +-normaliser_clip)``."""
-    xp = array_namespace(observation)
+    xp = _namespace(observation)
     limit = contract.normaliser_clip
     return xp.clip((observation - mean) / std, -limit, limit)
 
 
 def act(contract: Contract, action: Array, memory: Memory) -> tuple[JointCommand, Memory]:
     """Joint targets from the policy's output, (..., joints); see ``ActionMap`` for the formula."""
-    xp = array_namespace(memory.target)
+    xp = _namespace(memory.target)
     like = memory.target
     rule = contract.action
     clipped = xp.clip(xp.astype(action, like.dtype, copy=False), -1.0, 1.0)
@@ -160,7 +160,7 @@ def act(contract: Contract, action: Array, memory: Memory) -> tuple[JointCommand
 
 def projected_gravity(orientation: Array) -> Array:
     """Direction of gravity in the body frame, (..., 3), from a quaternion w x y z (..., 4)."""
-    xp = array_namespace(orientation)
+    xp = _namespace(orientation)
     w, x, y, z = (orientation[..., i] for i in range(4))
     return xp.stack(
         [2.0 * (w * y - x * z), -2.0 * (y * z + w * x), 2.0 * (x * x + y * y) - 1.0], axis=-1
@@ -198,13 +198,18 @@ def term_size(name: str, joints: int, commands: int) -> int:
     return sizes[name]
 
 
+def _namespace(array: Array) -> Any:
+    # NumPy 2 is its own array-API namespace; asking costs more than most of the sums here.
+    return np if isinstance(array, np.ndarray) else array_namespace(array)
+
+
 def _from_default(contract: Contract, memory: Memory) -> Array:
-    xp = array_namespace(memory.joint_position)
+    xp = _namespace(memory.joint_position)
     like = memory.joint_position
     return like - xp.asarray(contract.default_pose, dtype=like.dtype)
 
 
 def _term(contract: Contract, spec: TermSpec, memory: Memory) -> Array:
-    xp = array_namespace(memory.history)
+    xp = _namespace(memory.history)
     value = TERMS[spec.name](contract, memory)
     return xp.astype(value, memory.history.dtype, copy=False) * spec.scale

@@ -57,23 +57,24 @@ def observe(contract, positions, commands=None, **kwargs):
     return observation, memory
 
 
-def test_terms_are_relative_scaled_and_term_major_oldest_first():
-    observation, _ = observe(make(), [(0.1, -0.2), (0.2, 0.0), (0.6, 0.3)], (0.1, 0.2, 0.3))
+def test_terms_are_relative_scaled_and_in_term_major_layout_oldest_first():
+    contract = make(layout="term-major")
+    observation, _ = observe(contract, [(0.1, -0.2), (0.2, 0.0), (0.6, 0.3)], (0.1, 0.2, 0.3))
     expected = [0.0, 0.0, 0.2, 0.4, 1.0, 1.0, 0.1, 0.2, 0.3, 0, 0, 0, 0, 0, 0]
     np.testing.assert_allclose(observation, expected, atol=1e-6)
 
 
-def test_frame_major_is_another_layout_and_another_hash():
-    contract = make(layout="frame-major")
-    observation, _ = observe(contract, [(0.1, -0.2), (0.2, 0.0), (0.6, 0.3)], (0.1, 0.2, 0.3))
+def test_frame_major_puts_whole_frames_one_behind_the_other_and_has_another_hash():
+    observation, _ = observe(make(), [(0.1, -0.2), (0.2, 0.0), (0.6, 0.3)], (0.1, 0.2, 0.3))
     expected = [0, 0, 0.1, 0, 0, 0.2, 0.4, 0.2, 0, 0, 1.0, 1.0, 0.3, 0, 0]
     np.testing.assert_allclose(observation, expected, atol=1e-6)
-    assert contract.hash() != make().hash()
+    assert make(layout="term-major").hash() != make().hash()
 
 
 def test_the_first_frame_fills_the_history():
     observation, _ = observe(make(), [(0.6, 0.3)])
-    np.testing.assert_allclose(observation[:6], [1.0] * 6, atol=1e-6)
+    frames = observation.reshape(3, -1)
+    np.testing.assert_allclose(frames[:, :2], 1.0, atol=1e-6)
 
 
 def test_a_missed_reading_is_held_and_its_age_counts():

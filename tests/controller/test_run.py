@@ -112,12 +112,10 @@ def test_the_policy_meets_a_history_of_real_readings_and_no_action(
     policy = bundle.policy
     assert isinstance(policy, Always)
     first = round(RAMP * 100) + 1  # ticks of the ramp
-    frames = bundle.contract.history
-    parts = bundle.contract.slices()
-    start = sum((parts[n].stop - parts[n].start) * frames for n in ("projected_gravity",))
-    velocity = policy.observations[first][start + 3 * frames :][: 2 * frames]
-    np.testing.assert_allclose(velocity, [0.1, 0.2] * frames, atol=1e-6)
-    np.testing.assert_array_equal(policy.observations[first][-2 * frames :], 0)
+    frames = policy.observations[first].reshape(bundle.contract.history, -1)
+    velocity = frames[:, bundle.contract.slices()["joint_velocity"]]
+    np.testing.assert_allclose(velocity, np.broadcast_to([0.1, 0.2], velocity.shape), atol=1e-6)
+    np.testing.assert_array_equal(frames[:, bundle.contract.slices()["previous_action"]], 0)
     np.testing.assert_allclose(policy.observations[first + 1][-2:], [0.7, 0.7], atol=1e-6)
 
 

@@ -94,12 +94,18 @@ def test_ppo_learns(trained):
     assert np.mean(rewards[-3:]) > 1.15 * np.mean(rewards[:3])
 
 
-def distiller_for(ppo, terms, share=0.2, seed=0, hidden=(16,)):
+def distiller_for(ppo, terms, share=0.2, seed=0, hidden=(16,), **changes):
     env = Line(num_envs=64, level=1.0, episode_seconds=0.2)
-    config = DistillConfig(
-        steps=64 * 16 * 25, num_envs=64, ticks=16, teacher_share=share, terms=terms,
-        critic_hidden=(16,), episode_seconds=0.2,
-    )  # fmt: skip
+    settings = {
+        "steps": 64 * 16 * 25,
+        "num_envs": 64,
+        "ticks": 16,
+        "teacher_share": share,
+        "terms": terms,
+        "critic_hidden": (16,),
+        "episode_seconds": 0.2,
+    }
+    config = DistillConfig(**{**settings, **changes})
     torch.manual_seed(seed)
     student = make_student(StudentConfig(hidden=hidden), env.contract)
     teacher = ActorTeacher(ppo.actor, ppo.critic)
@@ -131,7 +137,9 @@ def test_distillation_changes_the_student_and_not_the_teacher_and_lowers_the_kl(
 def test_the_reward_alone_teaches_a_student_too(trained):
     ppo, _ = trained
     terms = (TermConfig(name="rl"), TermConfig(name="value", options={"until": 0.0}))
-    distiller, source, curriculum = distiller_for(ppo, terms, share=0.0)
+    distiller, source, curriculum = distiller_for(
+        ppo, terms, share=0.0, steps=64 * 16 * 80, gamma=0.9
+    )
     rewards = []
     collect = source.collect
 

@@ -28,12 +28,8 @@ def linear_gains(contract: Contract) -> np.ndarray:
     for wheel, side in enumerate((-1.0, 1.0)):
         frame[wheel, at["command"].start + 1] = side * turn / scale["command"]
         frame[wheel, at["angular_velocity"].start + 2] -= side * turn / scale["angular_velocity"]
-    gains, start = np.zeros((2, contract.observation_size)), 0
-    for part in at.values():  # term-major: the newest frame is the last of each term
-        size = part.stop - part.start
-        end = start + contract.history * size
-        gains[:, end - size : end] = frame[:, part]
-        start = end
+    gains = np.zeros((2, contract.observation_size))
+    gains[:, -contract.frame_size :] = frame  # frame-major: the newest is last
     return gains / np.array(contract.action.scale)[:, None]
 
 
@@ -46,7 +42,7 @@ def contract() -> Contract:
 @pytest.fixture(scope="session")
 def bundle(tmp_path_factory: pytest.TempPathFactory, contract: Contract) -> Path:
     """A verified bundle of the linear controller, in a run folder of its own."""
-    assert contract.layout == "term-major"
+    assert contract.layout == "frame-major"
     gains = linear_gains(contract).astype(np.float32)
     rng = np.random.default_rng(0)
     shape = (2, 20)
