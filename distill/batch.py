@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -89,6 +90,32 @@ def advantages(
         result[t] = running
         following = value[t]
     return result
+
+
+def critic_advantages(
+    batch: Batch, reward: Tensor, critic: Callable[[Tensor], Tensor], *, gamma: float, lam: float
+) -> tuple[Tensor, Tensor]:
+    """``advantages`` of a whole batch by a critic on its ``teacher`` observations.
+
+    Args:
+        reward: (T, N) what is learnt from, which need not be the batch's own.
+        critic: observations (..., size) to values (...).
+
+    Returns:
+        Advantages and lambda-returns (advantage + value), (T, N) each.
+    """
+    value = critic(batch.observations["teacher"])
+    advantage = advantages(
+        reward,
+        value,
+        critic(batch.last_observations["teacher"]),
+        batch.terminated,
+        batch.truncated,
+        spread(batch, critic(batch.final_observations["teacher"])),
+        gamma=gamma,
+        lam=lam,
+    )
+    return advantage, advantage + value
 
 
 def spread(batch: Batch, rows: Tensor) -> Tensor:

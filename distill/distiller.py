@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .batch import STUDENT, TEACHER, Batch, advantages, spread
+from .batch import STUDENT, TEACHER, Batch, critic_advantages
 from .checkpoint import load_optimiser_state, optimiser_state
 from .curriculum import Curriculum
 from .networks import Critic, log_prob
@@ -143,17 +143,10 @@ class Distiller:
             extra = term.pseudo_reward(sample)
             if extra is not None:
                 reward = reward + extra
-        advantage = advantages(
-            reward,
-            value,
-            self.critic(batch.last_observations["teacher"]),
-            batch.terminated,
-            batch.truncated,
-            spread(batch, self.critic(batch.final_observations["teacher"])),
-            gamma=config.gamma,
-            lam=config.lam,
+        advantage, target = critic_advantages(
+            batch, reward, self.critic, gamma=config.gamma, lam=config.lam
         )
-        return Recorded(batch, teacher, advantage, advantage + value, own)
+        return Recorded(batch, teacher, advantage, target, own)
 
     def update(
         self, recorded: Recorded, fraction: float, relative_score: float

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ..sim.env import RobotEnv
-from .batch import Batch, advantages, spread
+from .batch import Batch, critic_advantages
 from .checkpoint import load_optimiser_state, optimiser_state
 from .networks import Activation, Critic, GaussianActor, log_prob
 from .rollout import RolloutSource
@@ -109,19 +109,8 @@ class PPO:
         config = self.config
         penalty = config.fall_penalty
         penalty += (config.final_fall_penalty - penalty) * self.fraction
-        observation = batch.observations["teacher"]
-        value = self.critic(observation)
-        advantage = advantages(
-            learning_reward(batch, config.gamma, penalty),
-            value,
-            self.critic(batch.last_observations["teacher"]),
-            batch.terminated,
-            batch.truncated,
-            spread(batch, self.critic(batch.final_observations["teacher"])),
-            gamma=config.gamma,
-            lam=config.lam,
-        )
-        return advantage, advantage + value
+        reward = learning_reward(batch, config.gamma, penalty)
+        return critic_advantages(batch, reward, self.critic, gamma=config.gamma, lam=config.lam)
 
     def update(self, batch: Batch) -> dict[str, float]:
         """Several epochs of minibatch descent on one rollout; returns means of what happened."""
