@@ -169,10 +169,10 @@ def load_robot(name: str | Path) -> Robot:
         RobotFileError: no such robot, or a key or value that is not allowed.
     """
     path = Path(name)
-    if not path.exists():
-        path = ROBOTS / str(name)
     if path.is_dir():
         path = path / "robot.toml"
+    if not path.is_file():  # whatever else has that name here
+        path = ROBOTS / str(name) / "robot.toml"
     if not path.is_file():
         known = sorted(folder.name for folder in ROBOTS.iterdir() if folder.is_dir())
         raise RobotFileError(
