@@ -8,6 +8,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from .teacher import TeacherOutput
+
 STUDENT, TEACHER = 0, 1  # who acted
 
 
@@ -32,7 +34,9 @@ class Batch:
     last_observations: dict[str, Tensor]  # group: (N, size), after the last tick
     initial_state: Tensor  # (N, hidden) of the student before the first tick; (N, 0) if memoryless
     level: Tensor  # (T, N, axes) difficulty of the running episode
+    task: Tensor  # (T, N) int64: which of several tasks
     episodes: Episodes
+    labels: tuple[TeacherOutput, ...] | None = None  # what teachers said, where it was recorded
 
     @property
     def ticks(self) -> int:

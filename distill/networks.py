@@ -7,7 +7,8 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Normal
+
+from .distributions import Categorical, Gaussian
 
 Activation = Literal["elu", "tanh", "relu"]
 _ACTIVATIONS: dict[str, type[nn.Module]] = {"elu": nn.ELU, "tanh": nn.Tanh, "relu": nn.ReLU}
@@ -67,8 +68,56 @@ def mlp(
     return nn.Sequential(*layers)
 
 
-class GaussianActor(nn.Module):
-    """Normalised observation to a diagonal Gaussian with a state-independent deviation."""
+def activations(network: nn.Sequential, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    """What a perceptron gives, and its hidden layers after their activation, by name."""
+    hidden: dict[str, Tensor] = {}
+    for module in network:
+        x = module(x)
+        if not isinstance(module, nn.Linear):
+            hidden[f"layer{len(hidden)}"] = x
+    return x, hidden
+
+
+class Actor(nn.Module):
+    """Normalised observation to a distribution over actions; subclasses say of which family."""
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        hidden: tuple[int, ...],
+        activation: Activation = "elu",
+        *,
+        limit: float = 10.0,
+    ) -> None:
+        super().__init__()
+        self.normaliser = Normaliser(inputs, limit)
+        self.activation: Activation = activation
+        self.network = mlp((inputs, *hidden, outputs), activation, last_gain=0.01)
+
+    def distribution(self, output: Tensor) -> Gaussian | Categorical:
+        """The distribution that the network's ``output``, (..., outputs), stands for."""
+        raise NotImplementedError
+
+    def respond(self, normalised: Tensor) -> Gaussian | Categorical:
+        """The answer to observations that are normalised already, (..., inputs)."""
+        return self.distribution(self.network(normalised))
+
+    def forward(self, observation: Tensor) -> Gaussian | Categorical:
+        return self.respond(self.normaliser(observation))
+
+    def features(self, observation: Tensor) -> tuple[Gaussian | Categorical, dict[str, Tensor]]:
+        """The answer, and the hidden layers it went through."""
+        output, hidden = activations(self.network, self.normaliser(observation))
+        return self.distribution(output), hidden
+
+    def parameter_count(self) -> int:
+        """Weights and biases of the network that maps observation to action."""
+        return sum(p.numel() for p in self.network.parameters())
+
+
+class GaussianActor(Actor):
+    """A diagonal Gaussian with a state-independent deviation."""
 
     def __init__(
         self,
@@ -80,19 +129,18 @@ class GaussianActor(nn.Module):
         initial_std: float = 0.5,
         limit: float = 10.0,
     ) -> None:
-        super().__init__()
-        self.normaliser = Normaliser(inputs, limit)
-        self.activation = activation
-        self.network = mlp((inputs, *hidden, outputs), activation, last_gain=0.01)
+        super().__init__(inputs, outputs, hidden, activation, limit=limit)
         self.log_std = nn.Parameter(torch.full((outputs,), float(initial_std)).log())
 
-    def forward(self, observation: Tensor) -> Normal:
-        mean = self.network(self.normaliser(observation))
-        return Normal(mean, self.log_std.exp().expand_as(mean), validate_args=False)
+    def distribution(self, output: Tensor) -> Gaussian:
+        return Gaussian(output, self.log_std.exp().expand_as(output))
 
-    def parameter_count(self) -> int:
-        """Weights and biases of the network that maps observation to mean."""
-        return sum(p.numel() for p in self.network.parameters())
+
+class CategoricalActor(Actor):
+    """One of several discrete actions."""
+
+    def distribution(self, output: Tensor) -> Categorical:
+        return Categorical(output)
 
 
 class Critic(nn.Module):
@@ -107,8 +155,3 @@ class Critic(nn.Module):
 
     def forward(self, observation: Tensor) -> Tensor:
         return self.network(self.normaliser(observation)).squeeze(-1)
-
-
-def log_prob(distribution: Normal, action: Tensor) -> Tensor:
-    """Log density of whole actions, (...)."""
-    return distribution.log_prob(action).sum(-1)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ..sim.env import RobotEnv
 from .batch import Batch, critic_advantages
 from .checkpoint import load_optimiser_state, optimiser_state
-from .networks import Activation, Critic, GaussianActor, log_prob
+from .networks import Activation, Critic, GaussianActor
 from .rollout import RolloutSource
 
 
@@ -99,9 +99,8 @@ class PPO:
     ) -> tuple[Tensor, Tensor, Tensor]:
         """A sampled action (N, actions), its log-probability (N,), and the state unchanged."""
         distribution = self.actor(groups["teacher"])
-        noise = torch.randn(distribution.mean.shape, generator=self.generator)
-        action = distribution.mean + distribution.stddev * noise
-        return action, log_prob(distribution, action), state
+        action = distribution.sample(self.generator)
+        return action, distribution.log_prob(action), state
 
     @torch.no_grad()
     def record(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -121,31 +120,23 @@ class PPO:
         advantage, target = advantage.flatten(), target.flatten()
         with torch.no_grad():
             old = self.actor(observation)
-            old_mean, old_std = old.mean.clone(), old.stddev.clone()
         rows = len(target)
         totals = torch.zeros(4)
         for _ in range(config.epochs):
             for ids in torch.randperm(rows, generator=self.generator).chunk(config.minibatches):
                 distribution = self.actor(observation[ids])
                 value = self.critic(observation[ids])
-                ratio = torch.exp(log_prob(distribution, action[ids]) - old_log_prob[ids])
+                ratio = torch.exp(distribution.log_prob(action[ids]) - old_log_prob[ids])
                 policy_loss = -surrogate(ratio, standardise(advantage[ids]), config.clip).mean()
                 value_loss = (value - target[ids]).square().mean()
-                entropy = distribution.entropy().sum(-1).mean()
+                entropy = distribution.entropy().mean()
                 loss = policy_loss + config.value_weight * value_loss - config.entropy * entropy
                 self.optimiser.zero_grad()
                 loss.backward()
                 nn.utils.clip_grad_norm_(self.parameters, config.max_gradient_norm)
                 self.optimiser.step()
                 with torch.no_grad():
-                    std = distribution.stddev
-                    kl = (
-                        torch.log(std / old_std[ids])
-                        + (old_std[ids] ** 2 + (old_mean[ids] - distribution.mean) ** 2)
-                        / (2 * std**2)
-                        - 0.5
-                    )
-                    kl = kl.sum(-1).mean()
+                    kl = old.select(ids).kl(distribution).mean()
                 self._follow(float(kl))
                 totals += torch.stack([policy_loss, value_loss, entropy, kl]).detach()
         self.normalise(batch.observations["teacher"])

@@ -52,6 +52,16 @@ class RolloutSource:
         self._whole = self.env.elapsed == 0
         self._observations = _groups(info)
 
+    def share_with_teacher(self, share: float) -> None:
+        """From now on the teacher drives ``share`` of the environments, the first ones.
+
+        An episode that changes hands is nobody's score.
+        """
+        drivers = torch.full_like(self.drivers, STUDENT)
+        drivers[: round(share * len(drivers))] = TEACHER
+        self._whole &= (drivers == self.drivers).numpy()
+        self.drivers = drivers
+
     def collect(self, student: Actor, teacher: Actor | None = None) -> Batch:
         """Let the drivers act for ``ticks`` ticks."""
         with one_thread():
@@ -72,7 +82,7 @@ class RolloutSource:
             action, log_prob, self._hidden = student(groups, self._hidden, self._reset)
             if teacher is not None and bool(by_teacher.any()):
                 other, other_log_prob, _ = teacher(groups, self._hidden, self._reset)
-                action = torch.where(by_teacher[:, None], other, action)
+                action = torch.where(by_teacher.view(-1, *[1] * (action.ndim - 1)), other, action)
                 log_prob = torch.where(by_teacher, other_log_prob, log_prob)
             for group, values in groups.items():
                 observations[group].append(values)
@@ -112,6 +122,7 @@ class RolloutSource:
             last_observations=self._observations,
             initial_state=initial_state,
             level=torch.stack(keep["level"]),
+            task=torch.zeros(ticks, n, dtype=torch.int64),
             episodes=_episodes(episodes, running.shape[1]),
         )
 

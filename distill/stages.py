@@ -19,7 +19,6 @@ from ..controller import save_bundle
 from ..controller.golden import STATE_FIELDS, record_golden
 from ..hardware.errors import RetortError
 from ..hardware.state import RobotState
-from .batch import STUDENT, TEACHER
 from .checkpoint import load_checkpoint
 from .curriculum import Curriculum
 from .distiller import Distiller, distil
@@ -89,9 +88,6 @@ def distil_student(
         student = make_student(experiment.student, env.contract)
         critic = Critic(env.teacher_size, config.critic_hidden)
     distiller = Distiller(config, student, teacher, critic, experiment.seed + 1)
-    taught = round(config.teacher_share * config.num_envs)
-    drivers = torch.full((config.num_envs,), STUDENT)
-    drivers[:taught] = TEACHER
     stage = Stage(folder / "distillation", _key(experiment, _STUDENT), config.steps, fresh)
     saved = stage.begin()
     if saved is None:
@@ -100,7 +96,10 @@ def distil_student(
         scores = np.asarray(saved["curriculum"]["random_score"])
     curriculum = Curriculum(experiment.curriculum, env.axes, config.num_envs, scores)
     env.level_source = curriculum.assign
-    source = RolloutSource(env, config.ticks, drivers, student.state_size, curriculum.running)
+    source = RolloutSource(
+        env, config.ticks, hidden_size=student.state_size, running=curriculum.running
+    )
+    source.share_with_teacher(config.share(0.0))
     if saved is None:
         source.start(experiment.seed + 1)
     else:
@@ -208,7 +207,7 @@ def teacher_actor(teacher: ActorTeacher) -> Actor:
 
     @torch.no_grad()
     def act(groups: Any, state: Any, reset: Any) -> Any:
-        return teacher.actor(groups["teacher"]).mean, None, state
+        return teacher.actor(groups["teacher"]).mode(), None, state
 
     return act
 
@@ -258,7 +257,7 @@ def _mean_actor(student: Student) -> Actor:
     @torch.no_grad()
     def act(groups: Any, state: Any, reset: Any) -> Any:
         distribution, state = student(groups["student"][None], state, reset[None])
-        return distribution.mean[0], None, state
+        return distribution.mode()[0], None, state
 
     return act
 
@@ -287,7 +286,7 @@ def _golden(experiment: Experiment, student: Student, sequences: int = 4, ticks:
         hidden = student.initial_state(1) if first else hidden
         sequence = torch.from_numpy(np.asarray(observation, dtype=np.float32))[None, None]
         distribution, hidden = student(sequence, hidden, torch.tensor([[first]]))
-        return distribution.mean[0, 0].numpy(), hidden
+        return distribution.mode()[0, 0].numpy(), hidden
 
     return record_golden(env.contract, decide, RobotState(**arrays), commands)
 

@@ -10,9 +10,9 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Normal
 
 from ..controller.contract import Contract
+from .distributions import Distribution
 from .networks import Activation, GaussianActor, Normaliser
 
 
@@ -40,7 +40,9 @@ class Student(nn.Module):
         """(n, state_size) zeros."""
         return torch.zeros(n, self.state_size)
 
-    def forward(self, sequence: Tensor, state: Tensor, resets: Tensor) -> tuple[Normal, Tensor]:
+    def forward(
+        self, sequence: Tensor, state: Tensor, resets: Tensor
+    ) -> tuple[Distribution, Tensor]:
         """Actions for a sequence.
 
         Args:
@@ -50,6 +52,24 @@ class Student(nn.Module):
 
         Returns:
             A distribution of shape (T, N, actions) and the state after the last tick.
+        """
+        raise NotImplementedError
+
+    def forward_features(
+        self, sequence: Tensor, state: Tensor, resets: Tensor
+    ) -> tuple[Distribution, Tensor, dict[str, Tensor]]:
+        """As ``forward``, with the inner layers by name, (T, N, width) each.
+
+        A student that remembers also gives ``memory``, its state before every tick.
+        """
+        raise NotImplementedError
+
+    def respond(self, normalised: Tensor, memory: Tensor | None) -> Distribution:
+        """Answers to single normalised observations (..., size), the state before each given.
+
+        Args:
+            normalised: what ``normaliser`` would have made of an observation.
+            memory: (..., state_size), or None for a student without state.
         """
         raise NotImplementedError
 
@@ -80,8 +100,19 @@ class MlpStudent(Student):
     def normaliser(self) -> Normaliser:
         return self.actor.normaliser
 
-    def forward(self, sequence: Tensor, state: Tensor, resets: Tensor) -> tuple[Normal, Tensor]:
+    def forward(
+        self, sequence: Tensor, state: Tensor, resets: Tensor
+    ) -> tuple[Distribution, Tensor]:
         return self.actor(sequence), state
+
+    def forward_features(
+        self, sequence: Tensor, state: Tensor, resets: Tensor
+    ) -> tuple[Distribution, Tensor, dict[str, Tensor]]:
+        distribution, features = self.actor.features(sequence)
+        return distribution, state, features
+
+    def respond(self, normalised: Tensor, memory: Tensor | None) -> Distribution:
+        return self.actor.respond(normalised)
 
     def parameter_count(self) -> int:
         return self.actor.parameter_count()

@@ -1,27 +1,57 @@
-"""Teachers: anything that gives action distributions, and perhaps values, in the student's action
+"""Teachers: anything that gives action distributions, and perhaps more, in the student's action
 space. A teacher owns its observations' normaliser and its hidden state.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.distributions import Normal
 
-from .networks import Critic, GaussianActor
+from .distributions import Distribution, Gaussian
+from .networks import Actor, Critic
+
+
+@dataclasses.dataclass(frozen=True)
+class BoundCritics:
+    """Critics Q(s, a) with the situations they are asked about: a function of the action alone."""
+
+    critics: Callable[[Tensor, Tensor], Tensor]  # observation, action -> (critics, ...)
+    observation: Tensor  # (..., size)
+
+    def __call__(self, action: Tensor) -> Tensor:
+        return self.critics(self.observation, action)
 
 
 @dataclasses.dataclass(frozen=True)
 class TeacherOutput:
-    """What a teacher says of a batch of situations; None for what it cannot say."""
+    """What a teacher says of a batch of situations, (...); None for what it cannot say."""
 
-    distribution: Normal  # (..., actions)
+    distribution: Distribution
     value: Tensor | None = None  # (...) in units of (1 - gamma) times the return
-    q: Tensor | None = None  # (..., actions) for discrete actions
+    q: Tensor | None = None  # (..., choices) of discrete actions
     latent: Tensor | None = None  # (..., size)
+    critics: BoundCritics | None = None  # of continuous actions
+    features: dict[str, Tensor] = dataclasses.field(default_factory=dict)  # inner layers
+
+    def select(self, index: Any) -> TeacherOutput:
+        """The part at ``index`` of the leading shape."""
+
+        def pick(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else tensor[index]
+
+        critics = self.critics
+        return TeacherOutput(
+            self.distribution.select(index),
+            pick(self.value),
+            pick(self.q),
+            pick(self.latent),
+            None if critics is None else BoundCritics(critics.critics, critics.observation[index]),
+            {name: tensor[index] for name, tensor in self.features.items()},
+        )
 
 
 class Teacher(Protocol):
@@ -34,7 +64,7 @@ class Teacher(Protocol):
     def __call__(
         self, observations: dict[str, Tensor], state: Tensor, resets: Tensor
     ) -> tuple[TeacherOutput, Tensor]:
-        """Label a sequence.
+        """Label a sequence. Gradients reach the observations where those require them.
 
         Args:
             observations: groups, (T, N, size) each; a teacher takes the one it knows.
@@ -48,32 +78,39 @@ class Teacher(Protocol):
 
 
 class ActorTeacher:
-    """A Gaussian actor with an optional critic on the privileged observation.
+    """An actor of ours with an optional critic.
 
     Args:
         actor: the policy.
         critic: values of the teacher's own policy.
         std_floor: least deviation it may claim, so that over-confidence is not copied.
+        group: the observations it knows.
     """
 
     cacheable = True
 
     def __init__(
-        self, actor: GaussianActor, critic: Critic | None = None, *, std_floor: float = 0.05
+        self,
+        actor: Actor,
+        critic: Critic | None = None,
+        *,
+        std_floor: float = 0.05,
+        group: str = "teacher",
     ) -> None:
         self.actor = actor.eval().requires_grad_(False)
         self.critic = None if critic is None else critic.eval().requires_grad_(False)
         self.std_floor = std_floor
+        self.group = group
 
     def initial_state(self, n: int) -> Tensor:
         return torch.zeros(n, 0)
 
-    @torch.no_grad()
     def __call__(
         self, observations: dict[str, Tensor], state: Tensor, resets: Tensor
     ) -> tuple[TeacherOutput, Tensor]:
-        observation = observations["teacher"]
-        said = self.actor(observation)
-        distribution = Normal(said.mean, said.stddev.clamp(min=self.std_floor), validate_args=False)
+        observation = observations[self.group]
+        said, features = self.actor.features(observation)
+        if isinstance(said, Gaussian):
+            said = Gaussian(said.mean, said.std.clamp(min=self.std_floor))
         value = None if self.critic is None else self.critic(observation)
-        return TeacherOutput(distribution, value), state
+        return TeacherOutput(said, value, features=features), state

@@ -159,8 +159,8 @@ def test_the_teacher_drives_its_share_of_the_environments(trained):
     batch = source.collect(distiller.act, distiller.act_as_teacher)
     taught = batch.driver == TEACHER
     assert int(taught.sum()) == 32
-    output, _ = distiller.teacher(batch.observations, torch.zeros(64, 0), batch.reset)
-    density = output.distribution.log_prob(batch.action).sum(-1)
+    output, _ = distiller.teachers[0](batch.observations, torch.zeros(64, 0), batch.reset)
+    density = output.distribution.log_prob(batch.action)
     torch.testing.assert_close(density[:, taught], batch.log_prob[:, taught])
     assert not torch.allclose(density[:, ~taught], batch.log_prob[:, ~taught])
 

@@ -1,0 +1,115 @@
+"""Robustness to small changes of the observation: the worst one nearby, and a loss on it.
+
+Everything here works on *normalised* observations, in which one budget fits all components.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ..distributions import Distribution
+from .shapes import same_shape
+
+Method = Literal["sgld", "pgd"]
+Policy = Callable[[Tensor], Distribution]
+
+
+def worst_perturbation(
+    objective: Callable[[Tensor], Tensor],
+    observation: Tensor,
+    epsilon: float,
+    generator: torch.Generator | None = None,
+    *,
+    steps: int = 10,
+    method: Method = "sgld",
+) -> Tensor:
+    """``delta`` with ``|delta|_inf <= epsilon`` that about maximises ``objective(o + delta)``.
+
+    Signed gradient ascent from a random start, projected on the box. ``pgd`` follows the gradient
+    (Madry et al. 2018); ``sgld`` adds Gaussian noise to it before the sign is taken, of the
+    gradient's own size at first and falling to none over the first half of the steps, and so
+    leaves poor maxima (Zhang et al. 2020). Steps are ``4 epsilon / steps``, so that the second half
+    reaches any corner. The start is random because the gradient of a KL at delta = 0 is zero.
+
+    Args:
+        objective: observation (..., size) to (...), each row of its own row alone.
+        observation: (..., size), normalised.
+        epsilon: half the width of the box.
+        generator: of start and noise.
+        steps: of ascent.
+        method: whether to add noise.
+
+    Returns:
+        (..., size) without gradient; parameters of the objective gather none.
+    """
+    observation = observation.detach()
+
+    def random(kind: Callable[..., Tensor]) -> Tensor:
+        shape, dtype, device = observation.shape, observation.dtype, observation.device
+        return kind(shape, generator=generator, dtype=dtype, device=device)
+
+    delta = epsilon * (2.0 * random(torch.rand) - 1.0)
+    stride = 4.0 * epsilon / steps
+    for step in range(steps):
+        with torch.enable_grad():
+            delta.requires_grad_(True)
+            (gradient,) = torch.autograd.grad(objective(observation + delta).sum(), delta)
+        heat = 1.0 - 2.0 * step / steps
+        if method == "sgld" and heat > 0.0:
+            size = gradient.square().mean(-1, keepdim=True).sqrt()
+            gradient = gradient + heat * size * random(torch.randn)
+        delta = (delta.detach() + stride * gradient.sign()).clamp(-epsilon, epsilon)
+    return delta
+
+
+def robust_kl(
+    policy: Policy,
+    observation: Tensor,
+    epsilon: float,
+    generator: torch.Generator | None = None,
+    *,
+    steps: int = 10,
+    method: Method = "sgld",
+) -> Tensor:
+    """``max_{|delta|_inf <= epsilon} KL(pi_S(o) || pi_S(o + delta))`` (SA-PPO, Zhang et al. 2020).
+
+    The maximum is found by ``worst_perturbation``; the gradient with respect to the policy is
+    taken at that delta, through both distributions.
+
+    Args:
+        policy: normalised observation (..., size) to a distribution.
+        observation: (..., size), normalised.
+        epsilon, generator, steps, method: as in ``worst_perturbation``.
+
+    Returns:
+        (...).
+    """
+    delta = policy_perturbation(policy, observation, epsilon, generator, steps=steps, method=method)
+    return policy(observation).kl(policy(observation + delta))
+
+
+def policy_perturbation(
+    policy: Policy,
+    observation: Tensor,
+    epsilon: float,
+    generator: torch.Generator | None = None,
+    *,
+    steps: int = 10,
+    method: Method = "sgld",
+) -> Tensor:
+    """The perturbation in the box that about changes the policy most, in KL, (..., size)."""
+    with torch.no_grad():
+        clean = policy(observation)
+    same_shape(policy=torch.empty(clean.batch_shape), observation=observation[..., 0])
+    return worst_perturbation(
+        lambda perturbed: clean.kl(policy(perturbed)),
+        observation,
+        epsilon,
+        generator,
+        steps=steps,
+        method=method,
+    )

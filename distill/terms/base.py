@@ -1,0 +1,142 @@
+"""What a term of the objective is, and what it may look at. The terms stand beside this."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ...hardware.errors import RetortError
+from ..distributions import Distribution
+from ..schedules import Kind, Schedule
+from ..teacher import TeacherOutput
+
+
+class TermError(RetortError):
+    """There is no such term, it does not take such an option, or it lacks what it needs."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TermConfig:
+    """One term in a recipe: its name, its weight over time, and its own options.
+
+    The weight goes from ``weight`` to ``end`` as ``schedule`` says (``schedules.Schedule``);
+    ``progress`` lets a term hand over to another as the student catches up with its teacher.
+    """
+
+    name: str
+    weight: float = 1.0
+    end: float = 0.0
+    schedule: Kind = "constant"
+    begin: float = 0.0
+    until: float = 1.0
+    options: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def at(self, fraction: float, relative_score: float) -> float:
+        """The weight after ``fraction`` of the budget, the student being at ``relative_score``."""
+        schedule = Schedule(
+            kind=self.schedule,
+            start=self.weight,
+            end=self.end,
+            begin=self.begin,
+            until=self.until,
+        )
+        return schedule.at(fraction, relative_score)
+
+
+@dataclasses.dataclass
+class Sample:
+    """What a term may look at. Leading shape (T, n): ticks and the environments of a minibatch.
+
+    With several teachers a term is asked once for each, with that one as ``teacher``.
+    """
+
+    observations: dict[str, Tensor]  # group: (T, n, size), not normalised
+    reset: Tensor  # (T, n) bool: the tick is the first of an episode
+    student: Distribution
+    teacher: TeacherOutput  # labels
+    action: Tensor  # (T, n, actions), or (T, n) if discrete: what was taken
+    value: Tensor  # (T, n) the student's critic
+    ratio: Tensor  # (T, n) density of ``action`` now over that when it was taken; 1 if not its own
+    advantage: Tensor  # (T, n) standardised
+    lambda_return: Tensor  # (T, n) of the student's own reward
+    own: Tensor  # (T, n) 1.0 where the student's own policy acted, else 0.0
+    fraction: float  # of the budget that is spent
+    generator: torch.Generator | None = None
+    features: dict[str, Tensor] = dataclasses.field(default_factory=dict)  # student's layers
+    normalised: Tensor | None = None  # (T, n, size) as the student's network meets it
+    scale: Tensor | None = None  # (size,) what one unit of it is in the observation
+    # Normalised observations (T, n, size) to the student's answer, hidden states held fixed.
+    respond: Callable[[Tensor], Distribution] | None = None
+    # Observation groups to the teacher's answer, with gradient.
+    ask: Callable[[dict[str, Tensor]], TeacherOutput] | None = None
+
+
+class Term:
+    """A loss of one name. Subclasses take their options as keyword arguments.
+
+    Attributes:
+        taught: it compares with a teacher, so that several teachers' losses are weighted.
+        needs: what must be in the sample: "features", "teacher_features", "respond".
+        corrected: ``-loss`` of the next state is a pseudo-reward.
+        prepared: false until ``prepare`` has run, for terms that must see a sample first.
+    """
+
+    taught: bool = True
+    needs: frozenset[str] = frozenset()
+    corrected: bool = False
+    prepared: bool = True
+
+    def loss(self, sample: Sample) -> Tensor:
+        """Per-sample loss, (T, n)."""
+        raise NotImplementedError
+
+    def prepare(self, sample: Sample) -> None:
+        """See a sample before training, to size what the term itself learns.
+
+        Raises:
+            TermError: the sample lacks what the term needs.
+        """
+
+    def parameters(self) -> list[nn.Parameter]:
+        """What the term itself learns, such as a projection."""
+        return []
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """What the term has learnt."""
+        return {f"parameter{i}": p.detach().clone() for i, p in enumerate(self.parameters())}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """The inverse of ``state_dict``."""
+        with torch.no_grad():
+            for i, parameter in enumerate(self.parameters()):
+                parameter.copy_(state[f"parameter{i}"])
+
+
+def required(value: Tensor | None, name: str, what: str) -> Tensor:
+    """``value``, or an error that the term cannot do without it.
+
+    Raises:
+        TermError: it is None.
+    """
+    if value is None:
+        raise TermError(f"the term {name!r} needs {what}, which are not given here")
+    return value
+
+
+def layer(features: dict[str, Tensor], name: str | None, whose: str) -> Tensor:
+    """One inner layer by name; the last when None.
+
+    Raises:
+        TermError: there is none of that name; the message lists those there are.
+    """
+    if not features:
+        raise TermError(f"the {whose} shows no inner layers; this term cannot compare any")
+    if name is None:
+        return features[list(features)[-1]]
+    if name not in features:
+        raise TermError(f"the {whose} has no layer {name!r}; it has {', '.join(features)}")
+    return features[name]

@@ -1,0 +1,114 @@
+"""Terms that compare the student's distribution with the teacher's."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor
+
+from .. import losses
+from ..distributions import Distribution, TanhGaussian
+from ..losses.policy import Direction
+from .base import Sample, Term, TermError
+
+
+def comparable(teacher: Distribution, student: Distribution) -> Distribution:
+    """The teacher in the student's family: a squashed Gaussian by the moments of its actions."""
+    if isinstance(teacher, TanhGaussian) and not isinstance(student, TanhGaussian):
+        return teacher.after_squashing()
+    return teacher
+
+
+class PolicyKL(Term):
+    """KL between teacher and student, in closed form (``losses.policy_kl``).
+
+    A tanh-squashed teacher of a Gaussian student is taken by the moments after squashing.
+    """
+
+    def __init__(self, direction: Direction = "forward", temperature: float = 1.0) -> None:
+        _one_of("policy_kl", "direction", direction, ("forward", "reverse"))
+        self.direction: Direction = direction
+        self.temperature = temperature
+
+    def loss(self, sample: Sample) -> Tensor:
+        teacher = comparable(sample.teacher.distribution, sample.student)
+        return losses.policy_kl(teacher, sample.student, self.direction, self.temperature)
+
+
+class CrossEntropy(Term):
+    """``-E_T log pi_S`` from samples of the teacher: for families without a closed form."""
+
+    def __init__(self, direction: Direction = "forward", samples: int = 4) -> None:
+        _one_of("cross_entropy", "direction", direction, ("forward", "reverse"))
+        self.direction = direction
+        self.samples = samples
+
+    def loss(self, sample: Sample) -> Tensor:
+        pair = (sample.teacher.distribution, sample.student)
+        of, under = pair if self.direction == "forward" else pair[::-1]
+        return losses.sampled_cross_entropy(of, under, sample.generator, self.samples)
+
+
+class MeanRegression(Term):
+    """Squared or Huber difference of the two modes (``losses.mean_regression``)."""
+
+    def __init__(self, loss: Literal["mse", "huber"] = "mse", delta: float = 1.0) -> None:
+        _one_of("mean_regression", "loss", loss, ("mse", "huber"))
+        self.kind: Literal["mse", "huber"] = loss
+        self.delta = delta
+
+    def loss(self, sample: Sample) -> Tensor:
+        teacher, student = sample.teacher.distribution.mode(), sample.student.mode()
+        if not student.is_floating_point():
+            raise TermError("mean_regression needs continuous actions; use policy_kl")
+        return losses.mean_regression(teacher, student, self.kind, self.delta)
+
+
+class Proximal(Term):
+    """``max(rho, 1 - eps) KL(pi_T || pi_S)`` (Spigler 2025), where the student acted."""
+
+    def __init__(self, clip: float = 0.2) -> None:
+        self.clip = clip
+
+    def loss(self, sample: Sample) -> Tensor:
+        teacher = comparable(sample.teacher.distribution, sample.student)
+        kl = losses.policy_kl(teacher, sample.student)
+        return losses.proximal(kl, sample.ratio, self.clip)
+
+
+class Corrected(Term):
+    """Entropy-corrected distillation (Czarnecki et al. 2019): l(s), and -l(s') as a reward.
+
+    It needs the term ``rl``, which is what optimises the pseudo-reward.
+    """
+
+    corrected = True
+
+    def __init__(self, direction: Direction = "forward", samples: int = 4) -> None:
+        _one_of("corrected", "direction", direction, ("forward", "reverse"))
+        self.direction: Direction = direction
+        self.samples = samples
+
+    def loss(self, sample: Sample) -> Tensor:
+        return losses.corrected_loss(
+            comparable(sample.teacher.distribution, sample.student),
+            sample.student,
+            self.direction,
+            sample.generator,
+            self.samples,
+        )
+
+
+class Entropy(Term):
+    """``-H(pi_S)``: keeps the student exploring."""
+
+    taught = False
+
+    def loss(self, sample: Sample) -> Tensor:
+        return losses.negative_entropy(sample.student)
+
+
+def _one_of(term: str, option: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        choices = " or ".join(repr(choice) for choice in allowed)
+        raise TermError(f"{term} {option} is {value!r}; use {choices}")

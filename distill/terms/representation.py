@@ -1,0 +1,186 @@
+"""Terms between inner layers, and between what teacher and student attend to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from .. import losses
+from .base import Sample, Term, TermError, layer, required
+
+
+class Latent(Term):
+    """``||sg z_T - P z_S||^2``, P learned: for students that see a history (``losses.latent``).
+
+    Args:
+        student: name of the student's layer; its last when None.
+        teacher: name of the teacher's layer; its latent, or else its last layer, when None.
+    """
+
+    needs = frozenset({"features", "teacher_features"})
+    prepared = False
+
+    def __init__(self, student: str | None = None, teacher: str | None = None) -> None:
+        self.names = student, teacher
+        self.projection: nn.Linear | None = None
+
+    def prepare(self, sample: Sample) -> None:
+        ours, theirs = self._pair(sample)
+        self.projection = nn.Linear(ours.shape[-1], theirs.shape[-1])
+
+    def parameters(self) -> list[nn.Parameter]:
+        return [] if self.projection is None else list(self.projection.parameters())
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        outputs, inputs = state["parameter0"].shape
+        self.projection = nn.Linear(inputs, outputs)
+        super().load_state_dict(state)
+
+    def loss(self, sample: Sample) -> Tensor:
+        ours, theirs = self._pair(sample)
+        assert self.projection is not None
+        return losses.latent(theirs, ours, self.projection)
+
+    def _pair(self, sample: Sample) -> tuple[Tensor, Tensor]:
+        ours, theirs = self.names
+        taught = sample.teacher
+        if theirs is None and taught.latent is not None:
+            return layer(sample.features, ours, "student"), taught.latent
+        return (
+            layer(sample.features, ours, "student"),
+            layer(taught.features, theirs, "teacher"),
+        )
+
+
+class Similarity(Term):
+    """Attention (a): which samples of the batch each layer finds alike, between layers of any
+    width (``losses.batch_similarity``)."""
+
+    needs = frozenset({"features", "teacher_features"})
+
+    def __init__(
+        self, student: str | None = None, teacher: str | None = None, block: int = 256
+    ) -> None:
+        self.names, self.block = (student, teacher), block
+
+    def loss(self, sample: Sample) -> Tensor:
+        return losses.batch_similarity(
+            layer(sample.teacher.features, self.names[1], "teacher"),
+            layer(sample.features, self.names[0], "student"),
+            self.block,
+        )
+
+
+class Saliency(Term):
+    """Attention (b): which of the inputs that both see the mean action hangs on
+    (``losses.saliency_difference``), in units of the student's normaliser.
+
+    Args:
+        student, teacher: positions in the two observations that mean the same; all of them, where
+            the observations are the same, when None.
+    """
+
+    needs = frozenset({"respond"})
+
+    def __init__(
+        self, student: Sequence[int] | None = None, teacher: Sequence[int] | None = None
+    ) -> None:
+        if (student is None) != (teacher is None) or len(student or ()) != len(teacher or ()):
+            raise TermError("saliency needs as many positions for `student` as for `teacher`")
+        self.student, self.teacher = student, teacher
+
+    def loss(self, sample: Sample) -> Tensor:
+        assert sample.respond is not None
+        assert sample.ask is not None
+        if self.student is None and (
+            sample.observations["student"].shape != sample.observations["teacher"].shape
+        ):
+            raise TermError(
+                "saliency: teacher and student see different observations; say with the options "
+                "`student` and `teacher` which positions mean the same"
+            )
+        normalised = required(sample.normalised, "saliency", "normalised observations")
+        normalised = normalised.detach().requires_grad_()
+        (ours,) = losses.input_saliency(sample.respond(normalised).mode(), normalised)
+        groups = {k: v.detach().requires_grad_() for k, v in sample.observations.items()}
+        with torch.enable_grad():
+            said = sample.ask(groups).distribution
+            (theirs,) = losses.input_saliency(said.mode(), groups["teacher"])
+        theirs = theirs.detach()
+        scale = required(sample.scale, "saliency", "normalised observations")
+        if self.student is not None and self.teacher is not None:
+            ours, scale = ours[..., list(self.student)], scale[list(self.student)]
+            theirs = theirs[..., list(self.teacher)]
+        return losses.saliency_difference(theirs * scale, ours)
+
+
+class TimeAttention(Term):
+    """Attention (c): which earlier ticks each tick resembles, for students that remember
+    (``losses.time_attention``)."""
+
+    needs = frozenset({"features", "teacher_features"})
+
+    def __init__(
+        self,
+        student: str | None = None,
+        teacher: str | None = None,
+        temperature: float = 0.1,
+    ) -> None:
+        self.names, self.temperature = (student, teacher), temperature
+
+    def loss(self, sample: Sample) -> Tensor:
+        return losses.time_attention(
+            layer(sample.teacher.features, self.names[1], "teacher"),
+            layer(sample.features, self.names[0], "student"),
+            sample.reset,
+            self.temperature,
+        )
+
+
+class Robust(Term):
+    """``max_{|delta| <= epsilon} KL(pi_S(o) || pi_S(o + delta))`` (``losses.robust_kl``)."""
+
+    taught = False
+    needs = frozenset({"respond"})
+
+    def __init__(self, epsilon: float = 0.05, steps: int = 10, method: str = "sgld") -> None:
+        if method not in ("sgld", "pgd"):
+            raise TermError(f"robust method is {method!r}; use 'sgld' or 'pgd'")
+        self.epsilon, self.steps, self.method = epsilon, steps, method
+
+    def loss(self, sample: Sample) -> Tensor:
+        normalised = required(sample.normalised, "robust", "normalised observations")
+        assert sample.respond is not None
+        return losses.robust_kl(
+            sample.respond,
+            normalised,
+            self.epsilon,
+            sample.generator,
+            steps=self.steps,
+            method="pgd" if self.method == "pgd" else "sgld",
+        )
+
+
+class Smoothness(Term):
+    """Smooth actions in time and space (CAPS): ``temporal + spatial * weight``."""
+
+    taught = False
+    needs = frozenset({"respond"})
+
+    def __init__(self, spatial: float = 0.5, deviation: float = 0.05) -> None:
+        self.spatial, self.deviation = spatial, deviation
+
+    def loss(self, sample: Sample) -> Tensor:
+        total = losses.temporal_smoothness(sample.student.mode(), sample.reset)
+        if self.spatial:
+            respond = sample.respond
+            assert respond is not None
+            total = total + self.spatial * losses.spatial_smoothness(
+                lambda observation: respond(observation).mode(),
+                required(sample.normalised, "smoothness", "normalised observations"),
+                self.deviation,
+                sample.generator,
+            )
+        return total

@@ -1,0 +1,103 @@
+"""What holds for every term a recipe can name, alone in a tiny training and beside others."""
+
+import dataclasses
+import functools
+
+import numpy as np
+import pytest
+import torch
+from retort.distill.curriculum import Curriculum, CurriculumConfig
+from retort.distill.distiller import DistillConfig, Distiller, distil
+from retort.distill.mixture import MixtureConfig
+from retort.distill.networks import Critic, GaussianActor
+from retort.distill.rollout import RolloutSource
+from retort.distill.students import StudentConfig, make_student
+from retort.distill.teacher import ActorTeacher, BoundCritics
+from retort.distill.terms import TERMS, TermConfig
+from retort.sim import RobotEnv
+
+NUM_ENVS, TICKS = 16, 8
+CONTINUOUS = [name for name in TERMS if name != "q"]
+OPTIONS = {"saliency": {"student": [0, 1, 2], "teacher": [0, 1, 2]}, "robust": {"steps": 2}}
+
+
+class CriticTeacher(ActorTeacher):
+    """An actor that also says Q(s, a), highest at its own action."""
+
+    def __call__(self, observations, state, resets):
+        said, state = super().__call__(observations, state, resets)
+
+        def critics(observation, action):
+            off = (action - self.actor(observation).mode()).square().sum(-1)
+            return torch.stack([-off, -2.0 * off])
+
+        bound = BoundCritics(critics, observations[self.group])
+        return dataclasses.replace(said, critics=bound), state
+
+
+@functools.cache
+def environment():
+    """One for all: a reset with a seed makes it new."""
+    return RobotEnv(num_envs=NUM_ENVS, level=0.0, episode_seconds=0.2)
+
+
+def make(name, count=1, **changes):
+    env = environment()
+    torch.manual_seed(0)
+    student = make_student(StudentConfig(hidden=(8,)), env.contract)
+    critic = Critic(env.teacher_size, (16,))
+    made = []
+    for _ in range(count):
+        actor = GaussianActor(env.teacher_size, 2, (16,), initial_std=0.3)
+        torch.nn.init.normal_(actor.network[-1].weight, std=0.3)
+        made.append(CriticTeacher(actor, Critic(env.teacher_size, (8,))))
+    terms = (TermConfig(name=name, options=OPTIONS.get(name, {})),)
+    if name == "corrected":
+        terms = (*terms, TermConfig(name="rl"))
+    settings = {"steps": NUM_ENVS * TICKS * 3, "num_envs": NUM_ENVS, "ticks": TICKS}
+    config = DistillConfig(**{**settings, "terms": terms, "episode_seconds": 0.2, **changes})
+    distiller = Distiller(config, student, made, critic, seed=0)
+    curriculum = Curriculum(CurriculumConfig(kind="none"), env.axes, NUM_ENVS, np.zeros(5))
+    source = RolloutSource(env, TICKS, running=curriculum.running)
+    source.share_with_teacher(config.share(0.0))
+    source.start(0)
+    return distiller, source, curriculum
+
+
+@pytest.mark.parametrize("name", CONTINUOUS)
+def test_it_trains_changes_the_student_or_critic_and_stays_finite(name):
+    distiller, source, curriculum = make(name)
+    before = [p.detach().clone() for p in distiller.parameters]
+    rows = list(distil(distiller, source, curriculum))
+    assert all(np.isfinite(value) for row in rows for value in row["terms"].values())
+    learnt = [*distiller.student.parameters(), *distiller.critic.parameters()]
+    assert all(bool(torch.isfinite(p).all()) for p in learnt)
+    assert any(not torch.equal(a, b) for a, b in zip(before, learnt, strict=False))
+
+
+@pytest.mark.parametrize("name", CONTINUOUS)
+def test_two_runs_of_it_are_the_same_to_the_bit(name):
+    ends = []
+    for _ in range(2):
+        distiller, source, curriculum = make(name)
+        list(distil(distiller, source, curriculum))
+        ends.append([p.detach().clone() for p in distiller.student.parameters()])
+    assert all(torch.equal(a, b) for a, b in zip(*ends, strict=True))
+
+
+@pytest.mark.parametrize("name", [n for n in CONTINUOUS if TERMS[n].taught])
+def test_with_several_teachers_one_without_weight_changes_nothing(name):
+    alone, source, _ = make(name)
+    pair, _, _ = make(name, count=2, teachers=MixtureConfig(weights=(1.0, 0.0)))
+    batch = source.collect(alone.act, alone.act_as_teacher)
+    losses = []
+    for distiller in (alone, pair):
+        recorded = distiller.record(batch, 0.1)
+        ids = torch.arange(NUM_ENVS)
+        sample = distiller._sample(recorded, ids, 0.1)
+        term = distiller.terms[0][1]
+        if name == "latent":
+            term.load_state_dict(alone.terms[0][1].state_dict())
+        distiller.generator.manual_seed(1)
+        losses.append(distiller._loss(term, sample, recorded, ids))
+    torch.testing.assert_close(*losses)
