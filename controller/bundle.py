@@ -27,7 +27,7 @@ from .contract import Contract
 from .golden import TOLERANCE, Golden, check_shapes, replay
 from .policy import Policy, Tensors, load_policy
 
-FORMAT = 1
+FORMAT = 2  # 2: golden vectors hold hidden states
 CONTRACT, POLICY, GOLDEN, MANIFEST = (
     "contract.json",
     "policy.safetensors",
@@ -153,10 +153,13 @@ def _write_files(
     record = {"hash": contract.hash(), "contract": contract.to_dict()}
     archive = io.BytesIO()
     np.savez_compressed(archive, **vars(golden))
-    floats = {name: np.ascontiguousarray(value, np.float32) for name, value in tensors.items()}
+    stored = {
+        name: np.ascontiguousarray(value, np.int8 if value.dtype == np.int8 else np.float32)
+        for name, value in tensors.items()
+    }
     content: dict[str, bytes] = {
         CONTRACT: _json(record),
-        POLICY: safetensors.numpy.save(floats),
+        POLICY: safetensors.numpy.save(stored),
         GOLDEN: archive.getvalue(),
     }
     for name, source in extra_files.items():

@@ -46,9 +46,11 @@ class Golden:
     observation: np.ndarray  # from here on: expected
     action: np.ndarray
     target: np.ndarray
+    hidden: np.ndarray  # what is remembered after the step; size 0 if nothing
 
 
-# Observation (observation_size,) and hidden state (None at first) to action (joints,) and hidden.
+# Observation (observation_size,) and hidden state (None at first) to action (joints,) and hidden
+# state: None, or anything that NumPy makes (state_size,) or (1, state_size) of.
 Decide = Callable[[np.ndarray, Any], tuple[np.ndarray, Any]]
 
 
@@ -81,6 +83,7 @@ def check_shapes(contract: Contract, golden: Golden) -> str:
         "command": len(contract.command),
         "observation": contract.observation_size,
     }
+    sizes["hidden"] = golden.hidden.shape[-1] if golden.hidden.ndim else 0
     for field in dataclasses.fields(golden):
         expected = n if field.name == "imu_valid" else (*n, sizes.get(field.name, joints))
         got = getattr(golden, field.name).shape
@@ -90,18 +93,22 @@ def check_shapes(contract: Contract, golden: Golden) -> str:
 
 
 def replay(contract: Contract, policy: Policy, golden: Golden) -> dict[str, float]:
-    """Largest absolute difference of observations, actions and targets; NaN counts as infinite.
+    """Largest absolute difference of what is expected, by name; NaN counts as infinite.
 
-    Each is judged alone: the recorded actions go into the next observation and the targets.
+    Each is judged alone: the recorded actions go into the next observation and the targets. Every
+    sequence begins with a fresh hidden state, which then is the policy's own.
     """
     fields = {name: getattr(golden, name) for name in STATE_FIELDS}
     results = _drive(
         contract, policy.step, policy.initial_state, fields, golden.command, golden.action
     )
-    return {
-        name: float(np.max(np.nan_to_num(np.abs(got - getattr(golden, name)), nan=np.inf)))
-        for name, got in results.items()
-    }
+    return {name: _difference(got, getattr(golden, name)) for name, got in results.items()}
+
+
+def _difference(got: np.ndarray, expected: np.ndarray) -> float:
+    if got.shape != expected.shape:
+        return float("inf")
+    return float(np.max(np.nan_to_num(np.abs(got - expected), nan=np.inf), initial=0.0))
 
 
 def _drive(
@@ -117,6 +124,7 @@ def _drive(
     observations = np.zeros((*shape, contract.observation_size), dtype=np.float32)
     actions = np.zeros((*shape, contract.action_size), dtype=np.float32)
     targets = np.zeros((*shape, contract.action_size), dtype=np.float32)
+    remembered: list[np.ndarray] = []
     for i in range(sequences):
         memory, hidden = program.initial_memory(contract), initial()
         for t in range(steps):
@@ -127,4 +135,8 @@ def _drive(
             command, memory = program.act(contract, taken, memory)
             observations[i, t], actions[i, t] = observation, action
             targets[i, t] = command.target
-    return {"observation": observations, "action": actions, "target": targets}
+            state_now = np.zeros(0) if hidden is None else np.asarray(hidden)
+            remembered.append(state_now.astype(np.float32).reshape(-1))  # a copy
+    width = len(remembered[0]) if remembered else 0
+    hiddens = np.reshape(np.array(remembered, np.float32), (*shape, width))
+    return {"observation": observations, "action": actions, "target": targets, "hidden": hiddens}

@@ -38,6 +38,34 @@ class Batch:
     episodes: Episodes
     labels: tuple[TeacherOutput, ...] | None = None  # what teachers said, where it was recorded
 
+    def columns(self, chosen: Tensor) -> Batch:
+        """The part of some environments, ``chosen`` (N,) bool; episodes are left out."""
+        ids = chosen.nonzero().squeeze(-1)
+        position = torch.full((len(chosen),), -1)
+        position[ids] = torch.arange(len(ids))
+        tick, env = self.final_index.unbind(-1)
+        ended = chosen[env]
+        labels = self.labels
+        part = (slice(None), ids)
+        return Batch(
+            observations={group: rows[:, ids] for group, rows in self.observations.items()},
+            action=self.action[:, ids],
+            log_prob=self.log_prob[:, ids],
+            driver=self.driver[ids],
+            reward=self.reward[:, ids],
+            terminated=self.terminated[:, ids],
+            truncated=self.truncated[:, ids],
+            reset=self.reset[:, ids],
+            final_index=torch.stack([tick[ended], position[env[ended]]], dim=-1),
+            final_observations={g: rows[ended] for g, rows in self.final_observations.items()},
+            last_observations={g: rows[ids] for g, rows in self.last_observations.items()},
+            initial_state=self.initial_state[ids],
+            level=self.level[:, ids],
+            task=self.task[:, ids],
+            episodes=no_episodes(self.episodes.running.shape[1]),
+            labels=None if labels is None else tuple(said.select(part) for said in labels),
+        )
+
     @property
     def ticks(self) -> int:
         return self.reward.shape[0]
@@ -55,6 +83,13 @@ class Episodes:
     score: Tensor  # (K,) mean reward per tick of the full time, nothing after a fall
     fell: Tensor  # (K,) bool
     running: Tensor  # (K, k) what the curriculum said of it when it began
+
+
+def no_episodes(width: int = 0) -> Episodes:
+    """Nothing ended; ``width`` numbers would have been said of each."""
+    nothing = torch.zeros(0)
+    running = torch.zeros(0, width, dtype=torch.int64)
+    return Episodes(nothing.long(), nothing, nothing.bool(), running)
 
 
 def advantages(

@@ -161,7 +161,8 @@ class Distiller:
         reward = learning_reward(batch, config.gamma, config.fall_penalty)
         for settings, term in self.terms:
             if term.corrected:
-                weight = settings.at(fraction, 0.0)
+                # In the units of the reward, which is scaled by (1 - gamma).
+                weight = settings.at(fraction, 0.0) * (1.0 - config.gamma)
                 reward = reward + weight * self._pseudo_reward(term, batch, teachers, weights)
         advantage, target = critic_advantages(
             batch, reward, self.critic, gamma=config.gamma, lam=config.lam
@@ -450,7 +451,7 @@ def distil(
         steps_done += per_iteration
         seconds += elapsed
         students = ~(batch.driver == TEACHER)
-        minutes = per_iteration * source.env.contract.period / 60.0
+        minutes = per_iteration * source.env.period / 60.0
         falls = float(batch.terminated[:, students].sum())
         yield {
             "steps": steps_done,

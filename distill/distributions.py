@@ -78,6 +78,10 @@ class Distribution(abc.ABC):
         """The distributions at ``index`` of the leading shape, e.g. ``(slice(None), ids)``."""
         return self._map(lambda tensor: tensor[index])
 
+    def flatten(self) -> Self:
+        """Ticks and environments (T, N) in one leading axis."""
+        return self._map(lambda tensor: tensor.flatten(0, 1))
+
     def detach(self) -> Self:
         """The same without gradient."""
         return self._map(Tensor.detach)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from typing import Literal
+from typing import Any, Literal
 
+import gymnasium
 import torch
 from torch import Tensor, nn
 
+from ..hardware.errors import RetortError
 from .distributions import Categorical, Gaussian
 
 Activation = Literal["elu", "tanh", "relu"]
@@ -141,6 +143,29 @@ class CategoricalActor(Actor):
 
     def distribution(self, output: Tensor) -> Categorical:
         return Categorical(output)
+
+
+def make_actor(
+    inputs: int,
+    actions: gymnasium.Space[Any],
+    hidden: tuple[int, ...],
+    activation: Activation = "elu",
+    *,
+    initial_std: float = 0.5,
+    limit: float = 10.0,
+) -> Actor:
+    """An actor for an action space: Gaussian for ``Box``, categorical for ``Discrete``.
+
+    Raises:
+        RetortError: another space.
+    """
+    if isinstance(actions, gymnasium.spaces.Discrete):
+        return CategoricalActor(inputs, int(actions.n), hidden, activation, limit=limit)
+    if isinstance(actions, gymnasium.spaces.Box) and len(actions.shape) == 1:
+        return GaussianActor(
+            inputs, actions.shape[0], hidden, activation, initial_std=initial_std, limit=limit
+        )
+    raise RetortError(f"actions are {actions}; use a Box of one axis or a Discrete space")
 
 
 class Critic(nn.Module):

@@ -14,10 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..sim.env import RobotEnv
+from ..sim.interface import LearningEnv
 from .batch import Batch, critic_advantages
 from .checkpoint import load_optimiser_state, optimiser_state
-from .networks import Activation, Critic, GaussianActor
+from .distributions import Distribution
+from .networks import Activation, Actor, Critic, GaussianActor, make_actor
 from .rollout import RolloutSource
 
 
@@ -71,16 +72,20 @@ def check_sizes(*sizes: int) -> None:
 class PPO:
     """A learner with three verbs: ``act``, ``record``, ``update``."""
 
-    def __init__(self, config: PPOConfig, env: RobotEnv, seed: int) -> None:
+    def __init__(self, config: PPOConfig, env: LearningEnv, seed: int) -> None:
         self.config = config
         self.axes = len(env.axes)
         self.fraction = 0.0  # of the budget that is spent
         self.generator = torch.Generator().manual_seed(seed)
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            size, actions = env.teacher_size, env.contract.action_size
-            self.actor = GaussianActor(
-                size, actions, config.hidden, config.activation, initial_std=config.initial_std
+            size = env.groups["teacher"]
+            self.actor = make_actor(
+                size,
+                env.single_action_space,
+                config.hidden,
+                config.activation,
+                initial_std=config.initial_std,
             )
             self.critic = Critic(size, config.critic_hidden, config.activation)
         self.parameters = [*self.actor.parameters(), *self.critic.parameters()]
@@ -111,8 +116,20 @@ class PPO:
         reward = learning_reward(batch, config.gamma, penalty)
         return critic_advantages(batch, reward, self.critic, gamma=config.gamma, lam=config.lam)
 
-    def update(self, batch: Batch) -> dict[str, float]:
-        """Several epochs of minibatch descent on one rollout; returns means of what happened."""
+    def update(
+        self, batch: Batch, pull: Distribution | None = None, pull_weight: float = 0.0
+    ) -> dict[str, float]:
+        """Several epochs of minibatch descent on one rollout.
+
+        Args:
+            batch: what this policy did.
+            pull: another policy on the same situations, (T, N); ``pull_weight`` times
+                KL(self || pull) is added to the loss, which keeps a teacher near what its student
+                can do (guided policy optimisation).
+
+        Returns:
+            Means of what happened.
+        """
         config = self.config
         advantage, target = self.record(batch)
         observation = batch.observations["teacher"].flatten(0, 1)
@@ -120,6 +137,7 @@ class PPO:
         advantage, target = advantage.flatten(), target.flatten()
         with torch.no_grad():
             old = self.actor(observation)
+        flat_pull = None if pull is None else pull.detach().flatten()
         rows = len(target)
         totals = torch.zeros(4)
         for _ in range(config.epochs):
@@ -131,6 +149,8 @@ class PPO:
                 value_loss = (value - target[ids]).square().mean()
                 entropy = distribution.entropy().mean()
                 loss = policy_loss + config.value_weight * value_loss - config.entropy * entropy
+                if flat_pull is not None:
+                    loss = loss + pull_weight * distribution.kl(flat_pull.select(ids)).mean()
                 self.optimiser.zero_grad()
                 loss.backward()
                 nn.utils.clip_grad_norm_(self.parameters, config.max_gradient_norm)
@@ -144,7 +164,7 @@ class PPO:
         means = (totals / (config.epochs * config.minibatches)).tolist()
         return {
             **dict(zip(names, means, strict=True)),
-            "action_std": float(self.actor.log_std.detach().exp().mean()),
+            "action_std": action_std(self.actor),
             "learning_rate": self.optimiser.param_groups[0]["lr"],
         }
 
@@ -187,6 +207,11 @@ def learning_reward(batch: Batch, gamma: float, fall_penalty: float) -> Tensor:
     return batch.reward * (1.0 - gamma) - fall_penalty * batch.terminated.to(batch.reward.dtype)
 
 
+def action_std(actor: Actor) -> float:
+    """Mean deviation of a Gaussian actor; 0 for one that chooses."""
+    return float(actor.log_std.detach().exp().mean()) if isinstance(actor, GaussianActor) else 0.0
+
+
 def surrogate(ratio: Tensor, advantage: Tensor, clip: float) -> Tensor:
     """``min(rho A, clip(rho, 1 - eps, 1 + eps) A)``, per sample, to be maximised."""
     return torch.minimum(ratio * advantage, ratio.clamp(1 - clip, 1 + clip) * advantage)
@@ -216,7 +241,7 @@ def train(
         elapsed = time.perf_counter() - began
         steps_done += per_iteration
         seconds += elapsed
-        simulated_minutes = per_iteration * source.env.contract.period / 60.0
+        simulated_minutes = per_iteration * source.env.period / 60.0
         episodes = batch.episodes
         score = float(episodes.score.mean()) if len(episodes.score) else None
         yield {

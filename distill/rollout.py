@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..sim.env import RobotEnv
-from .batch import STUDENT, TEACHER, Batch, Episodes
+from ..sim.interface import LearningEnv
+from .batch import STUDENT, TEACHER, Batch, Episodes, no_episodes
 
 # observations by group, hidden state, resets -> action (N, actions), log-probability (N,), state
 Actor = Callable[[dict[str, Tensor], Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
@@ -30,7 +30,7 @@ class RolloutSource:
 
     def __init__(
         self,
-        env: RobotEnv,
+        env: LearningEnv,
         ticks: int,
         drivers: Tensor | None = None,
         hidden_size: int = 0,
@@ -170,8 +170,7 @@ def _groups(info: dict[str, Any]) -> dict[str, Tensor]:
 
 def _episodes(parts: list[tuple[np.ndarray, ...]], width: int) -> Episodes:
     if not parts:
-        nothing = torch.zeros(0)
-        return Episodes(nothing.long(), nothing, nothing.bool(), torch.zeros(0, width).long())
+        return no_episodes(width)
     env, score, fell, running = (
         torch.from_numpy(np.concatenate(column)) for column in zip(*parts, strict=True)
     )

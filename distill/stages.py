@@ -250,12 +250,14 @@ def _load_student(experiment: Experiment, saved: dict[str, Any]) -> Student:
     _, _, contract = experiment.load()
     student = make_student(experiment.student, contract)
     student.load_state_dict(saved["learner"]["student"])
-    return student.eval().requires_grad_(False)
+    return student.deployed().eval().requires_grad_(False)
 
 
 def _mean_actor(student: Student) -> Actor:
     @torch.no_grad()
     def act(groups: Any, state: Any, reset: Any) -> Any:
+        if state.shape[1] != student.state_size:  # an episode begins: nobody knew what is kept
+            state = student.initial_state(len(reset))
         distribution, state = student(groups["student"][None], state, reset[None])
         return distribution.mode()[0], None, state
 

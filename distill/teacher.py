@@ -85,6 +85,7 @@ class ActorTeacher:
         critic: values of the teacher's own policy.
         std_floor: least deviation it may claim, so that over-confidence is not copied.
         group: the observations it knows.
+        frozen: false for a teacher that is still learning elsewhere.
     """
 
     cacheable = True
@@ -96,9 +97,13 @@ class ActorTeacher:
         *,
         std_floor: float = 0.05,
         group: str = "teacher",
+        frozen: bool = True,
     ) -> None:
-        self.actor = actor.eval().requires_grad_(False)
-        self.critic = None if critic is None else critic.eval().requires_grad_(False)
+        self.actor, self.critic = actor, critic
+        if frozen:
+            actor.eval().requires_grad_(False)
+        if frozen and critic is not None:
+            critic.eval().requires_grad_(False)
         self.std_floor = std_floor
         self.group = group
 

@@ -28,7 +28,7 @@ class DeviceReport:
 
 @dataclasses.dataclass
 class DeviceCounters:
-    """Per-device statistics since the bus was opened."""
+    """Per-device statistics since the bus was opened; ``asked`` is the sum of all others."""
 
     asked: int = 0
     answered: int = 0
@@ -36,6 +36,8 @@ class DeviceCounters:
     corrupt: int = 0
     late: int = 0
     lost_in_tail: int = 0  # unreadable only because a device before it was silent or corrupt
+    refused: int = 0  # answered with an error instead of values
+    implausible: int = 0  # intact, and beyond what the joint can do: a damage the checksum let pass
 
 
 class Bus(Protocol):
@@ -72,7 +74,8 @@ class Bus(Protocol):
     def torque(self, on: bool) -> tuple[str, ...]:
         """Switch torque of every servo; returns the names that did not confirm.
 
-        Switching off is attempted on every servo whatever the others answer. It does not raise.
+        Switching off is attempted on every servo whatever the others answer. Switching on needs
+        ``prepare`` since the bus was opened, and since a port was lost. It does not raise.
         """
         ...
 

@@ -1,18 +1,16 @@
-"""One DYNAMIXEL line, one device at a time: ping, registers by name, reboot.
+"""One line, one device at a time: ping, registers by name, reboot. What the verbs use.
 
-For everything outside a control tick: it asks again when an answer is lost. The tick's own
-packets are the bus's.
+For everything outside a control tick: it asks again when an answer is lost. Each protocol has a
+subclass (``dynamixel/line.py``) that builds its packets; the tick's own are its driver's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal
+import abc
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple, Protocol
 
 from .clock import Clock
-from .dynamixel import codec
-from .dynamixel.codec import ALERT, ERROR_TEXTS
-from .dynamixel.parser import Status, StatusParser
 from .errors import DeviceError
 from .model_table import ModelTable
 from .port import Port
@@ -22,68 +20,80 @@ Tap = Callable[[float, Direction, bytes], None]
 
 PATIENCE = 0.03  # [s] beyond the wire's own time: the longest return delay, a USB adapter's timer
 ATTEMPTS = 3
+LONGEST = 300  # [bytes] of an answer
 
 
-class Line:
+class Status(NamedTuple):
+    """What one device answered."""
+
+    id: int
+    error: int
+    data: bytes
+
+
+class StatusParser(Protocol):
+    """Bytes to answers. Never raises, whatever comes in."""
+
+    @property
+    def needs(self) -> int:
+        """Bytes that must still come before anything can be complete; at least 1."""
+        ...
+
+    def feed(self, data: bytes) -> Sequence[Status]:
+        """Every answer that ``data`` completes, in order of arrival."""
+        ...
+
+    def flush(self) -> Sequence[Status]:
+        """Nothing more will come: what stands behind a packet that never ended."""
+        ...
+
+
+class Line(abc.ABC):
     """One port and the devices on it.
 
     Args:
         port: the byte pipe.
         clock: the port's time.
         tap: sees every byte as (time, "out" or "in", bytes), those thrown away included.
+        echo: the adapter gives back every byte the host sends.
     """
 
-    def __init__(self, port: Port, clock: Clock, tap: Tap | None = None) -> None:
+    def __init__(
+        self, port: Port, clock: Clock, tap: Tap | None = None, echo: bool = False
+    ) -> None:
         self.port = port
         self.clock = clock
         self.tap = tap
+        self._echo = echo
+        self._echoes = b""  # sent, and not yet come back
 
-    def send(self, packet: bytes) -> None:
-        """Put a packet on the wire."""
-        if self.tap is not None:
-            self.tap(self.clock.now(), "out", packet)
-        self.port.write(packet)
-
-    def receive(self, size: int, deadline: float) -> bytes:
-        """Up to ``size`` bytes by ``deadline``."""
-        data = self.port.read(size, deadline)
-        if self.tap is not None and data:
-            self.tap(self.clock.now(), "in", data)
-        return data
-
-    def drain(self) -> int:
-        """Throw away what has arrived unasked; how many bytes it was."""
-        data = self.port.discard()
-        if self.tap is not None and data:
-            self.tap(self.clock.now(), "in", data)
-        return len(data)
-
-    def wire_time(self, size: int) -> float:
-        """What ``size`` bytes take on the wire [s]."""
-        return size * 10.0 / self.port.baud
-
-    def ask(self, packet: bytes, attempts: int = ATTEMPTS) -> Status | None:
-        """The answer of the one device ``packet`` is for; None if none came."""
-        for _ in range(attempts):
-            self.drain()
-            self.send(packet)
-            deadline = self.clock.now() + self.wire_time(len(packet) + 300) + PATIENCE
-            parser = StatusParser()
-            while self.clock.now() < deadline:
-                data = self.receive(parser.needs, deadline)
-                for status in parser.feed(data):
-                    if status.id == packet[4]:
-                        return status
-                if not data:
-                    break
-        return None
-
+    @abc.abstractmethod
     def ping(self, id: int, attempts: int = ATTEMPTS) -> tuple[int, int] | None:
         """Model number and firmware of the device with ``id``; None if it does not answer."""
-        status = self.ask(codec.ping(id), attempts)
-        if status is None or len(status.data) != 3:
-            return None
-        return int.from_bytes(status.data[:2], "little"), status.data[2]
+
+    @abc.abstractmethod
+    def read_bytes(self, id: int, address: int, length: int, what: str = "reading") -> bytes:
+        """``length`` bytes from ``address``.
+
+        Raises:
+            DeviceError: no answer, an error, or fewer bytes; ``what`` says what was tried.
+        """
+
+    @abc.abstractmethod
+    def write_bytes(self, id: int, address: int, data: bytes, what: str = "writing") -> None:
+        """Write ``data`` at ``address``; the device has confirmed it on return.
+
+        Raises:
+            DeviceError: no answer, or an error; ``what`` says what was tried.
+        """
+
+    @abc.abstractmethod
+    def reboot(self, id: int) -> None:
+        """Restart a device: it loses its RAM registers and is deaf for a moment.
+
+        Raises:
+            DeviceError: no answer, an error, or a protocol that has no such instruction.
+        """
 
     def read(self, id: int, table: ModelTable, name: str) -> int:
         """A register's value.
@@ -92,14 +102,9 @@ class Line:
             DeviceError: no answer, or an error.
         """
         register = table.register(name)
-        what = f"reading {name}"
-        status = self._answered(id, codec.read(id, register.address, register.size), what)
-        if len(status.data) != register.size:
-            raise DeviceError(
-                f"device {id}, {what}: got {len(status.data)} bytes instead of {register.size}; "
-                f"is it a {table.name}?"
-            )
-        return register.decode(status.data)
+        return register.decode(
+            self.read_bytes(id, register.address, register.size, f"reading {name}")
+        )
 
     def write(self, id: int, table: ModelTable, name: str, value: int) -> None:
         """Write a register; the device has confirmed it on return.
@@ -108,25 +113,84 @@ class Line:
             DeviceError: no answer, or an error.
         """
         register = table.register(name)
-        packet = codec.write(id, register.address, register.encode(value))
-        self._answered(id, packet, f"writing {value} to {name}")
+        self.write_bytes(id, register.address, register.encode(value), f"writing {value} to {name}")
 
-    def reboot(self, id: int) -> None:
-        """Restart a device: it loses its RAM registers and is deaf for a moment.
+    def write_checked(self, id: int, table: ModelTable, name: str, value: int, who: str) -> None:
+        """Write a register and read it back.
 
         Raises:
-            DeviceError: no answer, or an error.
+            DeviceError: no answer, an error, or it holds something else.
         """
-        self._answered(id, codec.reboot(id), "rebooting")
-
-    def _answered(self, id: int, packet: bytes, what: str) -> Status:
-        status = self.ask(packet)
-        if status is None:
+        self.write(id, table, name, value)
+        got = self.read(id, table, name)
+        if got != value:
             raise DeviceError(
-                f"device {id} does not answer, {what}; check its power, its cable and its id"
+                f"{who}: {name} holds {got} after {value} was written; power-cycle the device"
             )
-        error = status.error & ~ALERT
-        if error:
-            text = ERROR_TEXTS.get(error, f"error {error}")
-            raise DeviceError(f"device {id}, {what}: {text}")
-        return status
+
+    def send(self, packet: bytes) -> None:
+        """Put a packet on the wire."""
+        if self.tap is not None:
+            self.tap(self.clock.now(), "out", packet)
+        self.port.write(packet)
+        if self._echo:
+            self._echoes += packet
+
+    def receive(self, size: int, deadline: float) -> bytes:
+        """Up to ``size`` bytes by ``deadline``; the host's own echo is none of them."""
+        if self._echoes:
+            heard = self._read(len(self._echoes), deadline)
+            expected, self._echoes = self._echoes, b""
+            if heard != expected:  # damaged, or none: the parser passes over what is left of it
+                return heard
+        return self._read(size, deadline)
+
+    def drain(self) -> int:
+        """Throw away what has arrived unasked; how many bytes it was."""
+        data = self.port.discard()
+        self._echoes = b""
+        if data and self.tap is not None:
+            self.tap(self.clock.now(), "in", data)
+        return len(data)
+
+    def wire_time(self, size: int) -> float:
+        """What ``size`` bytes take on the wire [s]."""
+        return size * 10.0 / self.port.baud
+
+    def exchange(
+        self, packet: bytes, id: int, parser: Callable[[], StatusParser], attempts: int = ATTEMPTS
+    ) -> Status | None:
+        """Send ``packet`` until the device with ``id`` answers; None if it never does.
+
+        Args:
+            packet: for that one device.
+            id: whose answer is wanted.
+            parser: makes a parser for one attempt.
+            attempts: how often to send.
+        """
+        for _ in range(attempts):
+            self.drain()
+            self.send(packet)
+            deadline = self.clock.now() + self.wire_time(len(packet) + LONGEST) + PATIENCE
+            attempt = parser()
+            while self.clock.now() < deadline:
+                data = self.receive(attempt.needs, deadline)
+                for status in attempt.feed(data) if data else attempt.flush():
+                    if status.id == id:
+                        return status
+                if not data:
+                    break
+        return None
+
+    def _read(self, size: int, deadline: float) -> bytes:
+        data = self.port.read(size, deadline)
+        if data and self.tap is not None:
+            self.tap(self.clock.now(), "in", data)
+        return data
+
+
+def no_answer(id: int, what: str) -> DeviceError:
+    """The error of a device that stays silent."""
+    return DeviceError(
+        f"device {id} does not answer, {what}; check its power, its cable and its id"
+    )

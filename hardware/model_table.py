@@ -20,12 +20,13 @@ class Register:
 
     address: int
     size: int  # [bytes]
-    signed: bool = False
+    signed: bool = False  # two's complement
+    sign_bit: int | None = None  # this bit set means minus: sign and magnitude, as Feetech has it
     area: Literal["eeprom", "ram"] = "ram"
     access: Literal["r", "rw"] = "rw"
     unit: float = 1.0  # SI value of one count
     default: int = 0
-    min: int | None = None  # None: 0, or what the size holds if signed
+    min: int | None = None  # None: what the size holds
     max: int | None = None  # None: what the size holds
     values: tuple[int, ...] = ()  # if given, only these are allowed
 
@@ -35,19 +36,32 @@ class Register:
         Raises:
             OverflowError: ``value`` does not fit the register's size.
         """
+        if self.sign_bit is not None and value < 0:
+            if -value >> self.sign_bit:
+                raise OverflowError(f"{value} has more than the {self.sign_bit} bits there are")
+            value = -value | 1 << self.sign_bit
         return int(value).to_bytes(self.size, "little", signed=self.signed)
 
     def decode(self, data: bytes) -> int:
         """The register value in ``data``, (size,) bytes."""
-        return int.from_bytes(data, "little", signed=self.signed)
+        value = int.from_bytes(data, "little", signed=self.signed)
+        if self.sign_bit is not None and value >> self.sign_bit & 1:
+            return -(value & ~(1 << self.sign_bit))
+        return value
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """The smallest and the largest value its bytes can hold."""
+        if self.sign_bit is not None:
+            return 1 - (1 << self.sign_bit), (1 << self.sign_bit) - 1
+        bits = 8 * self.size
+        return (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if self.signed else (0, (1 << bits) - 1)
 
     def allows(self, value: int) -> bool:
         """Whether the device accepts ``value``, its own limit registers aside."""
         if self.values:
             return value in self.values
-        bits = 8 * self.size
-        low = -(1 << (bits - 1)) if self.signed else 0
-        high = (1 << (bits - 1 if self.signed else bits)) - 1
+        low, high = self.span
         return (
             (low if self.min is None else self.min)
             <= value
@@ -81,16 +95,64 @@ class Motor:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Thermal:
+    """How a servo warms up: winding and case as two heat stores, air around them."""
+
+    winding_capacity: float  # [J/K]
+    case_capacity: float  # [J/K]
+    winding_to_case: float  # thermal resistance [K/W]
+    case_to_air: float  # thermal resistance [K/W]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Overload:
+    """What a servo's firmware takes for an overload."""
+
+    current: float  # share of the stall current
+    seconds: float  # that it must flow without a break [s]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Indirect:
+    """Windows of one byte each: ``data + i`` shows the byte at the address in ``address + 2 i``."""
+
+    count: int
+    address: int
+    data: int
+    lowest: int = 64  # address a window can show
+    highest: int
+
+    def registers(self, first: int) -> dict[str, Register]:
+        """Its registers, numbered from ``first``."""
+        made = {}
+        for i in range(self.count):
+            made[f"indirect_address_{first + i}"] = Register(
+                address=self.address + 2 * i,
+                size=2,
+                default=self.data + i,
+                min=self.lowest,
+                max=self.highest,
+            )
+            made[f"indirect_data_{first + i}"] = Register(address=self.data + i, size=1)
+        return made
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelTable:
-    """One device model."""
+    """One device model, in one range of firmware."""
 
     name: str
     number: int
     kind: Literal["servo", "imu"]
-    firmware: int
+    protocol: Literal["dynamixel2", "feetech"] = "dynamixel2"
+    firmware: int  # of the virtual device
+    firmware_range: tuple[int, int] = (0, 255)  # this table is right from the first to the last
     fast_sync_read: int | None = None  # first firmware that answers it
     turn: int = 0  # encoder counts per turn
     motor: Motor | None = None
+    thermal: Thermal | None = None
+    overload: Overload | None = None
+    indirect: tuple[Indirect, ...] = ()
     registers: dict[str, Register]
 
     def register(self, name: str) -> Register:
@@ -120,14 +182,19 @@ def load_model(name: str) -> ModelTable:
     try:
         data = tomllib.loads(path.read_text())
         shared = data.pop("registers_of", None)
+        table = parse(ModelTable, {"registers": {}, **data} if shared else data)
+        registers = dict(table.registers)
         if shared is not None:
-            registers = dict(load_model(shared).registers)
-            for key, value in (("model_number", data["number"]), ("firmware", data["firmware"])):
+            named = load_model(shared).registers
+            registers = {k: v for k, v in named.items() if not k.startswith("indirect_")}
+            for key, value in (("model_number", table.number), ("firmware", table.firmware)):
                 registers[key] = dataclasses.replace(registers[key], default=value)
-            return dataclasses.replace(
-                parse(ModelTable, {**data, "registers": {}}), registers=registers
-            )
-        return parse(ModelTable, data)
+            registers |= table.registers
+        first = 1
+        for block in table.indirect:
+            registers |= block.registers(first)
+            first += block.count
+        return dataclasses.replace(table, registers=registers)
     except (tomllib.TOMLDecodeError, ValueError, KeyError) as error:
         raise RobotFileError(f"{path}: {error}") from error
 
@@ -138,6 +205,15 @@ def model_names() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in MODELS.glob("*.toml")))
 
 
-def model_by_number(number: int) -> ModelTable | None:
-    """The model that reports ``number``, or None."""
-    return next((m for m in map(load_model, model_names()) if m.number == number), None)
+def model_by_number(number: int, firmware: int | None = None) -> ModelTable | None:
+    """The model that reports ``number``, or None.
+
+    Args:
+        number: as the device reports it.
+        firmware: chooses among tables of one model; the first one if not given.
+    """
+    for table in map(load_model, model_names()):
+        first, last = table.firmware_range
+        if table.number == number and (firmware is None or first <= firmware <= last):
+            return table
+    return None

@@ -13,9 +13,9 @@ import time
 from typing import Any
 
 import serial
-from serial.tools import list_ports
 
 from .errors import PortError
+from .find_port import find_port
 
 _GONE = (serial.SerialException, OSError, termios.error, TypeError)  # what an unplugged port raises
 
@@ -24,7 +24,7 @@ class SerialPort:
     """An exclusively opened port; waits on the monotonic clock of ``RealClock``.
 
     Args:
-        url: a device path, or anything ``serial_for_url`` takes.
+        url: what ``find_port`` knows: a path, a URL, a name by id, VID:PID:SERIAL.
         baud: [bit/s]
 
     Raises:
@@ -37,7 +37,7 @@ class SerialPort:
         self._ahead = b""  # read while waiting, not yet delivered
         try:
             self._serial: Any = serial.serial_for_url(
-                url, baudrate=baud, timeout=0, write_timeout=1.0, exclusive=True
+                find_port(url), baudrate=baud, timeout=0, write_timeout=1.0, exclusive=True
             )
         except (*_GONE, ValueError) as error:
             raise PortError(_why_not_opened(url, baud, error)) from error
@@ -131,9 +131,6 @@ def _why_not_opened(url: str, baud: int, error: BaseException) -> str:
     code = getattr(error, "errno", None)
     if code in (errno.EWOULDBLOCK, errno.EBUSY, errno.EAGAIN):
         return f"the port {url} is held by another program; close it (`fuser {url}` names it)"
-    if code == errno.ENOENT or (url.startswith("/") and not os.path.exists(url)):
-        known = ", ".join(sorted(port.device for port in list_ports.comports()))
-        return f"there is no port {url}; " + (f"there are {known}" if known else "there is none")
     if code in (errno.EACCES, errno.EPERM):
         return (
             f"the port {url} may not be opened by this user; join its group "

@@ -38,11 +38,16 @@ class RobotState:
 
 @dataclasses.dataclass(frozen=True)
 class Health:
-    """What servos report of themselves in the same read; old values where not valid."""
+    """What servos report of themselves in the same read; old values where not valid.
+
+    NaN where the robot's ``[read] values`` leave it out.
+    """
 
     voltage: Array  # (joints,) [V]
     temperature: Array  # (joints,) [°C]
     alert: Array  # (joints,) bool: the servo's hardware error flag
+    age: Array | None = None  # (joints,) [s] since the last fresh reading; inf: never one
+    imu_age: float | None = None  # [s]
 
 
 @dataclasses.dataclass(frozen=True)

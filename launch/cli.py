@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import json
 import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from ..hardware.errors import RetortError, RobotFileError
-from . import emulate, run
+from . import bench_host, control, emulate, run
 
 BAD_INPUT, FAILURE, INTERRUPTED = 2, 1, 130
 STAGES = {
@@ -82,9 +83,28 @@ def _parser() -> argparse.ArgumentParser:
             "--out", type=Path, metavar="FOLDER", help="default: runs/NAME, or the run folder given"
         )
         verb.add_argument("--fresh", action="store_true", help="start over instead of resuming")
+        if name in ("launch", "distill"):
+            verb.add_argument(
+                "--budget-us",
+                type=float,
+                metavar="MICROSECONDS",
+                help="take the largest student whose step keeps this (median), other widths than "
+                "the recipe's; needs --host",
+            )
+            verb.add_argument(
+                "--host", type=Path, metavar="FILE", help="what `retort bench host` wrote there"
+            )
+        if name == "launch":
+            verb.add_argument(
+                "--faults",
+                metavar="FILE",
+                help="a TOML profile of faults for the virtual robot; refused on a real port",
+            )
         verb.set_defaults(act=_launch if name == "launch" else _stage)
     run.add_parser(verbs)
     emulate.add_parser(verbs)
+    control.add_parser(verbs)
+    bench_host.add_parser(verbs)
     report = verbs.add_parser(
         "report",
         help="write the report of a run folder",
@@ -98,6 +118,8 @@ def _parser() -> argparse.ArgumentParser:
 def _launch(options: argparse.Namespace) -> int:
     from .pipeline import launch
 
+    if options.faults:
+        options.set.append(f"virtual.faults={json.dumps(str(Path(options.faults).resolve()))}")
     return launch(options)
 
 
@@ -122,6 +144,7 @@ def _is_input(error: RetortError) -> bool:
     names = {kind.__name__ for kind in type(error).__mro__}
     wrong = {"RecipeError", "StageError", "ContractError", "CommandError", "RunError"}
     wrong |= {"BundleError", "PolicyError", "TaskError", "ResultsError", "OptionError"}
+    wrong |= {"FaultError", "ControlError", "BudgetError", "HostError"}
     return isinstance(error, RobotFileError) or bool(names & wrong)
 
 

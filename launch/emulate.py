@@ -35,7 +35,18 @@ def add_parser(verbs) -> None:
         "program may open it as if it were the robot's serial port.",
     )
     parser.add_argument("robot", help="a robot's name, or a folder with a robot.toml")
-    parser.add_argument("--link", type=Path, metavar="PATH", help="make a link to the port here")
+    parser.add_argument(
+        "--link",
+        type=Path,
+        metavar="PATH",
+        help="make a link to the port here; a robot with several lines gets PATH-LINE for each",
+    )
+    parser.add_argument(
+        "--control",
+        type=Path,
+        metavar="SOCKET",
+        help="take commands on this Unix socket, one JSON object per line; see `retort control`",
+    )
     parser.add_argument("--log", type=Path, metavar="FILE", help="write what happens as JSON lines")
     parser.add_argument(
         "--until-eof", action="store_true", help="end when standard input does (for programs)"
@@ -51,15 +62,16 @@ def emulate(options: argparse.Namespace) -> int:
 
     robot = load_robot(options.robot)
     world = VirtualWorld(robot, virtual.from_options(options), options.log)
-    emulator = Emulator(world.virtual, options.link)
+    emulator = Emulator(world.virtual, options.link, control=options.control)
 
-    def ready(path: str) -> None:
+    def ready(ports: dict[str, str]) -> None:
         world.follow_real_time()
-        print(f"{READY}{path}", flush=True)
+        print(f"{READY}{' '.join(ports.values())}", flush=True)
         if not options.until_eof:
+            where = ", ".join(ports.values())
             print(
-                f"{robot.name} is held upright and listens at {path}; Ctrl-C ends it.\n"
-                f"In another terminal: retort run BUNDLE --port {path}",
+                f"{robot.name} is held upright and listens at {where}; Ctrl-C ends it.\n"
+                f"In another terminal: retort run BUNDLE --port {next(iter(ports.values()))}",
                 file=sys.stderr,
             )
 
@@ -75,8 +87,11 @@ def emulate(options: argparse.Namespace) -> int:
 
 
 @contextlib.contextmanager
-def emulator_process(robot: str | Path, config: VirtualConfig, log: Path | None) -> Iterator[str]:
-    """An emulator in a process of its own; gives the port to open and ends it afterwards.
+def emulator_process(
+    robot: str | Path, config: VirtualConfig, log: Path | None
+) -> Iterator[tuple[str, ...]]:
+    """An emulator in a process of its own; gives the ports to open, in the order of the robot's
+    lines, and ends it afterwards.
 
     It runs in a session of its own, so that Ctrl-C reaches only the controller, which then has a
     robot to stop; and it ends with its parent, however that ends.
@@ -98,8 +113,7 @@ def emulator_process(robot: str | Path, config: VirtualConfig, log: Path | None)
             start_new_session=True,
         )
         try:
-            _wait_until_ready(process)
-            yield str(link)
+            yield _wait_until_ready(process)
         finally:
             assert process.stdin is not None
             assert process.stdout is not None
@@ -112,7 +126,7 @@ def emulator_process(robot: str | Path, config: VirtualConfig, log: Path | None)
             process.stdout.close()
 
 
-def _wait_until_ready(process: subprocess.Popen[bytes]) -> None:
+def _wait_until_ready(process: subprocess.Popen[bytes]) -> tuple[str, ...]:
     assert process.stdout is not None
     clock = RealClock()
     deadline = clock.now() + START_LIMIT
@@ -130,6 +144,7 @@ def _wait_until_ready(process: subprocess.Popen[bytes]) -> None:
         said += piece
     if not said.startswith(READY.encode()):
         raise PortError(f"the virtual robot said {said!r} where {READY!r} was expected")
+    return tuple(said.decode().removeprefix(READY).split())  # links made here: without spaces
 
 
 def _stop_at_eof(emulator) -> None:

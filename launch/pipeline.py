@@ -13,16 +13,16 @@ from types import FrameType
 from ..hardware.errors import RetortError
 from . import run, virtual
 from .figures import missed
-from .recipe import Recipe, load_recipe
+from .recipe import Recipe
 from .report import write_report
 from .results import load_results
 from .stages import ORDER, Ledger, StageError, again
-from .train import do_stage, run_folder
+from .train import chosen_recipe, do_stage, run_folder
 
 
 def launch(options: argparse.Namespace) -> int:
     """Do what is not complete yet; the exit code says whether all of it is as it should be."""
-    recipe = load_recipe(options.recipe, options.set)
+    recipe = chosen_recipe(options)
     folder = run_folder(recipe, options)
     done, failed = [], None
     for name in ORDER:

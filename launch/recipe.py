@@ -15,7 +15,7 @@ from ..distill.experiment import Experiment
 from ..hardware.errors import RetortError
 from ..hardware.robot import parse
 from .files import write_whole
-from .run import RunConfig
+from .run import VIRTUAL, RunConfig
 from .virtual import VirtualConfig
 
 RECIPES = Path(__file__).parent
@@ -40,6 +40,11 @@ class Recipe(Experiment):
             raise ValueError(f"name is {name!r}; it names the run's folder and may hold no '/'")
         if self.seed < 0:
             raise ValueError(f"seed is {self.seed}; it must not be negative")
+        if self.virtual.faults and self.run.port != VIRTUAL:
+            raise ValueError(
+                f"virtual.faults is for virtual robots and run.port is {self.run.port!r}; leave it "
+                f"out, or set run.port to {VIRTUAL!r}"
+            )
 
 
 def find_recipe(name: str | Path) -> Path:

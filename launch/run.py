@@ -39,6 +39,7 @@ from .emulate import emulator_process
 from .virtual import VirtualWorld, require_mujoco
 
 VIRTUAL = "virtual"
+ROBOT_FILE = "robot.toml"  # as a port: those that file names
 INTERRUPTED = 130
 
 
@@ -84,7 +85,10 @@ def add_parser(verbs) -> None:
     parser.add_argument("bundle", type=Path, help="the folder `export` made, runs/NAME/student")
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument(
-        "--port", help="a device path, a pyserial URL, or `virtual` for an emulator of its own"
+        "--port",
+        help="a device path, a name by id, VID:PID:SERIAL or a pyserial URL (LINE=PORT,LINE=PORT "
+        "for a robot with several lines), `robot.toml` for the ports named there, or `virtual` for "
+        "an emulator of its own",
     )
     where.add_argument(
         "--lockstep", action="store_true", help="the virtual robot in-process, in virtual time"
@@ -122,6 +126,11 @@ def main(options: argparse.Namespace) -> int:
     """Run and say how it ended; returns the exit code."""
     if options.lockstep and options.seconds is None:
         raise RunError("--lockstep has no end in virtual time; add --seconds")
+    if options.faults and not options.lockstep and options.port != VIRTUAL:
+        raise RunError(
+            f"--faults is for virtual robots and {options.port} is a real port; take it away, or "
+            "use --port virtual or --lockstep"
+        )
     try:
         given = {} if options.seconds is None else {"seconds": options.seconds}
         RunConfig(command=tuple(options.command), **given)
@@ -134,10 +143,10 @@ def main(options: argparse.Namespace) -> int:
     steps = [(step.time, step.values) for step in options.command]
     commands = Schedule(bundle.contract, steps)
     kept = 600.0 if options.seconds is None else options.seconds + 30.0
-    with _reporting() as progress, _line(options, name, robot, out) as (port, clock):
+    with _reporting() as progress, _ports(options, name, robot, out) as (ports, clock):
         # Only now, so that a missing port costs no earlier flight.
         recorder = FlightRecorder(out / "flight", bundle.contract, robot, seconds=kept)
-        bus = open_bus(robot, port, clock, recorder.tap)
+        bus = open_bus(robot, ports, clock, recorder.tap)
         run_options = RunOptions(
             seconds=options.seconds, realtime=not options.lockstep, progress=progress
         )
@@ -149,29 +158,54 @@ def main(options: argparse.Namespace) -> int:
 
 
 @contextlib.contextmanager
-def _line(
+def _ports(
     options: argparse.Namespace, name: str, robot: Robot, out: Path
-) -> Iterator[tuple[Port, Clock]]:
-    """The robot's line as asked for, and its time; what was started for it is ended after."""
+) -> Iterator[tuple[dict[str, Port], Clock]]:
+    """The robot's lines as asked for, and their time; what was started for them is ended after."""
     log = out / "emulator.jsonl"
     config = virtual.from_options(options)
+    lines = [line.name for line in robot.line]
+    ports: dict[str, Port] = {}
     with contextlib.ExitStack() as stack:
         if options.lockstep:
             require_mujoco("`--lockstep`")
             world = VirtualWorld(robot, config, log)
             stack.callback(world.close)
             clock = LockstepClock(world.virtual)
-            port: Port = LockstepPort(world.virtual, clock)
+            ports |= {line: LockstepPort(world.virtual, clock, line) for line in lines}
         else:
-            url = options.port
-            if url == VIRTUAL:
-                url = stack.enter_context(emulator_process(name, config, log))
+            if options.port == VIRTUAL:
+                found = stack.enter_context(emulator_process(name, config, log))
+                urls = dict(zip(lines, found, strict=True))
+            else:
+                urls = _named_ports(robot, options.port)
             clock = RealClock()
-            port = SerialPort(url, robot.line[0].baud)
+            for line in robot.line:
+                port = SerialPort(urls[line.name], line.baud)
+                stack.callback(port.close)
+                ports[line.name] = port
             if options.port != VIRTUAL:
                 log.unlink(missing_ok=True)  # it told of another run
-        stack.callback(port.close)
-        yield port, clock
+        yield ports, clock
+
+
+def _named_ports(robot: Robot, text: str) -> dict[str, str]:
+    """The port of every line, as ``--port`` names them."""
+    lines = {line.name: line.port for line in robot.line}
+    if text == ROBOT_FILE:
+        if missing := [name for name, port in lines.items() if not port]:
+            raise RunError(f"robot.toml names no port for line {', '.join(missing)}; add `port`")
+        return lines
+    if len(lines) == 1:
+        return dict.fromkeys(lines, text)
+    given: dict[str, str] = {}
+    for part in text.split(","):
+        line, _, port = part.partition("=")
+        given[line.strip()] = port.strip()
+    if set(given) != set(lines):
+        example = ",".join(f"{name}=PORT" for name in lines)
+        raise RunError(f"{robot.name} has several lines; write --port {example}")
+    return given
 
 
 def _recipe_robot(bundle: Path) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,11 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from ..controller.host import load_host
 from ..distill import stages as learning
-from .recipe import Recipe, find_recipe, load_recipe
+from ..distill.budget import pick
+from ..distill.students import Interface
+from .recipe import Recipe, RecipeError, find_recipe, load_recipe
 from .stages import Ledger, again
 
 Report = Callable[[Mapping[str, Any]], None]
@@ -26,7 +30,7 @@ Report = Callable[[Mapping[str, Any]], None]
 
 def act(options: argparse.Namespace) -> int:
     """Do the stage called ``options.verb``; returns the exit code."""
-    recipe = load_recipe(options.recipe, options.set)
+    recipe = chosen_recipe(options)
     folder = run_folder(recipe, options)
     done = do_stage(options.verb, recipe, folder, fresh=options.fresh)
     if not done:
@@ -39,6 +43,28 @@ def act(options: argparse.Namespace) -> int:
     }
     print(f"next: {following[options.verb]}")
     return 0
+
+
+def chosen_recipe(options: argparse.Namespace) -> Recipe:
+    """The recipe with its overrides, and with the largest student that keeps ``--budget-us``.
+
+    Raises:
+        RetortError: the recipe or the host file is not as it must be, or nothing fits the budget.
+    """
+    recipe = load_recipe(options.recipe, options.set)
+    budget, path = getattr(options, "budget_us", None), getattr(options, "host", None)
+    if budget is None and path is None:
+        return recipe
+    if budget is None or path is None:
+        raise RecipeError("--budget-us and --host belong together; give both or neither")
+    _, _, contract = recipe.load()
+    chosen, larger = pick(load_host(path), recipe.student, Interface.of(contract), budget)
+    print(
+        f"student: {chosen.config.kind} of width {chosen.width}, {chosen.parameters:,} parameters, "
+        f"{chosen.p50:.1f} us of {budget:g}"
+        + (f"; width {larger.width} would take {larger.p50:.1f} us" if larger else "")
+    )
+    return dataclasses.replace(recipe, student=chosen.config)
 
 
 def run_folder(recipe: Recipe, options: argparse.Namespace) -> Path:

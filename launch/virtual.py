@@ -18,7 +18,8 @@ import numpy as np
 from ..hardware.clock import RealClock
 from ..hardware.errors import RetortError
 from ..hardware.robot import Robot
-from ..hardware.virtual import Faults, VirtualRobot
+from ..hardware.virtual import FaultError, Faults, VirtualRobot, load_faults
+from ..hardware.virtual.faults import KINDS, Corrupt, Drop
 
 LOOK = 0.01  # [s] between two looks at the hand and the fall
 POSES = 3  # looks between two logged poses
@@ -40,6 +41,7 @@ class VirtualConfig:
     push_impulse: float = 0.15  # [N·s], horizontal, in a direction drawn from the seed
     drop: float = 0.0  # share of replies that never come
     corrupt: float = 0.0  # share of replies with damaged bytes
+    faults: str = ""  # file with a profile of more faults
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -75,6 +77,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--drop", type=float, default=0.0, help="share of replies that never come")
     group.add_argument("--corrupt", type=float, default=0.0, help="share of replies damaged")
+    group.add_argument(
+        "--faults",
+        default="",
+        metavar="FILE",
+        help="a TOML profile of faults: `seed`, and [[fault]] tables with `kind`, mostly `device`, "
+        "and `at` and `until` [s] or `rate`; refused on a real port. The kinds are "
+        + ", ".join(KINDS),
+    )
     group.add_argument("--seed", type=int, default=0, help="of pushes, faults and noise")
 
 
@@ -86,9 +96,12 @@ def from_options(options: argparse.Namespace) -> VirtualConfig:
     """
     names = [field.name for field in dataclasses.fields(VirtualConfig)]
     try:
-        return VirtualConfig(**{name: getattr(options, name) for name in names})
-    except ValueError as error:
+        config = VirtualConfig(**{name: getattr(options, name) for name in names})
+        if config.faults:
+            load_faults(config.faults)  # a mistake in it is said before anything is started
+    except (FaultError, ValueError) as error:
         raise OptionError(str(error)) from error
+    return config
 
 
 def as_options(config: VirtualConfig) -> list[str]:
@@ -97,6 +110,8 @@ def as_options(config: VirtualConfig) -> list[str]:
     arguments = [f"--push-times={times}"] if times else []
     for name in ("push_impulse", "drop", "corrupt", "seed"):
         arguments.append(f"--{name.replace('_', '-')}={getattr(config, name)}")
+    if config.faults:
+        arguments.append(f"--faults={config.faults}")
     return arguments
 
 
@@ -118,6 +133,9 @@ class VirtualWorld:
         config: pushes and faults.
         log: JSON lines of what happens are written here; nothing if None.
 
+    Raises:
+        FaultError: the profile of faults cannot be read or does not fit the robot.
+
     Attributes:
         virtual: the devices, to be served or stepped.
         epoch: [s] added to the robot's time in the log, so that it fits the client's clock.
@@ -127,7 +145,10 @@ class VirtualWorld:
         from ..sim.twin import Twin  # here, so that a real port needs no MuJoCo
 
         self.twin = Twin(robot, seed=config.seed)
-        faults = Faults(drop=config.drop, corrupt=config.corrupt)
+        rates = [(Drop, config.drop), (Corrupt, config.corrupt)]
+        profile = load_faults(config.faults) if config.faults else Faults()
+        chances = (kind(rate=rate) for kind, rate in rates if rate)
+        faults = Faults(*chances, *profile, seed=profile.seed)
         self.virtual = VirtualRobot(robot, self.twin, seed=config.seed, faults=faults)
         self.epoch = 0.0
         self._config = config

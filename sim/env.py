@@ -151,6 +151,21 @@ class RobotEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         """Numbers in the privileged observation."""
         return self._privileged(_FIRST, self.task.measure(self.physics, _FIRST)).shape[1]
 
+    @property
+    def groups(self) -> dict[str, int]:
+        """Observation groups and their sizes."""
+        return {"student": self.contract.observation_size, "teacher": self.teacher_size}
+
+    @property
+    def period(self) -> float:
+        """Time of one tick [s]."""
+        return self.robot.period
+
+    @property
+    def resumable(self) -> bool:
+        """A loaded state goes on to the bit."""
+        return True
+
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:

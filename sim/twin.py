@@ -1,7 +1,7 @@
 """The MuJoCo twin: one robot as the plant behind virtual servos, with a hand that holds it.
 
 Uses the same MJCF as training, at a finer timestep. While any servo has no torque the hand holds
-the robot upright where it stands; it lets go when all have torque.
+the robot upright where it stands; it lets go when all have torque. A fixed base needs no hand.
 """
 
 from __future__ import annotations
@@ -84,14 +84,17 @@ class Twin:
         self.time = 0.0
         self._started: float | None = None
         self._steps = 0
+        self._free = self.model.jnt_type[0] == mujoco.mjtJoint.mjJNT_FREE
         rng = np.random.default_rng(seed)
         tilt = rng.uniform(-0.02, 0.02)
-        self.data.qpos[3:7] = [np.cos(tilt / 2), 0.0, np.sin(tilt / 2), 0.0]
-        self.data.qpos[self._qpos] = rng.uniform(-1.0, 1.0, n)
+        if self._free:
+            self.data.qpos[3:7] = [np.cos(tilt / 2), 0.0, np.sin(tilt / 2), 0.0]
+        self.data.qpos[self._qpos] = _within(self.model, robot, rng.uniform(-1.0, 1.0, n))
         mujoco.mj_forward(self.model, self.data)
-        self.held = True
+        self.held = self._free
         self._grip = np.array(self.data.qpos[:3])
         self._heading = self._yaw()
+        self._blocked: dict[int, float] = {}  # by joint: where a hand holds it [rad of the joint]
         self._push: tuple[np.ndarray, int] = (np.zeros(3), 0)
 
     # Plant
@@ -138,6 +141,25 @@ class Twin:
         force = np.asarray(impulse, dtype=float) / (steps * self.model.opt.timestep)
         self._push = (force, steps)
 
+    def turn(self, joint: int, angle: float, speed: float = 0.0) -> None:
+        """Put a motor's shaft at ``angle`` [rad] with ``speed`` [rad/s], as a hand would."""
+        sign = self._sign[joint]
+        self.data.qpos[self._qpos[joint]] = sign * (angle - self._zero[joint])
+        self.data.qvel[self._qvel[joint]] = sign * speed
+        if joint in self._blocked:
+            self._blocked[joint] = float(self.data.qpos[self._qpos[joint]])
+
+    def block(self, joint: int, blocked: bool = True) -> None:
+        """Hold a shaft where it is, whatever pulls at it; or let go."""
+        if blocked:
+            self._blocked[joint] = float(self.data.qpos[self._qpos[joint]])
+        else:
+            self._blocked.pop(joint, None)
+
+    def load(self, joint: int, torque: float) -> None:
+        """Let a torque [N·m, in the servo's sense] pull at a shaft until told otherwise."""
+        self.data.qfrc_applied[self._qvel[joint]] = self._sign[joint] * torque
+
     @property
     def tilt(self) -> float:
         """Angle between the body's axis and the vertical [rad]."""
@@ -147,7 +169,7 @@ class Twin:
     @property
     def fallen(self) -> bool:
         """Lying on the floor with nobody holding it."""
-        return not self.held and self.tilt > _FALLEN
+        return self._free and not self.held and self.tilt > _FALLEN
 
     def pose(self) -> np.ndarray:
         """Generalised positions, (nq,), a copy."""
@@ -161,7 +183,10 @@ class Twin:
         forces = np.abs(self.data.actuator_force[self._actuator]) / self._torque_constant
         self._supply = self._nominal_voltage - self._battery_resistance * float(forces.sum())
         self.model.actuator_gainprm[self._actuator, _VMAX] = self._supply
-        self._hold(any(kind == "off" for kind, _ in self._drive))
+        if self._free:
+            self._hold(any(kind == "off" for kind, _ in self._drive))
+        else:
+            self.data.xfrc_applied[self._base] = 0.0
         force, steps = self._push
         if steps > 0:
             self.data.xfrc_applied[self._base, :3] += force
@@ -170,6 +195,9 @@ class Twin:
                 self.data.xfrc_applied[self._base, 3:] += np.cross(arm, force)
             self._push = (force, steps - 1)
         mujoco.mj_step(self.model, self.data)
+        for joint, angle in self._blocked.items():
+            self.data.qpos[self._qpos[joint]] = angle
+            self.data.qvel[self._qvel[joint]] = 0.0
 
     def _torque(self, joint: int, kind: Drive, value: float) -> float:
         """What the bridge asks of the motor, in the joint's sense [N·m].
@@ -209,3 +237,10 @@ class Twin:
     def _yaw(self) -> float:
         rotation = self.data.xmat[self._base].reshape(3, 3)
         return float(np.arctan2(rotation[1, 0], rotation[0, 0]))
+
+
+def _within(model: mujoco.MjModel, robot: Robot, angles: np.ndarray) -> np.ndarray:
+    """``angles`` (joints,) [rad] moved into the joints' ranges."""
+    joints = [model.joint(name).id for name in robot.joints]
+    limited, span = model.jnt_limited[joints].astype(bool), model.jnt_range[joints]
+    return np.where(limited, np.clip(angles, span[:, 0], span[:, 1]), angles)

@@ -7,6 +7,7 @@ import math
 
 from ..bus import DeviceReport
 from ..line import Line
+from ..line_driver import Device
 from ..model_table import ModelTable, model_by_number
 from ..robot import Joint
 
@@ -20,16 +21,6 @@ HARDWARE_ERRORS = {
     4: "electrical shock",
     5: "overload",
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class Device:
-    """One device robot.toml names."""
-
-    name: str  # joint or "imu"
-    id: int
-    table: ModelTable
-    joint: Joint | None  # None: the inertial sensor
 
 
 def report(line: Line, device: Device, number: int, firmware: int) -> DeviceReport:
@@ -51,9 +42,10 @@ def report(line: Line, device: Device, number: int, firmware: int) -> DeviceRepo
         for name in device.table.registers
         if name in _ASKED
     }
+    problems = _firmware(device, number, firmware)
     alert = registers["hardware_error"] != 0
     if device.joint is None:
-        problems = [_hardware_error(device, registers)] if alert else []
+        problems += [_hardware_error(device, registers)] if alert else []
         return dataclasses.replace(
             _empty(device, device.table.name, firmware, tuple(problems)), alert=alert
         )
@@ -68,13 +60,14 @@ def report(line: Line, device: Device, number: int, firmware: int) -> DeviceRepo
         gains={name: registers[name] for name in GAINS},
         torque=registers["torque_enable"] == 1,
         alert=alert,
-        problems=tuple(_problems(device, device.joint, registers, limits)),
+        problems=(*problems, *_problems(device, device.joint, registers, limits)),
     )
 
 
 _ASKED = {
     "operating_mode",
     "drive_mode",
+    "secondary_id",
     "startup_configuration",
     "temperature_limit",
     "current_limit",
@@ -85,6 +78,18 @@ _ASKED = {
     "hardware_error",
     *GAINS,
 }
+
+
+def _firmware(device: Device, number: int, firmware: int) -> list[str]:
+    """A problem if another table is the right one for this firmware."""
+    first, last = device.table.firmware_range
+    other = model_by_number(number, firmware)
+    if first <= firmware <= last or other is None:
+        return []
+    return [
+        f"{device} has firmware {firmware}, {device.table.name} stands for {first} to {last}; "
+        f'write servo = "{other.name}" in robot.toml'
+    ]
 
 
 def _empty(device: Device, model: str, firmware: int, problems: tuple[str, ...]) -> DeviceReport:
@@ -102,7 +107,11 @@ def _limits(table: ModelTable, registers: dict[str, int]) -> dict[str, float]:
         "position_min": si("min_position_limit"),
         "position_max": si("max_position_limit"),
         "velocity": si("velocity_limit"),
-        "effort": si("current_limit") * table.motor.torque_constant,
+        "effort": (
+            si("current_limit") * table.motor.torque_constant
+            if "current_limit" in registers
+            else table.motor.stall_torque
+        ),
         "temperature": si("temperature_limit"),
     }
 
@@ -126,6 +135,11 @@ def _problems(
         found.append(
             f"{who} switches torque on at any goal write, so torque-off would not last; clear bit "
             "3 of its drive mode"
+        )
+    if registers["secondary_id"] <= 252:
+        found.append(
+            f"{who} also answers to the id {registers['secondary_id']}, so that what is meant for "
+            "another moves it, too; set its secondary id to 255"
         )
     if registers["startup_configuration"] & 1:
         found.append(

@@ -6,23 +6,17 @@ Time is linear in the bytes fed: a byte is searched once, and a damaged packet c
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from fastcrc.crc16 import umts as crc16
 
+from ..line import Status
 from .codec import BROADCAST, HEADER, STATUS, unstuff
 
 MAX_LENGTH = 2048  # longest believable length field: about 60 devices of 30 bytes
 _SHORTEST = 11  # bytes of a status without data
 _START = 7  # where the instruction stands
-
-
-class Status(NamedTuple):
-    """What one device answered."""
-
-    id: int
-    error: int
-    data: bytes
 
 
 class Packet(NamedTuple):
@@ -34,10 +28,15 @@ class Packet(NamedTuple):
 
 
 class _Stream:
-    """The bytes not yet consumed, with the next header at their front."""
+    """The bytes not yet consumed, with the next header at their front.
 
-    def __init__(self) -> None:
+    Args:
+        longest: length field that is believed; a longer one is damage.
+    """
+
+    def __init__(self, longest: int = MAX_LENGTH) -> None:
         self.buffer = bytearray()
+        self._longest = longest
         self.damaged = 0  # packets or blocks whose CRC was wrong
 
     def seek(self) -> int:
@@ -53,7 +52,7 @@ class _Stream:
             if len(buffer) < _START + 1:
                 return 0
             length = buffer[5] | buffer[6] << 8
-            if 3 <= length <= MAX_LENGTH:
+            if 3 <= length <= self._longest:
                 return _START + length
             self.drop(4)
 
@@ -91,16 +90,32 @@ class InstructionParser:
 
 
 class StatusParser:
-    """Answers as the host hears them, those to fast sync reads included.
+    """Answers as the host hears them, those to fast reads included.
 
     Args:
-        fast_length: data bytes per device of the fast sync reads that are asked; 0 if none is.
+        fast_length: data bytes per device of the fast sync reads that are asked, whoever answers;
+            0 if none is.
+        fast_lengths: of each fast read that is asked, the data bytes of every device in order. A
+            fast status of any other length is damage.
+        longest: data bytes of the longest plain answer that is asked for; None: any.
     """
 
-    def __init__(self, fast_length: int = 0) -> None:
+    def __init__(
+        self,
+        fast_length: int = 0,
+        fast_lengths: Iterable[tuple[int, ...]] = (),
+        longest: int | None = None,
+    ) -> None:
         self.fast_length = fast_length
-        self._stream = _Stream()
-        self._block = 0  # where the next block of a fast status begins; 0 before the first
+        self._fast = {1 + sum(lengths) + 4 * len(lengths): lengths for lengths in fast_lengths}
+        believed = MAX_LENGTH
+        if longest is not None and not fast_length:
+            # Instruction, error and data, a third more if all of it is stuffed; then the CRC.
+            believed = max((longest + 2) * 4 // 3 + 2, *self._fast, 0)
+        self._stream = _Stream(believed)
+        self._blocks: tuple[int, ...] = ()  # data bytes per block of the fast status under way
+        self._next = 0  # the block that comes next
+        self._block = 0  # where it begins; 0 before the first
         self._crc = 0  # over everything before it
         self._needs = _SHORTEST
 
@@ -128,7 +143,7 @@ class StatusParser:
             buffer = stream.buffer
             if buffer[_START] != STATUS:  # the host's own packet, echoed by its adapter
                 stream.drop(4)
-            elif buffer[4] == BROADCAST and self.fast_length:
+            elif buffer[4] == BROADCAST and (self.fast_length or self._fast):
                 if not self._take_blocks(size, answers):
                     return answers
             elif len(buffer) < size:
@@ -159,16 +174,17 @@ class StatusParser:
     def _take_blocks(self, size: int, answers: list[Status]) -> bool:
         """Deliver the intact blocks there are; whether the packet is done with."""
         stream, buffer = self._stream, self._stream.buffer
-        block = 4 + self.fast_length
-        if (size - _START - 1) % block:
-            stream.drop(4)
-            stream.damaged += 1
-            return True
         if self._block == 0:
+            self._blocks = self._blocks_of(size - _START)
+            self._next = 0
+            if not self._blocks:
+                stream.drop(4)
+                stream.damaged += 1
+                return True
             self._block = _START + 1
             self._crc = crc16(bytes(buffer[: self._block]))
-        while self._block < size:
-            end = self._block + block
+        while self._next < len(self._blocks):
+            end = self._block + 4 + self._blocks[self._next]
             if len(buffer) < end:
                 self._needs = size
                 return False
@@ -182,6 +198,14 @@ class StatusParser:
             answers.append(Status(data[1], data[0], data[2:-2]))
             self._crc = crc16(data[-2:], own)
             self._block = end
+            self._next += 1
         del buffer[:size]
         self._block = 0
         return True
+
+    def _blocks_of(self, length: int) -> tuple[int, ...]:
+        """Data bytes of each block of a fast status with this length field; () if not asked for."""
+        if self._fast:
+            return self._fast.get(length, ())
+        count, rest = divmod(length - 1, self.fast_length + 4)
+        return (self.fast_length,) * count if rest == 0 else ()

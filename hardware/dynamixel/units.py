@@ -1,131 +1,111 @@
-"""Between a tick's bytes and SI units: the answers of all devices, and their goals.
+"""Between counts and SI units on a DYNAMIXEL line: what readings are worth, and goals.
 
 A servo's angle [rad] is its position register times the register's unit; robot.toml's sign and
-zero make it the joint's. Torque is current times the model's torque constant.
+zero make it the joint's. Torque is current times the model's torque constant; a servo that reports
+no current reports its load, a share of its stall torque.
 """
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 
 import numpy as np
+from fastcrc.crc16 import umts as crc16
 
-from ..robot import Joint
-from ..state import Health, RobotState
+from ..errors import RobotFileError
+from ..line_driver import Device, joint_of
+from ..readings import EFFORT, POSITION, TEMPERATURE, VELOCITY, VOLTAGE, Readings
 from . import codec
-from .codec import ALERT, BROADCAST, Instruction
-from .identify import Device
-from .parser import Status
+from .codec import BROADCAST, Instruction
+from .layout import HALF, IMU_VALUES, VALUES
 
-ADDRESS, LENGTH = 120, 27  # realtime tick to present temperature, of servos and sensor alike
 GOALS = {"effort": "goal_current", "velocity": "goal_velocity", "position": "goal_position"}
-_SERVO = struct.Struct("<HBBhhiiiiHB")  # tick .. current, velocity, position .. voltage, °C
-_IMU = struct.Struct("<HBB4h3h3hHB")
-_IMU_NAMES = (
-    *(f"orientation_{axis}" for axis in "wxyz"),
-    *(f"angular_velocity_{axis}" for axis in "xyz"),
-    *(f"linear_acceleration_{axis}" for axis in "xyz"),
-)
+ROWS = {
+    "effort": EFFORT,
+    "velocity": VELOCITY,
+    "position": POSITION,
+    "voltage": VOLTAGE,
+    "temperature": TEMPERATURE,
+}
+_BODY = 7  # where what is stuffed begins
+_BLOCKS = 12  # where the first block of a sync write begins
 
 
-class Readings:
-    """The last answer of every device. Filled in place; ``state`` gives arrays of its own.
+def scale(readings: Readings, devices: Sequence[Device]) -> None:
+    """Tell ``readings`` what the devices' counts are worth."""
+    for device in devices:
+        registers = device.table.registers
+        if device.joint is None:
+            readings.imu_factor[:] = [registers[name].unit / HALF for name in IMU_VALUES]
+            continue
+        for value, row in ROWS.items():
+            sizes = [registers[name].size for name in VALUES[value] if name in registers]
+            if not sizes:
+                continue
+            factor = unit_of(device, value) / (HALF if sizes[0] == 2 else 1)
+            bias = -device.joint.sign * device.joint.zero if value == "position" else 0.0
+            readings.scale(device.index, row, factor, bias)
 
-    Args:
-        servos: in joint order.
-        imu: the sensor, if there is one.
-    """
 
-    def __init__(self, servos: Sequence[Device], imu: Device | None) -> None:
-        n = len(servos)
-        self._raw = np.zeros((3, n))  # current, velocity, position counts
-        self._factor, self._bias = _conversion(servos)
-        self._voltage, self._temperature = np.zeros(n), np.zeros(n)
-        self._alert = np.zeros(n, dtype=bool)
-        self._imu_raw = np.zeros(10)
-        self._imu_raw[0] = 1.0
-        self._imu_factor = np.ones(10)
-        if imu is not None:
-            self._imu_factor[:] = [imu.table.registers[name].unit for name in _IMU_NAMES]
-
-    def take_servo(self, joint: int, answer: Status) -> None:
-        """Take over a servo's block of ``LENGTH`` bytes."""
-        values = _SERVO.unpack(answer.data)
-        self._raw[:, joint] = values[4:7]
-        self._voltage[joint] = 0.1 * values[9]
-        self._temperature[joint] = values[10]
-        self._alert[joint] = answer.error & ALERT != 0
-
-    def take_imu(self, answer: Status) -> bool:
-        """Take over the sensor's block; false if it says itself that the sample is not valid."""
-        values = _IMU.unpack(answer.data)
-        if values[1] & 1:
-            return False
-        self._imu_raw[:] = values[3:13]
-        return True
-
-    def state(self, joint_valid: np.ndarray, imu_valid: bool, time: float) -> RobotState:
-        """Everything as last heard, in SI units."""
-        effort, velocity, position = self._raw * self._factor + self._bias
-        imu = self._imu_raw * self._imu_factor
-        return RobotState(
-            joint_position=position,
-            joint_velocity=velocity,
-            joint_effort=effort,
-            orientation=imu[:4] / max(float(np.sqrt(imu[:4] @ imu[:4])), 1e-9),
-            angular_velocity=imu[4:7],
-            linear_acceleration=imu[7:10],
-            joint_valid=joint_valid,
-            imu_valid=np.bool_(imu_valid),
-            time=time,
-            health=Health(self._voltage.copy(), self._temperature.copy(), self._alert.copy()),
-        )
+def unit_of(device: Device, value: str) -> float:
+    """What a count of a value is worth, in SI units of the joint."""
+    registers, motor = device.table.registers, device.table.motor
+    assert motor is not None
+    name = next(name for name in VALUES[value] if name in registers)
+    unit = registers[name].unit
+    if value not in GOALS:
+        return unit
+    if value == "effort":
+        unit *= motor.stall_torque if name == "present_load" else motor.torque_constant
+    return unit * joint_of(device).sign
 
 
 class Goals:
-    """The sync write of all joints in one mode, prebuilt but for the values."""
+    """The sync write of a line's joints in one mode, prebuilt but for the values and the CRC.
+
+    Raises:
+        RobotFileError: a servo does not have the mode.
+    """
 
     def __init__(self, mode: str, servos: Sequence[Device]) -> None:
         self.mode = mode
-        chosen = [i for i, device in enumerate(servos) if joint_of(device).mode == mode]
-        row = ("effort", "velocity", "position").index(mode)
-        registers = [servos[i].table.register(GOALS[mode]) for i in chosen]
-        factor, bias = _conversion(servos)
-        self._joints = np.array(chosen)
-        self._factor, self._bias = factor[row, chosen], bias[row, chosen]
-        self._low = np.array([r.min for r in registers], dtype=float)
-        self._high = np.array([r.max for r in registers], dtype=float)
-        kind = {2: "h", 4: "i"}[registers[0].size]
-        self._struct = struct.Struct("<HH" + f"B{kind}" * len(chosen))
-        self._values: list[int] = [registers[0].address, registers[0].size]
-        for i in chosen:
-            self._values += [servos[i].id, 0]
+        chosen = [device for device in servos if joint_of(device).mode == mode]
+        for device in chosen:
+            if GOALS[mode] not in device.table.registers:
+                raise RobotFileError(
+                    f"{device.name}: a {device.table.name} has no {mode} mode; its modes are "
+                    f"{', '.join(m for m, r in GOALS.items() if r in device.table.registers)}"
+                )
+        registers = [device.table.registers[GOALS[mode]] for device in chosen]
+        address, size = registers[0].address, registers[0].size
+        if any((r.address, r.size) != (address, size) for r in registers):
+            raise RobotFileError(f"goals of {mode} stand at different addresses on one line")
+        indices = [device.index for device in chosen]
+        everyone = indices == list(range(len(indices)))
+        self._joints = slice(0, len(indices)) if everyone else np.array(indices)
+        self._per_unit = 1.0 / np.array([unit_of(device, mode) for device in chosen])
+        zeros = [joint_of(d).zero * joint_of(d).sign for d in chosen]
+        self._shift = np.array(zeros if mode == "position" else [0.0] * len(chosen))
+        self._shift *= self._per_unit
+        self._low = np.array([r.span[0] if r.min is None else r.min for r in registers], float)
+        self._high = np.array([r.span[1] if r.max is None else r.max for r in registers], float)
+        self._counts = np.empty(len(chosen))
+        self._frame = bytearray(
+            codec.sync_write(address, [(device.id, bytes(size)) for device in chosen])
+        )
+        blocks = np.dtype([("id", "u1"), ("value", {2: "<i2", 4: "<i4"}[size])])
+        self._values = np.frombuffer(self._frame, blocks, len(chosen), _BLOCKS)["value"]
 
     def packet(self, target: np.ndarray) -> bytes:
         """The packet for targets (joints,) in SI units, cut to what the registers take."""
-        counts = np.rint((target[self._joints] - self._bias) / self._factor)
-        self._values[3::2] = np.clip(counts, self._low, self._high).astype(int).tolist()
-        return codec.frame(BROADCAST, Instruction.SYNC_WRITE, self._struct.pack(*self._values))
-
-
-def joint_of(device: Device) -> Joint:
-    """The joint a servo moves."""
-    assert device.joint is not None
-    return device.joint
-
-
-def _conversion(servos: Sequence[Device]) -> tuple[np.ndarray, np.ndarray]:
-    """``SI = counts * factor + bias``, both (3, joints): effort, velocity, position."""
-    factor, bias = np.zeros((3, len(servos))), np.zeros((3, len(servos)))
-    for i, device in enumerate(servos):
-        joint, registers, motor = joint_of(device), device.table.registers, device.table.motor
-        assert motor is not None
-        units = (
-            registers["present_current"].unit * motor.torque_constant,
-            registers["present_velocity"].unit,
-            registers["present_position"].unit,
-        )
-        factor[:, i] = np.array(units) * joint.sign
-        bias[2, i] = -joint.sign * joint.zero
-    return factor, bias
+        counts = self._counts
+        np.multiply(target[self._joints], self._per_unit, out=counts)
+        counts += self._shift
+        np.rint(counts, out=counts)
+        np.maximum(counts, self._low, out=counts)
+        np.minimum(counts, self._high, out=counts)
+        self._values[:] = counts
+        body = bytes(self._frame[:-2])
+        if b"\xff\xff\xfd" in body[_BODY:]:
+            return codec.frame(BROADCAST, Instruction.SYNC_WRITE, body[_BODY + 1 :])
+        return body + crc16(body).to_bytes(2, "little")

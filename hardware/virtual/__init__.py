@@ -1,19 +1,22 @@
 """Virtual devices that answer real bytes, reached in lock-step or through a pseudo-terminal."""
 
+from . import faults
 from .emulator import Emulator
-from .faults import Delay, FaultCounts, Faults, Silence
+from .faults import FaultError, Faults, load_faults
+from .injection import FaultCounts
 from .lockstep import LockstepClock, LockstepPort
 from .plant import RigidPlant
 from .robot import VirtualRobot
 
 __all__ = [
-    "Delay",
     "Emulator",
     "FaultCounts",
+    "FaultError",
     "Faults",
     "LockstepClock",
     "LockstepPort",
     "RigidPlant",
-    "Silence",
     "VirtualRobot",
+    "faults",
+    "load_faults",
 ]

@@ -1,15 +1,19 @@
-"""What every virtual device on a DYNAMIXEL line does: registers, access rules, instructions."""
+"""What every virtual DYNAMIXEL device does: access rules, and instructions for one device."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import NamedTuple
 
-from ..dynamixel.codec import ALERT, Error, Instruction
-from ..model_table import ModelTable, Register
+from ..dynamixel.codec import ALERT, Error, Instruction, Reset
+from ..model_table import ModelTable
+from .registers import RegisterFile
 
-BAUDS = (9_600, 57_600, 115_200, 1_000_000, 2_000_000, 3_000_000, 4_000_000)  # by register code
+# By register code; 4.5 Mbit/s is known to the X430 and larger.
+BAUDS = (9_600, 57_600, 115_200, 1_000_000, 2_000_000, 3_000_000, 4_000_000, 4_500_000)
 TICK_WRAP = 32_768  # the realtime tick counts 0 to 32767 ms
 BOOT = 0.3  # [s] a rebooting device is deaf
+LIVE = 120  # registers from this address on change by themselves
 
 
 class Answer(NamedTuple):
@@ -19,58 +23,44 @@ class Answer(NamedTuple):
     data: bytes = b""
 
 
-class RegisterFile:
-    """A control table's bytes."""
-
-    def __init__(self, table: ModelTable) -> None:
-        self.table = table
-        self.data = bytearray(max(r.address + r.size for r in table.registers.values()))
-        for name, register in table.registers.items():
-            self[name] = register.default
-
-    def __getitem__(self, name: str) -> int:
-        register = self.table.registers[name]
-        return register.decode(
-            bytes(self.data[register.address : register.address + register.size])
-        )
-
-    def __setitem__(self, name: str, value: int) -> None:
-        register = self.table.registers[name]
-        self.data[register.address : register.address + register.size] = register.encode(value)
-
-    def __contains__(self, name: str) -> bool:
-        return name in self.table.registers
-
-    def within(self, address: int, length: int) -> list[tuple[str, Register]]:
-        """The registers any byte of which lies in a span."""
-        return [
-            (name, register)
-            for name, register in self.table.registers.items()
-            if register.address < address + length and address < register.address + register.size
-        ]
-
-
 class VirtualDevice:
     """Base of the virtual servo and sensor board. Time comes with every call [s].
 
-    Attributes:
+    Args:
         name: joint name or "imu".
+        table: its model.
+        id: on the line.
+        baud: of the line [bit/s].
+        watched: see ``RegisterFile``.
+
+    Attributes:
         registers: the control table; EEPROM survives ``reboot``, RAM does not.
         booted: when the device began to listen, where its realtime tick is 0 [s].
     """
 
-    def __init__(self, name: str, table: ModelTable, id: int, baud: int) -> None:
+    def __init__(
+        self, name: str, table: ModelTable, id: int, baud: int, watched: Collection[str] = ()
+    ) -> None:
         self.name = name
         self.table = table
-        self.registers = RegisterFile(table)
+        self.registers = RegisterFile(table, watched)
         self.registers["id"] = id
         self.registers["baud_rate"] = BAUDS.index(baud)
         self.registers["return_delay"] = 0
         self.booted = 0.0
+        self._registered: tuple[int, bytes] | None = None
 
     @property
     def id(self) -> int:
         return self.registers["id"]
+
+    @property
+    def shadow_id(self) -> int | None:
+        """The second id it obeys, without answering; None if it has none."""
+        if "secondary_id" not in self.registers:
+            return None
+        id = self.registers["secondary_id"]
+        return id if id <= 252 and id != self.id else None
 
     @property
     def baud(self) -> int:
@@ -102,67 +92,110 @@ class VirtualDevice:
         for name, register in self.table.registers.items():
             if register.area == "ram":
                 self.registers[name] = register.default
+        self._registered = None
         self.booted = time + BOOT
 
     def execute(
-        self, instruction: int, parameters: bytes, time: float, broadcast: bool
+        self,
+        instruction: int,
+        parameters: bytes,
+        time: float,
+        broadcast: bool = False,
+        shadow: bool = False,
     ) -> Answer | None:
-        """Carry out one instruction addressed to this device; None where it must not answer."""
+        """Carry out one instruction.
+
+        Args:
+            instruction, parameters: of the packet.
+            time: when it ended [s].
+            broadcast: it was for everyone.
+            shadow: it was for ``shadow_id``.
+
+        Returns:
+            The answer; None where the device must not give one.
+        """
+        alert = self.answer(Error.NONE).error
         if instruction == Instruction.PING:
             number, firmware = self.table.registers["model_number"], self.registers["firmware"]
-            return self.answer(
-                Error.NONE, number.encode(self.registers["model_number"]) + bytes((firmware,))
-            )
+            model = number.encode(self.registers["model_number"])
+            return None if shadow else Answer(alert, model + bytes((firmware,)))
+        silent = broadcast or shadow
         level = self.registers["status_return_level"]
         if instruction == Instruction.READ:
+            if silent or level < 1:
+                return None
             if len(parameters) != 4:
-                answer = self.answer(Error.DATA_LENGTH)
-            else:
-                address, length = _words(parameters)
-                answer = self.read(address, length, time)
-            return None if broadcast or level < 1 else answer
-        if instruction == Instruction.WRITE:
+                return self.answer(Error.DATA_LENGTH)
+            return self.read(_word(parameters, 0), _word(parameters, 2), time)
+        error = self.act(instruction, parameters, time, broadcast, shadow)
+        return None if silent or level < 2 else Answer(error | alert)
+
+    def act(
+        self, instruction: int, parameters: bytes, time: float, broadcast: bool, shadow: bool
+    ) -> int:
+        """Carry out an instruction that is answered by an ``Error`` alone."""
+        if instruction in (Instruction.WRITE, Instruction.REG_WRITE):
             if len(parameters) < 3:
-                answer = self.answer(Error.DATA_LENGTH)
-            else:
-                error = self.write(_words(parameters[:2])[0], parameters[2:], time)
-                answer = self.answer(error)
-        elif instruction == Instruction.REBOOT:
-            answer = self.answer(Error.NONE)
+                return Error.DATA_LENGTH
+            address, data = _word(parameters, 0), parameters[2:]
+            if instruction == Instruction.WRITE:
+                return self.write(address, data, time, shadow)
+            error, _ = self._changes(address, data, shadow)
+            if not error:
+                self._register((address, data))
+            return error
+        if instruction == Instruction.ACTION:
+            if self._registered is None:
+                return Error.INSTRUCTION
+            address, data = self._registered
+            self._register(None)
+            return self.write(address, data, time, shadow)
+        if instruction == Instruction.REBOOT:
             self.reboot(time)
-        else:
-            answer = self.answer(Error.INSTRUCTION)
-        return None if broadcast or level < 2 else answer
+            return Error.NONE
+        if instruction == Instruction.FACTORY_RESET:
+            if len(parameters) != 1:
+                return Error.DATA_LENGTH
+            if parameters[0] not in list(Reset):
+                return Error.DATA_RANGE
+            if shadow:
+                return Error.ACCESS
+            if not (broadcast and parameters[0] == Reset.ALL):
+                self.factory_reset(Reset(parameters[0]), time)
+            return Error.NONE
+        return Error.INSTRUCTION
+
+    def factory_reset(self, what: Reset, time: float) -> None:
+        """Every register to its default, but for what is spared; then a reboot."""
+        spared = {
+            Reset.ALL: (),
+            Reset.ALL_BUT_ID: ("id",),
+            Reset.ALL_BUT_ID_AND_BAUD: ("id", "baud_rate"),
+        }[what]
+        for name, register in self.table.registers.items():
+            if name not in spared:
+                self.registers[name] = register.default
+        self.reboot(time)
 
     def answer(self, error: int, data: bytes = b"") -> Answer:
         """An answer with the alert bit as the hardware error register has it."""
         return Answer(error | (ALERT if self.registers["hardware_error"] else 0), data)
 
     def read(self, address: int, length: int, time: float) -> Answer:
-        """``length`` bytes from ``address``; addresses without a register hold 0."""
-        self.refresh(time)
-        data = self.registers.data
-        if address + length > max(len(data), 256) or length == 0:
-            return self.answer(Error.DATA_RANGE)
-        return self.answer(Error.NONE, bytes(data[address : address + length]).ljust(length, b"\0"))
+        """``length`` bytes from ``address``; addresses between registers hold 0."""
+        if length == 0:
+            return self.answer(Error.DATA_LENGTH)
+        if address + length > len(self.registers.data):
+            return self.answer(Error.ACCESS)
+        if address + length > LIVE:
+            self.refresh(time)
+        return self.answer(Error.NONE, self.registers.read(address, length))
 
-    def write(self, address: int, data: bytes, time: float) -> int:
+    def write(self, address: int, data: bytes, time: float, shadow: bool = False) -> int:
         """Write ``data`` at ``address`` if every register it touches agrees; an ``Error``."""
-        found = self.registers.within(address, len(data))
-        if not found:
-            return Error.ACCESS
-        changes = []
-        for name, register in found:
-            start = register.address - address
-            if start < 0 or start + register.size > len(data):
-                return Error.DATA_LENGTH
-            value = register.decode(data[start : start + register.size])
-            if register.access == "r" or (register.area == "eeprom" and self.locked):
-                return Error.ACCESS
-            error = self.refuse(name, value)
-            if error:
-                return error
-            changes.append((name, value))
+        error, changes = self._changes(address, data, shadow)
+        if error:
+            return error
         for name, value in changes:
             self.registers[name] = value
             self.written(name, value, time)
@@ -180,6 +213,30 @@ class VirtualDevice:
     def written(self, name: str, value: int, time: float) -> None:
         """``value`` was just written to ``name`` from the line."""
 
+    def _changes(
+        self, address: int, data: bytes, shadow: bool
+    ) -> tuple[int, list[tuple[str, int]]]:
+        found = self.registers.touched(address, data)
+        if not found:
+            return Error.ACCESS, []
+        changes = []
+        for name, register, new in found:
+            if new is None:
+                return Error.DATA_LENGTH, []
+            if register.access == "r" or (register.area == "eeprom" and (self.locked or shadow)):
+                return Error.ACCESS, []
+            value = register.decode(new)
+            error = self.refuse(name, value)
+            if error:
+                return error, []
+            changes.append((name, value))
+        return Error.NONE, changes
 
-def _words(data: bytes) -> tuple[int, ...]:
-    return tuple(int.from_bytes(data[i : i + 2], "little") for i in range(0, len(data), 2))
+    def _register(self, instruction: tuple[int, bytes] | None) -> None:
+        self._registered = instruction
+        if "registered_instruction" in self.registers:
+            self.registers["registered_instruction"] = int(instruction is not None)
+
+
+def _word(data: bytes, at: int) -> int:
+    return data[at] | data[at + 1] << 8

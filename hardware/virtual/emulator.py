@@ -1,92 +1,120 @@
-"""A virtual robot behind a pseudo-terminal, in real time, for any program that opens a port."""
+"""A virtual robot behind pseudo-terminals, in real time, for any program that opens a port."""
 
 from __future__ import annotations
 
-import array
 import contextlib
-import errno
-import fcntl
 import os
 import select
 import signal
-import tty
 from collections.abc import Callable
 from pathlib import Path
 
 from ..clock import Clock, RealClock
 from ..errors import PortError
+from .control import ControlServer
 from .robot import VirtualRobot
+from .terminal import Terminal
 
 STEP = 2e-3  # [s] the robot is never left further behind real time while nobody speaks
+NEAR = 1e-3  # [s] something this soon after is waited for instead
 AHEAD = 1e-3  # [s] the robot may be ahead of real time
 STALL = 1e-2  # [s] waking later than this, bytes that wait are older than they look
-_TCGETS2 = 0x802C542A
+LAG = 0.25  # [s] behind real time the robot's time is not made up for: it stood still
+SPIN = 2.5e-4  # [s] before an answer is due the line is watched instead of slept on
+BACKLOG = 0.02  # [s] of bytes on the wire; a client that writes more waits, as on a UART
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Emulator:
-    """Serves ``virtual`` on a pseudo-terminal until told to stop.
+    """Serves ``virtual`` on a pseudo-terminal per line until told to stop.
 
-    Clients may come and go. Replies leave when their last byte would have arrived; the line runs at
-    the baud rate the client has set, so that one set wrongly gets no answer, as on a real line.
+    Clients may come and go and send what they like. Replies leave when their last byte would have
+    arrived; a line runs at the baud rate its client has set, so that one set wrongly gets no
+    answer, as on a real line.
 
     Args:
         virtual: the robot; its time runs with ``clock`` while served.
-        link: a symbolic link to make to the pseudo-terminal, removed at the end.
+        link: a symbolic link to make to the pseudo-terminal, removed at the end; a robot with
+            several lines gets one link each, ``link`` with a dash and the line's name.
         clock: real time.
+        control: a Unix socket to take commands on; see control.py.
+
+    Attributes:
+        ports: what to open, by the line's name.
 
     Raises:
-        PortError: ``link`` exists and is not a symbolic link, or cannot be made.
+        PortError: a link or the socket cannot be made.
     """
 
     def __init__(
-        self, virtual: VirtualRobot, link: str | Path | None = None, clock: Clock | None = None
+        self,
+        virtual: VirtualRobot,
+        link: str | Path | None = None,
+        clock: Clock | None = None,
+        control: str | Path | None = None,
     ) -> None:
         self.virtual = virtual
-        self.link = Path(link) if link is not None else None
         self._clock = clock or RealClock()
         self._stopping = False
-        self._master, self._slave = os.openpty()  # held open: the line outlives its clients
-        tty.setraw(self._slave)
-        os.set_blocking(self._master, False)
+        self._terminals: dict[str, Terminal] = {}
+        self._control: ControlServer | None = None
         self._waker, self._wake = os.pipe()
         os.set_blocking(self._wake, False)
-        self.path = os.ttyname(self._slave)
         try:
-            self._make_link()
+            for name, line in virtual.lines.items():
+                place = _place(link, name, len(virtual.lines))
+                self._terminals[name] = Terminal(line, place)
+            if control is not None:
+                self._control = ControlServer(virtual, Path(control), self._follow)
         except PortError:
             self._close()
             raise
 
-    def serve(self, ready: Callable[[str], None] | None = None) -> None:
+    @property
+    def ports(self) -> dict[str, str]:
+        return {name: terminal.name for name, terminal in self._terminals.items()}
+
+    @property
+    def path(self) -> str:
+        """The pseudo-terminal of a robot's only line."""
+        (terminal,) = self._terminals.values()
+        return terminal.path
+
+    def serve(self, ready: Callable[[dict[str, str]], None] | None = None) -> None:
         """Serve until ``stop``; then everything is closed.
 
         Args:
-            ready: called once with the path to open (the link if there is one).
+            ready: called once with ``ports``.
         """
-        virtual, line = self.virtual, self.virtual.line
+        virtual, terminals = self.virtual, tuple(self._terminals.values())
         start = self._clock.now() - virtual.time
         if ready is not None:
-            ready(str(self.link or self.path))
+            ready(self.ports)
         try:
             last = virtual.time
             while not self._stopping:
-                due = min(last + STEP, line.next_heard(), line.next_arrival())
-                wait = max(0.0, due - (self._clock.now() - start))
-                readable, _, _ = select.select([self._master, self._waker], [], [], wait)
+                readable = self._wait(last, start)
                 now = self._clock.now() - start
+                if now - last > LAG:
+                    start += now - last - LAG
+                    now = last + LAG
                 stalled = now - last > STALL
-                if self._master in readable and (data := self._receive()):
-                    line.baud = self._client_baud() or line.baud
-                    line.write(data, last if stalled else now)
+                for terminal in terminals:
+                    terminal.deliver(now)  # first of all: physics may take a while
+                    if terminal.master in readable and (data := terminal.receive()):
+                        terminal.line.write(data, last if stalled else now, earliest=last)
                 # What is on the wire is heard ahead of time: one wake-up less before the answer.
-                virtual.advance(max(now, min(line.next_heard(), now + AHEAD)))
-                self._send(line.take(now))
+                virtual.advance(max(now, min(virtual.next_heard(), now + AHEAD)))
+                if self._control is not None:
+                    self._control.serve(readable)
+                self._follow()
+                for terminal in terminals:
+                    terminal.deliver(now)
                 last = now
         finally:
             self._close()
 
-    def serve_until_signal(self, ready: Callable[[str], None] | None = None) -> None:
+    def serve_until_signal(self, ready: Callable[[dict[str, str]], None] | None = None) -> None:
         """``serve`` until SIGINT, SIGTERM or SIGHUP; for the main thread of a process."""
         previous = {number: signal.getsignal(number) for number in _SIGNALS}
         for number in _SIGNALS:
@@ -103,46 +131,46 @@ class Emulator:
         with contextlib.suppress(OSError):
             os.write(self._wake, b"\0")
 
-    def _receive(self) -> bytes:
-        try:
-            return os.read(self._master, 4096)
-        except OSError as error:
-            if error.errno in (errno.EAGAIN, errno.EIO):
-                return b""
-            raise
+    def _wait(self, last: float, start: float) -> list[int]:
+        """Until something is due or somebody speaks; the descriptors to read from."""
+        lines = [terminal.line for terminal in self._terminals.values()]
+        heard = min(line.next_heard() for line in lines)
+        answer = min(line.next_arrival() for line in lines)
+        due = min(heard, answer)
+        if due > last + STEP + NEAR:  # else physics would make the answer late
+            due = last + STEP
+        now = self._clock.now() - start
+        wanted = [self._waker]
+        for terminal in self._terminals.values():
+            if terminal.master >= 0 and terminal.line.backlog(now) < BACKLOG:
+                wanted.append(terminal.master)
+        if self._control is not None:
+            wanted += self._control.descriptors
+        early = SPIN if answer <= due else 0.0
+        while True:
+            readable, _, _ = select.select(wanted, [], [], max(0.0, due - now - early))
+            now = self._clock.now() - start
+            if readable or now >= due:
+                return readable
+            early = due - now + SPIN  # woken: from here on watched
 
-    def _send(self, data: bytes) -> None:
-        if data:
-            # Nobody reads and the buffer is full: lost, as in a UART.
-            with contextlib.suppress(BlockingIOError):
-                os.write(self._master, data)
-
-    def _client_baud(self) -> int:
-        """The rate the client has set [bit/s]; 0 if the system does not tell."""
-        settings = array.array("I", [0] * 11)  # struct termios2, output speed last
-        try:
-            fcntl.ioctl(self._master, _TCGETS2, settings)
-        except OSError:
-            return 0
-        return settings[10]
-
-    def _make_link(self) -> None:
-        if self.link is None:
-            return
-        if self.link.exists() and not self.link.is_symlink():
-            raise PortError(f"{self.link} exists and is not a link; choose another name for it")
-        try:
-            self.link.unlink(missing_ok=True)
-            self.link.symlink_to(self.path)
-        except OSError as error:
-            raise PortError(f"the link {self.link} cannot be made: {error.strerror}") from error
+    def _follow(self) -> None:
+        for terminal in self._terminals.values():
+            terminal.follow()
 
     def _close(self) -> None:
-        if self.link is not None and self.link.is_symlink():
-            with contextlib.suppress(OSError):
-                if os.readlink(self.link) == self.path:
-                    self.link.unlink()
-        for descriptor in (self._master, self._slave, self._waker, self._wake):
+        for terminal in self._terminals.values():
+            terminal.close()
+        if self._control is not None:
+            self._control.close()
+        for descriptor in (self._waker, self._wake):
             with contextlib.suppress(OSError):
                 os.close(descriptor)
         self._wake = -1  # a late stop() must not write to whoever has the number next
+
+
+def _place(link: str | Path | None, line: str, lines: int) -> Path | None:
+    if link is None:
+        return None
+    link = Path(link)
+    return link if lines == 1 else link.with_name(f"{link.name}-{line}")

@@ -25,7 +25,12 @@ class ImuErrors:
 
 
 class VirtualImu(VirtualDevice):
-    """Samples the plant at 1 kHz of its own clock, with seeded noise."""
+    """Samples the plant at 1 kHz of its own clock, with seeded noise.
+
+    Attributes:
+        errors: how far it is from the truth.
+        frozen: it goes on answering with the same sample.
+    """
 
     def __init__(
         self,
@@ -38,6 +43,7 @@ class VirtualImu(VirtualDevice):
     ) -> None:
         super().__init__("imu", load_model(model), id, baud)
         self.errors = errors or ImuErrors()
+        self.frozen = False
         self._plant = plant
         self._random = random
         self._sampled = -1  # millisecond of the sample in the registers
@@ -45,7 +51,7 @@ class VirtualImu(VirtualDevice):
     def refresh(self, time: float) -> None:
         super().refresh(time)
         millisecond = int((time - self.booted) * 1000.0 + 1e-6)
-        if millisecond == self._sampled:
+        if millisecond == self._sampled or self.frozen:
             return
         self._sampled = millisecond
         errors, random, registers = self.errors, self._random, self.registers

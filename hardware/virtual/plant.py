@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 
@@ -17,15 +18,17 @@ GRAVITY = 9.81  # [m/s²]
 class RigidPlant:
     """A flywheel with friction on every servo, and a body that stands still and upright.
 
-    ``inertia * dw/dt = torque_constant * i - damping * w - friction * sign(w)``, the current ``i``
-    within what ``supply`` can push against the back-EMF.
+    ``inertia * dw/dt = torque_constant * i + load - damping * w - friction * sign(w)``, the current
+    ``i`` within what the supply can push against the back-EMF.
 
     Args:
         robot: gives the motors.
         inertia: [kg·m²] at each output shaft.
         friction: Coulomb friction [N·m].
         damping: [N·m·s/rad].
-        supply: on the servos' supply line [V].
+        supply: on the servos' supply line, nothing flowing [V]; by default what the motors are
+            made for.
+        supply_resistance: the supply sags by this times the motors' total current [ohm].
     """
 
     def __init__(
@@ -34,15 +37,18 @@ class RigidPlant:
         inertia: float = 2e-4,
         friction: float = 0.004,
         damping: float = 5e-5,
-        supply: float = 5.0,
+        supply: float | None = None,
+        supply_resistance: float = 0.0,
     ) -> None:
         self.time = 0.0
         self.inertia, self.friction, self.damping = inertia, friction, damping
-        self.supply_voltage = supply
         self.imu_sample = ImuSample(
             np.array([1.0, 0.0, 0.0, 0.0]), np.zeros(3), np.array([0.0, 0.0, GRAVITY])
         )
         self._shafts = [_Shaft(_motor_of(joint.servo)) for joint in robot.joint]
+        nominal = max(shaft.motor.voltage for shaft in self._shafts)
+        self.supply_voltage = nominal if supply is None else supply
+        self.supply_resistance = supply_resistance
 
     def drive(self, joint: int, kind: Drive, value: float) -> None:
         self._shafts[joint].kind = kind
@@ -60,7 +66,10 @@ class RigidPlant:
         return shaft.angle, shaft.speed, shaft.current
 
     def supply(self) -> float:
-        return self.supply_voltage
+        if not self.supply_resistance:
+            return self.supply_voltage
+        drawn = sum(abs(shaft.current) for shaft in self._shafts)
+        return max(0.0, self.supply_voltage - self.supply_resistance * drawn)
 
     def imu(self) -> ImuSample:
         return self.imu_sample
@@ -69,8 +78,18 @@ class RigidPlant:
         """Put a shaft at ``angle`` [rad] with ``speed`` [rad/s], as a hand would."""
         self._shafts[joint].angle, self._shafts[joint].speed = angle, speed
 
+    def load(self, joint: int, torque: float) -> None:
+        """Let a torque [N·m] pull at a shaft until told otherwise."""
+        self._shafts[joint].load = torque
+
+    def block(self, joint: int, blocked: bool = True) -> None:
+        """Hold a shaft where it is, whatever pulls at it; or let go."""
+        self._shafts[joint].blocked = blocked
+
     def _turn(self, shaft: _Shaft, step: float) -> None:
-        motor, supply = shaft.motor, self.supply_voltage
+        motor, supply = shaft.motor, self.supply()
+        if shaft.blocked:
+            shaft.speed = 0.0
         resistance = motor.resistance
         emf = motor.back_emf * shaft.speed
         if shaft.kind == "current":
@@ -79,13 +98,18 @@ class RigidPlant:
         elif shaft.kind == "voltage":
             voltage = min(max(shaft.value, -supply), supply)
             # Implicit in the speed, or the back-EMF would overshoot at this step.
-            gain = step * motor.torque_constant / self.inertia
+            gain = 0.0 if shaft.blocked else step * motor.torque_constant / self.inertia
+            if not shaft.blocked:
+                emf += motor.back_emf * step * shaft.load / self.inertia
             shaft.current = (voltage - emf) / (resistance + gain * motor.back_emf)
         else:
             shaft.current = 0.0
-        driven = shaft.speed + step * motor.torque_constant * shaft.current / self.inertia
+        if shaft.blocked:
+            return
+        torque = motor.torque_constant * shaft.current + shaft.load
+        driven = shaft.speed + step * torque / self.inertia
         loss = step * (self.friction + self.damping * abs(driven)) / self.inertia
-        shaft.speed = np.sign(driven) * max(0.0, abs(driven) - loss)
+        shaft.speed = math.copysign(max(0.0, abs(driven) - loss), driven)
         shaft.angle += step * shaft.speed
 
 
@@ -97,6 +121,8 @@ class _Shaft:
     current: float = 0.0  # [A]
     kind: Drive = "off"
     value: float = 0.0
+    load: float = 0.0  # [N·m]
+    blocked: bool = False
 
 
 def _motor_of(name: str) -> Motor:

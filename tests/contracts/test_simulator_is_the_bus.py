@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from retort.hardware import load_robot, open_bus
 from retort.hardware.virtual import Faults, LockstepClock, LockstepPort, VirtualRobot
+from retort.hardware.virtual.faults import Drop
 from retort.sim import RobotEnv, Twin
 
 
@@ -12,7 +13,7 @@ def pair():
     """A virtual robot that is falling and rolling, and the same state in the simulator."""
     robot = load_robot("balancer")
     twin = Twin(robot, seed=3, latency=0.0)
-    virtual = VirtualRobot(robot, twin, faults=Faults())
+    virtual = VirtualRobot(robot, twin)
     clock = LockstepClock(virtual)
     bus = open_bus(robot, LockstepPort(virtual, clock), clock)
     bus.identify()
@@ -72,7 +73,7 @@ def test_resolutions_are_those_of_the_servo(pair):
 def test_losses_behind_a_silent_device_are_as_frequent_as_on_the_line():
     """Some replies dropped: the third device of the read loses its own and those before it."""
     robot = load_robot("balancer")
-    virtual = VirtualRobot(robot, Twin(robot), seed=5, faults=Faults(drop=0.05))
+    virtual = VirtualRobot(robot, Twin(robot), seed=5, faults=Faults(Drop(rate=0.05)))
     clock = LockstepClock(virtual)
     bus = open_bus(robot, LockstepPort(virtual, clock), clock)
     bus.identify()

@@ -137,7 +137,7 @@ def damage(folder: Path, name: str, data: bytes | None) -> None:
                 "manifest.json",
                 b'{"format": 9, "files": {}, "policy": {}, "contract_hash": ""}',
             ),
-            "has format 9, this retort reads 1",
+            "has format 9, this retort reads 2",
         ),
         (
             lambda f: edit_contract(f, lambda r: r["contract"].update(control_rate=50.0)),

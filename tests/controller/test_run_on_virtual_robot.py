@@ -29,14 +29,13 @@ from retort.hardware import open_bus
 from retort.hardware.bus import Bus
 from retort.hardware.robot import Robot
 from retort.hardware.virtual import (
-    Delay,
     Faults,
     LockstepClock,
     LockstepPort,
     RigidPlant,
-    Silence,
     VirtualRobot,
 )
+from retort.hardware.virtual.faults import Corrupt, Delay, Drop, Silence
 
 from .conftest import Parts, make_parts
 
@@ -118,7 +117,7 @@ def test_a_run_switches_torque_on_runs_and_switches_it_off(bundle: Bundle, robot
 
 def test_runs_in_lockstep_are_the_same_to_the_byte(bundle: Bundle, robot: Robot) -> None:
     def once() -> list[tuple[float, str, bytes]]:
-        rig = make_rig(robot, Faults(drop=0.02, corrupt=0.02))
+        rig = make_rig(robot, Faults(Drop(rate=0.02), Corrupt(rate=0.02)))
         go(bundle, rig)
         return rig.wire.pieces
 
@@ -228,8 +227,8 @@ def test_a_servo_in_another_mode_gets_no_torque(bundle: Bundle, robot: Robot) ->
 
 
 def test_a_robot_that_does_not_answer_is_one_sentence(bundle: Bundle, robot: Robot) -> None:
-    silent = tuple(Silence(device=name, start=0.0) for name in ("left_wheel", "right_wheel", "imu"))
-    rig = make_rig(robot, Faults(silence=silent))
+    silent = tuple(Silence(device=name) for name in ("left_wheel", "right_wheel", "imu"))
+    rig = make_rig(robot, Faults(*silent))
     result = go(bundle, rig)
     assert result.outcome == "error"
     assert result.sentence
@@ -239,7 +238,7 @@ def test_a_robot_that_does_not_answer_is_one_sentence(bundle: Bundle, robot: Rob
 
 
 def test_losses_are_coasted_over_and_counted(bundle: Bundle, robot: Robot) -> None:
-    rig = make_rig(robot, Faults(drop=0.01, corrupt=0.01))
+    rig = make_rig(robot, Faults(Drop(rate=0.01), Corrupt(rate=0.01)))
     result = go(bundle, rig, dataclasses.replace(OPTIONS, seconds=3.0))
     assert result.ok, result.sentence
     assert sum(counter.missing + counter.corrupt for counter in result.counters.values()) > 0
@@ -248,7 +247,7 @@ def test_losses_are_coasted_over_and_counted(bundle: Bundle, robot: Robot) -> No
 def test_a_servo_that_falls_silent_is_a_fault_and_the_other_is_switched_off(
     bundle: Bundle, robot: Robot
 ) -> None:
-    rig = make_rig(robot, Faults(silence=(Silence(device="right_wheel", start=0.9),)))
+    rig = make_rig(robot, Faults(Silence(device="right_wheel", at=0.9)))
     result = go(bundle, rig, dataclasses.replace(OPTIONS, seconds=5.0))
     assert (result.outcome, result.fault) == ("fault", "STALE")
     assert "right_wheel did not answer" in result.sentence
@@ -261,7 +260,7 @@ def test_a_reply_delayed_by_one_and_a_half_ticks_is_never_the_next_ticks(
     bundle: Bundle, robot: Robot, tmp_path: Path
 ) -> None:
     late = 1.5 * robot.period
-    faults = Faults(delay=(Delay(device="left_wheel", start=0.9, end=0.91, seconds=late),))
+    faults = Faults(Delay(device="left_wheel", at=0.9, until=0.91, seconds=late))
     recorder = FlightRecorder(tmp_path / "f", bundle.contract, robot, seconds=5)
     rig = make_rig(robot, faults, recorder.tap)
     # The wheel turns all the time, so a reading shows when it was taken.

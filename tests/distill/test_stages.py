@@ -130,7 +130,8 @@ def test_onnx_and_c_give_the_golden_actions(finished, tmp_path):
     assert metadata["contract_hash"] == bundle.contract.hash()
     source = tmp_path / "policy.c"
     source.write_text(
-        '#include "policy.h"\nvoid run(const float *o, float *a) { retort_policy(o, a); }\n'
+        '#include "policy.h"\nstatic retort_state state;\n'
+        "void run(const float *o, float *a) { retort_policy(&state, o, a); }\n"
     )
     library = tmp_path / "policy.so"
     include = f"-I{finished / 'student'}"

@@ -1,12 +1,16 @@
-"""A balancer of virtual devices on flywheels, in lock-step."""
+"""Virtual devices on flywheels, in lock-step: a balancer, and any line of servos."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
-from retort.hardware import DynamixelBus, Robot, load_robot, open_bus
+from retort.hardware import Robot, RobotBus, load_robot, open_bus
+from retort.hardware.dynamixel import codec
+from retort.hardware.dynamixel.parser import Status, StatusParser
+from retort.hardware.robot import parse
 from retort.hardware.virtual import Faults, LockstepClock, LockstepPort, RigidPlant, VirtualRobot
 
 
@@ -17,7 +21,7 @@ class Rig:
     virtual: VirtualRobot
     clock: LockstepClock
     port: LockstepPort
-    bus: DynamixelBus
+    bus: RobotBus
     bytes: list[tuple[float, str, bytes]]
 
     @property
@@ -64,3 +68,72 @@ def make_rig(robot: Robot) -> Callable[..., Rig]:
 @pytest.fixture
 def rig(make_rig: Callable[..., Rig]) -> Rig:
     return make_rig()
+
+
+class ServoLine:
+    """Virtual DYNAMIXEL servos with ids from 1 on, asked packet by packet.
+
+    Args:
+        models: of the servos in order.
+        mode: of all of them.
+        **plant: see ``RigidPlant``.
+    """
+
+    def __init__(self, models: tuple[str, ...], mode: str, **plant) -> None:
+        names = [f"joint_{id}" for id in range(1, len(models) + 1)]
+        self.robot = parse(
+            Robot,
+            {
+                "name": "servos",
+                "folder": Path("/nowhere"),
+                "model": "servos.xml",
+                "control_rate": 100.0,
+                "read_fraction": 0.4,
+                "watchdog": 0.1,
+                "line": [{"name": "main", "protocol": "dynamixel2", "baud": 1_000_000}],
+                "joint": [
+                    {"name": name, "line": "main", "id": id, "servo": model, "mode": mode}
+                    for id, (name, model) in enumerate(zip(names, models, strict=True), 1)
+                ],
+                "read": {"order": names},
+                "ramp": {"kind": "pose"},
+                "damp": {"kind": "hold"},
+                "safety": {"tilt": 1.0, "stale_ticks": 5, "slew": 10.0},
+            },
+        )
+        self.plant = RigidPlant(self.robot, **plant)
+        self.virtual = VirtualRobot(self.robot, self.plant)
+        self.servos = self.virtual.servos
+        self.clock = LockstepClock(self.virtual)
+        self.port = LockstepPort(self.virtual, self.clock)
+
+    def ask(self, packet: bytes, answers: int = 1, fast_length: int = 0) -> list[Status]:
+        """As many answers as there should be, or those that came within 50 ms."""
+        self.port.write(packet)
+        parser, deadline = StatusParser(fast_length), self.clock.now() + 0.05
+        got: list[Status] = []
+        while len(got) < answers and self.clock.now() < deadline:
+            got += parser.feed(self.port.read(parser.needs, deadline))
+        return got
+
+    def wait(self, seconds: float) -> None:
+        self.clock.sleep_until(self.clock.now() + seconds)
+
+    def read(self, name: str, id: int = 1) -> int:
+        register = self.servos[id - 1].table.register(name)
+        (answer,) = self.ask(codec.read(id, register.address, register.size))
+        return register.decode(answer.data)
+
+    def write(self, name: str, value: int, id: int = 1) -> int:
+        """The error it is answered with."""
+        register = self.servos[id - 1].table.register(name)
+        (answer,) = self.ask(codec.write(id, register.address, register.encode(value)))
+        return answer.error
+
+
+@pytest.fixture
+def servo_line() -> Callable[..., ServoLine]:
+    def make(*models: str, mode: str = "position", **plant) -> ServoLine:
+        return ServoLine(models or ("xl330-m288",), mode, **plant)
+
+    return make

@@ -18,7 +18,8 @@ from retort.hardware import (
 )
 from retort.hardware.dynamixel import codec
 from retort.hardware.dynamixel.parser import InstructionParser
-from retort.hardware.virtual import Delay, Faults, Silence
+from retort.hardware.virtual import Faults
+from retort.hardware.virtual.faults import Corrupt, Delay, Drop, Silence
 
 NAMES = ("imu", "left_wheel", "right_wheel")
 SERVO = load_model("xl330-m077")
@@ -80,7 +81,7 @@ def test_states_of_different_ticks_share_no_memory(rig):
 @pytest.mark.parametrize("silent", range(3))
 @pytest.mark.parametrize("fast", [True, False])
 def test_a_silent_device_keeps_the_prefix_before_it(make_rig, silent, fast):
-    rig = make_rig(Faults(silence=(Silence(device=NAMES[silent], start=1.0),)))
+    rig = make_rig(Faults(Silence(device=NAMES[silent], at=1.0)))
     _set_firmware(rig, 52 if fast else 45)
     rig.ready()
     rig.clock.sleep_until(1.0)
@@ -111,8 +112,8 @@ def test_old_firmware_is_read_with_plain_sync_read(make_rig):
 def test_a_late_answer_is_never_used_as_a_later_ticks(make_rig, robot, ticks, late, fast):
     """Shafts turn, so that every tick has its own position; a stale one would show."""
     start, period = 1.0, robot.period
-    delay = Delay(device=late, start=start, end=start + 1e-3, seconds=ticks * period)
-    rig = make_rig(Faults(delay=(delay,)), friction=0.0, damping=0.0)
+    delay = Delay(device=late, at=start, until=start + 1e-3, seconds=ticks * period)
+    rig = make_rig(Faults(delay), friction=0.0, damping=0.0)
     _set_firmware(rig, 52 if fast else 45)
     rig.bus.identify()
     rig.clock.sleep_until(start)
@@ -131,8 +132,8 @@ def test_a_late_answer_is_never_used_as_a_later_ticks(make_rig, robot, ticks, la
 
 
 def test_a_stale_frame_before_the_fresh_one_is_passed_over(make_rig):
-    delay = Delay(device="imu", start=1.0, end=1.001, seconds=0.0105)
-    rig = make_rig(Faults(delay=(delay,)))
+    delay = Delay(device="imu", at=1.0, until=1.001, seconds=0.0105)
+    rig = make_rig(Faults(delay))
     rig.bus.identify()
     rig.clock.sleep_until(1.0)
     first, second = rig.reads(2)
@@ -144,8 +145,8 @@ def test_a_stale_frame_before_the_fresh_one_is_passed_over(make_rig):
 
 
 def test_a_stale_frame_alone_in_a_read_leaves_it_invalid(make_rig):
-    delay = Delay(device="imu", start=1.0, end=1.001, seconds=0.0128)
-    rig = make_rig(Faults(delay=(delay,)))
+    delay = Delay(device="imu", at=1.0, until=1.001, seconds=0.0128)
+    rig = make_rig(Faults(delay))
     rig.bus.identify()
     rig.clock.sleep_until(1.0)
     _, second = rig.reads(2)
@@ -172,7 +173,7 @@ def test_a_device_clock_may_drift(rig):
 
 
 def test_drops_are_counted_as_injected(make_rig):
-    rig = make_rig(Faults(drop=0.02), seed=5)
+    rig = make_rig(Faults(Drop(rate=0.02)), seed=5)
     rig.reads(1000)
     counters = rig.bus.counters
     assert sum(c.missing for c in counters.values()) == rig.virtual.fault_counts.dropped > 20
@@ -183,7 +184,7 @@ def test_drops_are_counted_as_injected(make_rig):
 
 def test_corruptions_are_counted_as_injected(make_rig):
     """In plain sync read every answer stands alone, so each injected burst is one corrupt one."""
-    rig = make_rig(Faults(corrupt=0.02), seed=5)
+    rig = make_rig(Faults(Corrupt(rate=0.02)), seed=5)
     _set_firmware(rig, 45)
     rig.bus.identify()
     before = rig.virtual.fault_counts.corrupted
@@ -193,7 +194,7 @@ def test_corruptions_are_counted_as_injected(make_rig):
 
 
 def test_a_corrupt_block_of_a_fast_sync_read_costs_those_behind_it(make_rig):
-    rig = make_rig(Faults(corrupt=0.02), seed=5)
+    rig = make_rig(Faults(Corrupt(rate=0.02)), seed=5)
     for state in rig.reads(1000):
         got = valid(state)
         assert got == tuple(sorted(got, reverse=True))
@@ -249,8 +250,8 @@ def test_identify_says_when_the_return_delay_eats_the_budget(make_rig, robot):
 
 
 def test_identify_names_every_silent_device(make_rig):
-    silence = tuple(Silence(device=name, start=0.0) for name in ("left_wheel", "imu"))
-    rig = make_rig(Faults(silence=silence))
+    silence = tuple(Silence(device=name) for name in ("left_wheel", "imu"))
+    rig = make_rig(Faults(*silence))
     with pytest.raises(DeviceError, match=r"left_wheel \(id 1\), imu \(id 10\) do not answer"):
         rig.bus.identify()
 
@@ -277,17 +278,18 @@ def test_prepare_clears_a_tripped_watchdog(rig):
 
 
 def test_identify_and_prepare_outlive_a_lossy_line(make_rig):
-    make_rig(Faults(drop=0.01, corrupt=0.01), seed=2).ready()
+    make_rig(Faults(Drop(rate=0.01), Corrupt(rate=0.01)), seed=2).ready()
 
 
 def test_no_torque_enable_byte_before_torque(rig):
     rig.bus.identify()
     rig.bus.prepare()
     rig.reads(3)
-    on = [p for p in writes(rig) if p.parameters[:3] == b"\x40\x00\x01"]
+    on = [p for p in writes(rig) if p.instruction == 3 and p.parameters == b"\x40\x00\x01"]
     assert on == []
     rig.bus.torque(True)
-    assert [p.id for p in writes(rig) if p.parameters[:3] == b"\x40\x00\x01"] == [1, 2]
+    on = [p.id for p in writes(rig) if p.instruction == 3 and p.parameters == b"\x40\x00\x01"]
+    assert on == [1, 2]
 
 
 def test_torque_on_begins_with_no_effort(rig):
@@ -300,7 +302,7 @@ def test_torque_on_begins_with_no_effort(rig):
 
 
 def test_torque_off_is_attempted_on_every_servo(make_rig):
-    rig = make_rig(Faults(silence=(Silence(device="left_wheel", start=1.0),)))
+    rig = make_rig(Faults(Silence(device="left_wheel", at=1.0)))
     rig.ready()
     rig.clock.sleep_until(1.0)
     assert rig.bus.torque(False) == ("left_wheel",)
@@ -310,7 +312,7 @@ def test_torque_off_is_attempted_on_every_servo(make_rig):
 
 def test_torque_off_waits_for_nobody(make_rig):
     """The last servo is off within a millisecond though the first never confirms."""
-    rig = make_rig(Faults(silence=(Silence(device="left_wheel", start=1.0),)))
+    rig = make_rig(Faults(Silence(device="left_wheel", at=1.0)))
     rig.ready()
     rig.clock.sleep_until(1.0)
     torque = []
@@ -381,8 +383,12 @@ def test_position_and_velocity_joints_are_driven_in_their_units(make_rig, robot)
 
 def test_what_a_bus_cannot_do_is_refused_at_once(robot, rig):
     second = dataclasses.replace(robot.line[0], name="second")
+    imu = dataclasses.replace(robot.imu, line="second")
+    two = dataclasses.replace(robot, line=(robot.line[0], second), imu=imu)
     with pytest.raises(RobotFileError, match="2 lines"):
-        open_bus(dataclasses.replace(robot, line=(robot.line[0], second)), rig.port, rig.clock)
+        open_bus(two, rig.port, rig.clock)
+    with pytest.raises(RobotFileError, match="no port for line second"):
+        open_bus(two, {"main": rig.port}, rig.clock)
     wrong = dataclasses.replace(robot.joint[0], gains={"position_q": 1})
     with pytest.raises(RobotFileError, match="position_p"):
         open_bus(dataclasses.replace(robot, joint=(wrong, robot.joint[1])), rig.port, rig.clock)

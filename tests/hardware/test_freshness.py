@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,8 +16,24 @@ def tick(time: float, rate: float = 1.0, boot: float = 0.0) -> int:
     return int((time - boot) * rate * 1000.0 + 1e-6) % 32768
 
 
-def tracker(start: float = 100.0, **clock) -> TickTracker:
-    made = TickTracker(PERIOD / 2)
+class Tracker:
+    """One device's clock."""
+
+    def __init__(self) -> None:
+        self._all = TickTracker(PERIOD / 2, 1)
+
+    def synchronise(self, heard: float, tick: int) -> None:
+        self._all.synchronise(0, heard, tick)
+
+    def forget(self) -> None:
+        self._all.forget(0)
+
+    def accept(self, tick: int, heard: float, received: float) -> bool:
+        return bool(self._all.accept(slice(None), np.array([tick]), heard, received)[0])
+
+
+def tracker(start: float = 100.0, **clock) -> Tracker:
+    made = Tracker()
     made.synchronise(start, tick(start, **clock))
     return made
 
@@ -60,7 +77,7 @@ def test_a_rebooted_clock_stays_refused_until_it_is_learned_anew():
 
 
 def test_of_several_exchanges_the_freshest_counts():
-    made = TickTracker(PERIOD / 2)
+    made = Tracker()
     for now, age in ((1.0, 0.02), (1.1, 0.0), (1.2, 0.03)):
         made.synchronise(now, tick(now - age))
     assert made.accept(tick(1.3), 1.3, 1.3)
@@ -71,3 +88,18 @@ def test_of_several_exchanges_the_freshest_counts():
 def test_a_sample_may_be_as_new_as_its_arrival(received, fresh):
     made = tracker()
     assert made.accept(tick(100.018), 100.01, 100.01 + received) == fresh
+
+
+def test_each_device_has_a_clock_of_its_own():
+    made = TickTracker(PERIOD / 2, 3)
+    for device, boot in enumerate((0.0, 5.0, 9.0)):
+        made.synchronise(device, 100.0, tick(100.0, boot=boot))
+    ticks = np.array([tick(100.01), tick(99.99, boot=5.0), tick(100.01, boot=9.0)])
+    assert made.accept(slice(None), ticks, 100.01, 100.011).tolist() == [True, False, True]
+    assert made.accept(np.array([2, 0]), ticks[[2, 0]], 100.01, 100.011).all()
+
+
+def test_a_clock_never_synchronised_is_believed_and_known_from_then_on():
+    made = Tracker()
+    assert made.accept(tick(100.0), 100.0, 100.001)
+    assert not made.accept(tick(99.9), 100.01, 100.011)

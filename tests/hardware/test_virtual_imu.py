@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from retort.hardware import ImuSample, Line, load_model
+from retort.hardware import ImuSample, load_model
+from retort.hardware.dynamixel.line import DynamixelLine
 from retort.hardware.virtual import LockstepClock, LockstepPort, RigidPlant, VirtualRobot
 from retort.hardware.virtual.imu import ImuErrors
 
@@ -19,7 +20,7 @@ class Board:
         self.plant = RigidPlant(robot)
         self.virtual = VirtualRobot(robot, self.plant, seed=seed, imu_errors=errors)
         self.clock = LockstepClock(self.virtual)
-        self.line = Line(LockstepPort(self.virtual, self.clock), self.clock)
+        self.line = DynamixelLine(LockstepPort(self.virtual, self.clock), self.clock)
 
     def __call__(self, name: str) -> float:
         return self.line.read(10, TABLE, name) * TABLE.register(name).unit

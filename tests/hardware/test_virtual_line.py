@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,8 +11,9 @@ from hypothesis import strategies as st
 from retort.hardware import load_model, load_robot
 from retort.hardware.dynamixel import codec
 from retort.hardware.dynamixel.parser import StatusParser
-from retort.hardware.virtual import Faults, RigidPlant, Silence, VirtualRobot
-from retort.hardware.virtual.faults import burst
+from retort.hardware.virtual import Faults, LockstepClock, LockstepPort, RigidPlant, VirtualRobot
+from retort.hardware.virtual.faults import Corrupt, Drop, Silence
+from retort.hardware.virtual.injection import burst
 
 BYTE = 1e-5  # [s] at 1 Mbit/s
 SERVO = load_model("xl330-m077")
@@ -53,7 +56,7 @@ def test_sync_reads_answer_in_the_order_asked(rig, build):
 @pytest.mark.parametrize("silent", [0, 1, 2])
 def test_a_silent_device_loses_everything_behind_it(make_rig, build, silent):
     names, ids = ("imu", "left_wheel", "right_wheel"), [10, 1, 2]
-    rig = make_rig(Faults(silence=(Silence(device=names[silent], start=0.0),)))
+    rig = make_rig(Faults(Silence(device=names[silent])))
     assert [a.id for a in ask(rig, build(ids, 120, 27), 27)] == ids[:silent]
 
 
@@ -80,7 +83,7 @@ def test_a_device_at_another_baud_rate_is_deaf(rig):
 
 
 def test_silence_ends(make_rig):
-    rig = make_rig(Faults(silence=(Silence(device="left_wheel", start=1.0, end=2.0),)))
+    rig = make_rig(Faults(Silence(device="left_wheel", at=1.0, until=2.0)))
     heard = []
     for time in (0.5, 1.5, 2.5):
         rig.clock.sleep_until(time)
@@ -88,18 +91,18 @@ def test_silence_ends(make_rig):
     assert heard == [True, False, True]
 
 
-@pytest.mark.parametrize("kind", ["drop", "corrupt"])
+@pytest.mark.parametrize("kind", [Drop, Corrupt])
 def test_single_answers_lost_are_those_injected(make_rig, kind):
-    rig = make_rig(Faults(**{kind: 0.1}), seed=3)
+    rig = make_rig(Faults(kind(rate=0.1)), seed=3)
     lost = sum(rig.bus.line.ping(1, attempts=1) is None for _ in range(500))
     counts = rig.virtual.fault_counts
-    assert lost == (counts.dropped if kind == "drop" else counts.corrupted)
+    assert lost == (counts.dropped if kind is Drop else counts.corrupted)
     assert 20 <= lost <= 80
 
 
 def test_a_seed_gives_the_same_faults_again(make_rig):
     def heard(seed: int) -> list[bool]:
-        rig = make_rig(Faults(drop=0.2, corrupt=0.1), seed=seed)
+        rig = make_rig(Faults(Drop(rate=0.2), Corrupt(rate=0.1)), seed=seed)
         return [rig.bus.line.ping(1, attempts=1) is not None for _ in range(100)]
 
     assert heard(1) == heard(1)
@@ -117,7 +120,45 @@ def test_a_burst_is_damage_within_sixteen_bits(data, seed):
 @pytest.mark.parametrize("value", [-0.1, 1.1])
 def test_a_rate_that_is_no_probability_is_refused(value):
     with pytest.raises(ValueError, match="probability"):
-        Faults(drop=value)
+        Drop(rate=value)
+
+
+def test_an_adapter_with_echo_gives_the_host_its_own_bytes_first(make_rig, robot):
+    echoing = dataclasses.replace(robot.line[0], echo=True)
+    rig = make_rig(robot=dataclasses.replace(robot, line=(echoing,)))
+    packet = codec.ping(1)
+    rig.port.write(packet)
+    heard = rig.port.read(10 + 14, 1.0)
+    assert heard.startswith(packet)
+    assert len(heard) == 10 + 14
+    assert rig.clock.now() == pytest.approx((10 + 14) * BYTE)
+
+
+@pytest.mark.parametrize(("pause", "heard"), [(1.4e-3, True), (1.6e-3, False)])
+def test_a_packet_with_a_long_pause_within_is_forgotten(rig, pause, heard):
+    packet = codec.ping(1)
+    rig.port.write(packet[:5])
+    rig.clock.sleep_until(rig.clock.now() + 5 * BYTE + pause)
+    assert bool(ask(rig, packet[5:])) is heard
+    rig.clock.sleep_until(rig.clock.now() + 0.01)
+    assert ask(rig, packet)
+
+
+def test_lines_of_one_robot_share_its_time_and_nothing_else(robot):
+    other = dataclasses.replace(robot.line[0], name="other", baud=3_000_000)
+    joints = (robot.joint[0], dataclasses.replace(robot.joint[1], line="other", id=1))
+    two = dataclasses.replace(robot, line=(*robot.line, other), joint=joints)
+    virtual = VirtualRobot(two, RigidPlant(two))
+    clock = LockstepClock(virtual)
+    ports = [LockstepPort(virtual, clock, name) for name in ("main", "other")]
+    for port in ports:
+        port.write(codec.ping(1))
+    assert len(ports[1].read(14, 1.0)) == 14
+    assert clock.now() == pytest.approx(24 * BYTE / 3)
+    assert len(ports[0].read(14, 1.0)) == 14
+    assert clock.now() == pytest.approx(24 * BYTE)
+    with pytest.raises(ValueError, match="main, other; name one"):
+        _ = virtual.line
 
 
 def test_events_run_at_their_time(rig):

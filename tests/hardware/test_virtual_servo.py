@@ -2,24 +2,50 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
-import numpy as np
 import pytest
-from retort.hardware import DeviceError, JointCommand, Line, load_model
+from retort.hardware import DeviceError, Robot, load_model
 from retort.hardware.dynamixel import codec
 from retort.hardware.dynamixel.codec import ALERT, Error
+from retort.hardware.dynamixel.line import DynamixelLine
+from retort.hardware.virtual import LockstepClock, LockstepPort, RigidPlant, VirtualRobot
 from retort.hardware.virtual.device import BOOT, TICK_WRAP
 
 SERVO = load_model("xl330-m077")
 
 
+@dataclasses.dataclass
+class Balancer:
+    """Two wheels in current control and a sensor, and the line they are on."""
+
+    virtual: VirtualRobot
+    plant: RigidPlant
+    clock: LockstepClock
+    line: DynamixelLine
+
+    def ready(self) -> None:
+        """Torque on, bus watchdog at 100 ms."""
+        for id in (1, 2):
+            self.line.write(id, SERVO, "torque_enable", 1)
+            self.line.write(id, SERVO, "bus_watchdog", 5)
+
+
 @pytest.fixture
-def line(rig) -> Line:
-    return rig.bus.line
+def rig(robot: Robot) -> Balancer:
+    plant = RigidPlant(robot)
+    virtual = VirtualRobot(robot, plant)
+    clock = LockstepClock(virtual)
+    return Balancer(virtual, plant, clock, DynamixelLine(LockstepPort(virtual, clock), clock))
 
 
-def error_of(line: Line, name: str, value: int, id: int = 1) -> int | None:
+@pytest.fixture
+def line(rig) -> DynamixelLine:
+    return rig.line
+
+
+def error_of(line: DynamixelLine, name: str, value: int, id: int = 1) -> int | None:
     register = SERVO.register(name)
     status = line.ask(codec.write(id, register.address, register.encode(value)))
     return None if status is None else status.error
@@ -122,10 +148,9 @@ def test_present_values_have_the_registers_resolution(rig, line):
 def test_watchdog_stops_a_servo_whose_host_fell_silent(rig):
     """As with kill -9 of the host: no byte after the last tick."""
     rig.ready()
-    for _ in range(5):
-        rig.reads(1)
-        rig.bus.write(JointCommand(np.array([0.05, 0.05])))
-    last = rig.clock.now()
+    for id in (1, 2):
+        rig.line.write(id, SERVO, "goal_current", 300)
+    last = rig.clock.now() - 11 * 1e-5  # the answer was no instruction
     rig.clock.sleep_until(last + 0.099)
     assert [servo.tripped for servo in rig.virtual.servos] == [False, False]
     assert rig.plant.motor(0)[2] != 0.0
@@ -134,16 +159,16 @@ def test_watchdog_stops_a_servo_whose_host_fell_silent(rig):
     assert rig.plant.motor(0)[2] == rig.plant.motor(1)[2] == 0.0
 
 
-def test_any_instruction_to_any_id_keeps_the_watchdog_quiet(rig):
+def test_any_instruction_to_any_id_keeps_the_watchdog_quiet(rig, line):
     rig.ready()
     for _ in range(20):
-        rig.bus.line.ping(77, attempts=1)
+        line.ping(77, attempts=1)
         rig.clock.sleep_until(rig.clock.now() + 0.05)
     assert not any(servo.tripped for servo in rig.virtual.servos)
 
 
 def test_watchdog_counts_only_with_torque_on(rig):
-    rig.bus.prepare()
+    rig.line.write(1, SERVO, "bus_watchdog", 5)
     rig.clock.sleep_until(rig.clock.now() + 1.0)
     assert not any(servo.tripped for servo in rig.virtual.servos)
 
@@ -256,10 +281,3 @@ def test_velocity_mode_reaches_its_goal(rig, line):
 def test_a_silent_device_is_an_error_outside_a_tick(line):
     with pytest.raises(DeviceError, match="device 5 does not answer"):
         line.read(5, SERVO, "led")
-
-
-def _command(effort: float):
-    import numpy as np
-    from retort.hardware import JointCommand
-
-    return JointCommand(np.array([effort, effort]))

@@ -130,3 +130,20 @@ def test_a_saved_recipe_gives_the_same_again(name: str, tmp_path: Path) -> None:
     save_recipe(recipe, tmp_path / "recipe.toml")
     assert load_recipe(tmp_path) == recipe
     assert plain(load_recipe(tmp_path)) == plain(recipe)
+
+
+def test_faults_are_refused_where_the_recipe_runs_on_a_real_port(small: Path) -> None:
+    assert load_recipe(small, ["virtual.faults=faults.toml"]).virtual.faults == "faults.toml"
+    with pytest.raises(RecipeError, match=r"virtual\.faults is for virtual robots"):
+        load_recipe(small, ["virtual.faults=faults.toml", "run.port=/dev/ttyUSB0"])
+
+
+def test_launch_takes_faults_and_refuses_them_on_a_real_port(
+    small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    profile = tmp_path / "faults.toml"
+    arguments = ["launch", str(small), f"--faults={profile}", "--set=run.port=/dev/ttyUSB0"]
+    assert main(arguments) == 2
+    said = capsys.readouterr().err
+    assert "virtual.faults is for virtual robots" in said
+    assert len(said.splitlines()) == 1

@@ -118,3 +118,35 @@ def test_a_virtual_port_says_what_to_install(
     assert "`--port virtual` needs retort[train]: pip install 'retort[train]'" in (
         capsys.readouterr().err
     )
+
+
+def test_faults_are_refused_on_a_real_port(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["run", str(bundle), "--port", "/dev/ttyUSB0", "--faults", str(tmp_path / "f.toml")]
+    assert main(arguments) == 2
+    said = capsys.readouterr().err
+    assert "--faults is for virtual robots and /dev/ttyUSB0 is a real port" in said
+    assert len(said.splitlines()) == 1
+
+
+def test_a_profile_of_faults_acts_on_a_lockstep_run(bundle: Path, tmp_path: Path) -> None:
+    profile = tmp_path / "faults.toml"
+    profile.write_text('[[fault]]\nkind = "silence"\ndevice = "right_wheel"\nat = 2.0\n')
+    out = tmp_path / "out"
+    arguments = ["run", str(bundle), "--lockstep", "--seconds=5", "--out", str(out)]
+    assert main([*arguments, f"--faults={profile}"]) == 1
+    assert _events(out)[-1]["silenced"] > 0
+
+
+def test_a_profile_that_does_not_fit_the_robot_is_one_sentence(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    profile = tmp_path / "faults.toml"
+    for text in ('[[fault]]\nkind = "silence"\ndevice = "elbow"\n', '[[fault]]\nkind = "no"\n'):
+        profile.write_text(text)
+        arguments = ["run", str(bundle), "--lockstep", "--seconds=1", f"--faults={profile}"]
+        assert main([*arguments, "--out", str(tmp_path / "out")]) == 2
+        said = capsys.readouterr().err
+        assert len(said.splitlines()) == 1
+        assert "left_wheel, right_wheel, imu" in said or "the kinds are" in said

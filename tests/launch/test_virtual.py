@@ -5,13 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 from retort.hardware import JointCommand, PortError, RealClock, SerialPort, load_robot, open_bus
-from retort.hardware.virtual import LockstepClock, LockstepPort
+from retort.hardware.dynamixel import codec
+from retort.hardware.virtual import Emulator, LockstepClock, LockstepPort
 from retort.launch import run, virtual
+from retort.launch.cli import main
 from retort.launch.emulate import emulator_process
 from retort.launch.run import CommandStep, RunConfig
 from retort.launch.virtual import VirtualConfig, VirtualWorld
@@ -27,9 +30,14 @@ def _events(log: Path, *, poses: bool = False) -> list[dict]:
     [
         VirtualConfig(),
         VirtualConfig(push_times=(1.0, 2.5), push_impulse=0.3, drop=0.01, corrupt=0.02, seed=5),
+        VirtualConfig(faults="faults.toml"),
     ],
 )
-def test_options_give_the_same_world_again(config: VirtualConfig) -> None:
+def test_options_give_the_same_world_again(
+    config: VirtualConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "faults.toml").write_text("seed = 1\n")
     parser = argparse.ArgumentParser()
     virtual.add_options(parser)
     assert virtual.from_options(parser.parse_args(virtual.as_options(config))) == config
@@ -53,7 +61,7 @@ def test_worlds_that_cannot_be_are_refused(change: dict) -> None:
 
 def test_an_emulator_process_serves_the_robot_and_ends_with_its_log(tmp_path: Path) -> None:
     robot, log = load_robot("balancer"), tmp_path / "emulator.jsonl"
-    with emulator_process("balancer", VirtualConfig(), log) as port:
+    with emulator_process("balancer", VirtualConfig(), log) as (port,):
         bus = open_bus(robot, SerialPort(port, robot.line[0].baud), RealClock())
         assert [report.name for report in bus.identify()] == [*robot.joints, "imu"]
         bus.close()
@@ -87,3 +95,48 @@ def test_the_log_tells_of_a_silent_controller_and_of_the_fall(tmp_path: Path) ->
     assert sorted(event["servo"] for event in trips) == sorted(robot.joints)
     assert all(event["time"] - silent < 0.12 for event in trips)
     assert "fall" in [event["event"] for event in events]
+
+
+def test_a_profile_and_the_options_share_of_losses_both_act(tmp_path: Path) -> None:
+    profile = tmp_path / "faults.toml"
+    profile.write_text('[[fault]]\nkind = "silence"\ndevice = "imu"\nat = 0.5\n')
+    robot = load_robot("balancer")
+    world = VirtualWorld(robot, VirtualConfig(drop=0.5, faults=str(profile)))
+    clock = LockstepClock(world.virtual)
+    clock.sleep_until(0.5)
+    port = LockstepPort(world.virtual, clock)
+    for tick in range(50):
+        clock.sleep_until(0.5 + 0.01 * tick)
+        for id in (1, 10):
+            port.write(codec.ping(id))
+            port.read(100, clock.now() + 0.003)
+    counts = world.virtual.fault_counts
+    assert counts.silenced == 100  # every packet on the line
+    assert 10 <= counts.dropped <= 40
+    world.close()
+
+
+def test_a_served_robot_obeys_the_control_verb(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    robot = load_robot("balancer")
+    world = VirtualWorld(robot, VirtualConfig())
+    socket = str(tmp_path / "control")
+    emulator = Emulator(world.virtual, control=socket)
+    thread = threading.Thread(target=emulator.serve)
+    thread.start()
+    try:
+        assert main(["control", socket, "turn", "device=left_wheel", "angle=1.5"]) == 0
+        assert capsys.readouterr().out == "done\n"
+        assert main(["control", socket, "status"]) == 0
+        status = json.loads(capsys.readouterr().out)
+        assert abs(status["devices"]["left_wheel"]["angle"] - 1.5) < 0.5
+        assert main(["control", socket, "explode"]) == 2
+        said = capsys.readouterr().err
+        assert "there are unplug, replug" in said
+        assert len(said.splitlines()) == 1
+    finally:
+        emulator.stop()
+        thread.join(10.0)
+    assert main(["control", socket, "status"]) == 1
+    assert "retort emulate ROBOT --control" in capsys.readouterr().err

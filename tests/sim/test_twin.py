@@ -113,3 +113,29 @@ def test_the_same_calls_give_the_same_bits():
         twin.advance(0.4)
         poses.append(twin.pose())
     np.testing.assert_array_equal(*poses)
+
+
+def test_a_hand_turns_holds_and_loads_a_shaft(twin):
+    twin.advance(0.0)
+    twin.turn(1, 0.5)
+    assert twin.motor(1)[0] == pytest.approx(0.5)
+    twin.block(1)
+    twin.load(1, 0.05)
+    twin.advance(0.2)
+    assert twin.motor(1)[:2] == pytest.approx((0.5, 0.0))
+    twin.block(1, False)
+    twin.advance(0.3)
+    assert twin.motor(1)[0] > 0.51
+
+
+def test_a_robot_on_a_fixed_base_needs_no_hand_and_sinks_without_torque():
+    arm = Twin(load_robot("arm6"), seed=0, latency=0.0)
+    before = arm.pose()
+    arm.advance(0.0)
+    arm.advance(1.0)
+    assert not arm.held
+    assert not arm.fallen
+    lowered = arm.data.site("grip").xpos[2]
+    arm.data.qpos[:] = before
+    arm.advance(1.001)
+    assert lowered < arm.data.site("grip").xpos[2] - 0.02

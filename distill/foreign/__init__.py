@@ -1,0 +1,98 @@
+"""Teachers that are not ours, by the file they stand in.
+
+A new kind is one file with a ``ForeignTeacher``, and one line in KINDS.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ...sim.interface import LearningEnv
+from .base import ForeignTeacher, ForeignTeacherError
+from .onnx import OnnxTeacher
+from .rsl_rl import RslRlConfig, RslRlTeacher
+from .sb3 import Sb3Teacher, load_sb3
+
+
+def _load_rsl_rl(path: Path, **options: Any) -> RslRlTeacher:
+    names = {field.name for field in dataclasses.fields(RslRlConfig)}
+    config = RslRlConfig(**{k: v for k, v in options.items() if k in names})
+    return RslRlTeacher(path, config, **{k: v for k, v in options.items() if k not in names})
+
+
+class Kind(NamedTuple):
+    """How one kind of file is read."""
+
+    load: Callable[..., ForeignTeacher]
+    ending: str  # of its files' names
+    takes: tuple[Callable[..., Any], ...]  # whose keyword arguments are its options
+
+    @property
+    def options(self) -> list[str]:
+        """Names of the options it takes."""
+        return [
+            name
+            for taker in self.takes
+            for name, parameter in inspect.signature(taker).parameters.items()
+            if parameter.kind is parameter.KEYWORD_ONLY
+        ]
+
+
+KINDS: dict[str, Kind] = {
+    "sb3": Kind(load_sb3, ".zip", (load_sb3, Sb3Teacher)),
+    "rsl_rl": Kind(_load_rsl_rl, ".pt", (RslRlConfig, RslRlTeacher)),
+    "onnx": Kind(OnnxTeacher, ".onnx", (OnnxTeacher,)),
+}
+
+
+def load_teacher_file(
+    path: str | Path, *, kind: str | None = None, env: LearningEnv | None = None, **options: Any
+) -> ForeignTeacher:
+    """The teacher in a file: a Stable-Baselines3 zip, an rsl_rl checkpoint, or an ONNX model.
+
+    Args:
+        path: the file.
+        kind: "sb3", "rsl_rl" or "onnx"; told from the end of the name when None.
+        env: what it is to teach in; checked against what it was trained on.
+        options: of ``load_sb3`` and ``Sb3Teacher``; ``RslRlConfig`` and ``RslRlTeacher``; or
+            ``OnnxTeacher``.
+
+    Raises:
+        ForeignTeacherError: there is no such file, kind or option, the file is not of that kind,
+            or it does not fit ``env``.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ForeignTeacherError(f"there is no teacher {path}; give the path of its file")
+    if kind is None:
+        kind = next((name for name, known in KINDS.items() if path.suffix == known.ending), None)
+    if kind is None or kind not in KINDS:
+        known = ", ".join(f"{name} ({each.ending})" for name, each in KINDS.items())
+        raise ForeignTeacherError(f"the teacher {path} is of kind {kind!r}; name one of {known}")
+    unknown = sorted(options.keys() - set(KINDS[kind].options))
+    if unknown:
+        raise ForeignTeacherError(
+            f"a teacher of kind {kind!r} takes no option {unknown[0]!r}; its options are "
+            f"{', '.join(KINDS[kind].options)}"
+        )
+    teacher = KINDS[kind].load(path, **options)
+    if env is not None:
+        teacher.check(env)
+    return teacher
+
+
+__all__ = [
+    "KINDS",
+    "ForeignTeacher",
+    "ForeignTeacherError",
+    "OnnxTeacher",
+    "RslRlConfig",
+    "RslRlTeacher",
+    "Sb3Teacher",
+    "load_sb3",
+    "load_teacher_file",
+]

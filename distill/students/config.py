@@ -1,0 +1,85 @@
+"""What a recipe says of a student, and what a student must fit."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+import numpy as np
+
+from ...controller.architecture import columns_read
+from ...controller.contract import Contract
+from ..networks import Activation
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StudentConfig:
+    """Which student, how large, and with which weights it leaves training.
+
+    ``mlp``: dense layers ``hidden`` over the observation with its window of history.
+    ``gru``: dense layers ``hidden``, then ``recurrent`` gated units, over the newest frame.
+    ``tcn``: causal convolutions ``channels`` over the newest frames, the dilation doubling from
+    layer to layer, then dense layers ``hidden``.
+    """
+
+    kind: Literal["mlp", "gru", "tcn"] = "mlp"
+    hidden: tuple[int, ...] = (32,)
+    recurrent: int | None = None  # gru: units that remember; 16 when absent
+    channels: tuple[int, ...] | None = None  # tcn: of each convolution; 16, 16 when absent
+    kernel: int | None = None  # tcn: ticks each convolution looks at; 3 when absent
+    activation: Activation = "elu"
+    initial_std: float = 0.3
+    quantise: Literal["none", "int8"] = "none"  # weights; the normaliser stays float32
+    group: int = 32  # neighbouring weights of a row that share an int8 scale
+
+    def __post_init__(self) -> None:
+        for name, kind in (("recurrent", "gru"), ("channels", "tcn"), ("kernel", "tcn")):
+            if getattr(self, name) is not None and self.kind != kind:
+                raise ValueError(
+                    f"student.{name} belongs to kind = {kind!r}, the student is {self.kind!r}; "
+                    "remove it or change the kind"
+                )
+        widths = (*self.hidden, *(self.channels or ()), self.group)
+        if min(widths) < 1 or (self.recurrent is not None and self.recurrent < 1):
+            raise ValueError("student: widths, recurrent and group must be at least 1")
+        if self.channels == ():
+            raise ValueError("student.channels is empty; name at least one convolution's width")
+        if self.kernel is not None and self.kernel < 2:
+            raise ValueError(f"student.kernel is {self.kernel}; it must be at least 2")
+        if not self.initial_std > 0:
+            raise ValueError(f"student.initial_std is {self.initial_std}; it must be positive")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Interface:
+    """What goes into a student and what comes out, for tasks with or without a contract."""
+
+    observation_size: int
+    outputs: int  # actions, or choices if ``discrete``
+    newest: tuple[int, ...]  # positions of the newest frame in the observation
+    discrete: bool = False
+    limit: float = 10.0  # normalised observations are clipped to +- this
+
+    @staticmethod
+    def of(contract: Contract) -> Interface:
+        """Of a robot's contract."""
+        return Interface(
+            observation_size=contract.observation_size,
+            outputs=contract.action_size,
+            newest=tuple(columns_read(contract, "gru").tolist()),
+            limit=contract.normaliser_clip,
+        )
+
+    @staticmethod
+    def plain(observation_size: int, outputs: int, *, discrete: bool = False) -> Interface:
+        """Of a task whose observation is one frame."""
+        return Interface(
+            observation_size=observation_size,
+            outputs=outputs,
+            newest=tuple(range(observation_size)),
+            discrete=discrete,
+        )
+
+    def columns(self, kind: str) -> np.ndarray:
+        """Positions of the observation that a student of ``kind`` reads, (inputs,)."""
+        return np.arange(self.observation_size) if kind == "mlp" else np.array(self.newest)

@@ -1,0 +1,165 @@
+"""What every student is: a normaliser, layers with an explicit state, and a distribution."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..distributions import Categorical, Distribution, Gaussian
+from ..networks import Activation, Normaliser
+from ..quantisation import quantise, rounded
+from .config import Interface, StudentConfig
+
+FUNCTIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
+    "elu": F.elu,
+    "tanh": torch.tanh,
+    "relu": F.relu,
+}
+Run = tuple[Tensor, Tensor, dict[str, Tensor]]
+
+
+class Student(nn.Module):
+    """A policy over the contract's observations; subclasses say how it remembers.
+
+    The state of a student is what the robot's runtime keeps between ticks, number for number.
+    """
+
+    state_size: int = 0
+
+    def __init__(self, config: StudentConfig, interface: Interface) -> None:
+        super().__init__()
+        self.config, self.interface = config, interface
+        self.normaliser = Normaliser(interface.observation_size, interface.limit)
+        columns = interface.columns(config.kind)
+        self._columns: slice | Tensor = torch.from_numpy(columns)
+        if np.array_equal(columns, np.arange(columns[0], columns[-1] + 1)):
+            self._columns = slice(int(columns[0]), int(columns[-1]) + 1)
+        self.inputs = len(columns)
+        self.activation = FUNCTIONS[config.activation]
+        self.log_std = None
+        if not interface.discrete:
+            start = torch.full((interface.outputs,), math.log(config.initial_std))
+            self.log_std = nn.Parameter(start)
+
+    def initial_state(self, n: int) -> Tensor:
+        """(n, state_size) zeros."""
+        return torch.zeros(n, self.state_size)
+
+    def forward(
+        self, sequence: Tensor, state: Tensor, resets: Tensor
+    ) -> tuple[Distribution, Tensor]:
+        """Actions for a sequence.
+
+        Args:
+            sequence: (T, N, observation_size), not normalised.
+            state: (N, state_size) before the first tick.
+            resets: (T, N) bool: forget before this tick.
+
+        Returns:
+            A distribution of shape (T, N) and the state after the last tick.
+        """
+        x = self.normaliser(sequence)[..., self._columns]
+        output, state, _ = self._run(x, state, resets, keep=False)
+        return self.distribution(output), state
+
+    def forward_features(
+        self, sequence: Tensor, state: Tensor, resets: Tensor
+    ) -> tuple[Distribution, Tensor, dict[str, Tensor]]:
+        """As ``forward``, with the inner layers by name, (T, N, width) each.
+
+        A student that remembers also gives ``memory``, the state that every tick begins with.
+        """
+        x = self.normaliser(sequence)[..., self._columns]
+        output, state, features = self._run(x, state, resets, keep=True)
+        return self.distribution(output), state, features
+
+    def respond(self, normalised: Tensor, memory: Tensor | None) -> Distribution:
+        """Answers to single normalised observations (..., size), the state before each given.
+
+        Args:
+            normalised: what ``normaliser`` would have made of an observation.
+            memory: (..., state_size), or None for a student without state.
+        """
+        shape = normalised.shape[:-1]
+        x = normalised[..., self._columns].reshape(1, -1, self.inputs)
+        state = x.new_zeros(x.shape[1], 0) if memory is None else memory.reshape(x.shape[1], -1)
+        never = torch.zeros(x.shape[:2], dtype=torch.bool)
+        output, _, _ = self._run(x, state, never, keep=False)
+        return self.distribution(output.reshape(*shape, -1))
+
+    def distribution(self, output: Tensor) -> Distribution:
+        """What the last layer's output, (..., outputs), stands for."""
+        if self.log_std is None:
+            return Categorical(output)
+        return Gaussian(output, self.log_std.exp().expand_as(output))
+
+    def parameter_count(self) -> int:
+        """What is stored and multiplied on the robot, normaliser aside."""
+        return sum(p.numel() for name, p in self.named_parameters() if name != "log_std")
+
+    def export(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """Description and tensors for the robot's runtime, ``controller.policy``."""
+        meta = {"architecture": self.config.kind, "activation": self.config.activation}
+        tensors = {
+            "normaliser.mean": self.normaliser.mean[self._columns],
+            "normaliser.std": self.normaliser.std[self._columns],
+        }
+        for name, parameter in self.named_parameters():
+            if name != "log_std":
+                tensors[self._exported(name)] = parameter
+        tensors = {name: t.detach().float().contiguous().clone() for name, t in tensors.items()}
+        if self.config.quantise == "int8":
+            meta |= {"weights": "int8", "group": self.config.group}
+            tensors = quantise(tensors, self.config.group)
+        return meta, tensors
+
+    def deployed(self) -> Student:
+        """The student as it will run: weights rounded if they leave training as int8."""
+        if self.config.quantise == "none":
+            return self
+        twin = copy.deepcopy(self)
+        with torch.no_grad():
+            for name, parameter in twin.named_parameters():
+                if name != "log_std" and parameter.ndim == 2:
+                    parameter.copy_(rounded(parameter, self.config.group))
+        return twin
+
+    def _run(self, x: Tensor, state: Tensor, resets: Tensor, *, keep: bool) -> Run:
+        """Normalised inputs (T, N, inputs) to outputs, state and, if ``keep``, inner layers."""
+        raise NotImplementedError
+
+    def _exported(self, name: str) -> str:
+        """The runtime's name of a parameter."""
+        return name
+
+    def _dense(self, layers: Iterable[nn.Module], x: Tensor, features: dict[str, Tensor]) -> Tensor:
+        """Dense or convolution layers, each followed by the activation."""
+        for layer in layers:
+            x = self.activation(layer(x))
+            features[f"layer{len(features) - ('memory' in features)}"] = x
+        return x
+
+
+def linear(inputs: int, outputs: int, gain: float = 2**0.5) -> nn.Linear:
+    """A layer with orthogonal weights and no bias to begin with."""
+    layer = nn.Linear(inputs, outputs)
+    nn.init.orthogonal_(layer.weight, gain)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def dense(sizes: tuple[int, ...], *, head: bool = False) -> nn.ModuleList:
+    """Layers from size to size; the last of a ``head`` begins close to zero."""
+    pairs = list(itertools.pairwise(sizes))
+    last = len(pairs) - 1
+    return nn.ModuleList(
+        linear(a, b, 0.01 if head and i == last else 2**0.5) for i, (a, b) in enumerate(pairs)
+    )

@@ -1,0 +1,1 @@
+"""Feetech STS/SMS protocol: frames to bytes and back, registers to SI units. Opens no port."""

@@ -1,0 +1,22 @@
+"""Gymnasium's MuJoCo tasks, vectorised on native threads and equal to Gymnasium's."""
+
+from .difficulty import AXES, Difficulty, DifficultyError, Switch
+from .env import GymnasiumTaskEnv, random_deviation
+from .single import GymnasiumTaskSingleEnv
+from .student_view import StudentView
+from .task import GymnasiumTask
+from .tasks import TASKS, make_task
+
+__all__ = [
+    "AXES",
+    "TASKS",
+    "Difficulty",
+    "DifficultyError",
+    "GymnasiumTask",
+    "GymnasiumTaskEnv",
+    "GymnasiumTaskSingleEnv",
+    "StudentView",
+    "Switch",
+    "make_task",
+    "random_deviation",
+]

@@ -1,0 +1,44 @@
+"""InvertedPendulum-v5: a cart keeps a pole upright."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar
+
+import mujoco
+import numpy as np
+
+from .task import GymnasiumTask, Rows, uniform
+
+FALLEN = 0.2  # [rad]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class InvertedPendulum(GymnasiumTask):
+    """Reward: 1 while the pole is up; terminates when it is not."""
+
+    xml_file: str = "inverted_pendulum.xml"
+    frame_skip: int = 2
+    reset_noise_scale: float = 0.01
+
+    name: ClassVar[str] = "InvertedPendulum"
+    module: ClassVar[str] = "inverted_pendulum_v5"
+    reward_threshold: ClassVar[float | None] = 950.0
+
+    def parts(self, model: mujoco.MjModel) -> dict[str, int]:
+        return {"qpos": model.nq, "qvel": model.nv}
+
+    def initial_state(
+        self, qpos: np.ndarray, qvel: np.ndarray, n: int, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        return uniform(qpos, qvel, self.reset_noise_scale, n, rng)
+
+    def observe(self, rows: Rows) -> np.ndarray:
+        return np.concatenate([rows["qpos"], rows["qvel"]], axis=1)
+
+    def reward(self, rows: Rows, action: np.ndarray, speed: np.ndarray) -> np.ndarray:
+        return np.where(self.terminated(rows), 0.0, 1.0)
+
+    def terminated(self, rows: Rows) -> np.ndarray:
+        finite = np.isfinite(rows["qpos"]).all(axis=1) & np.isfinite(rows["qvel"]).all(axis=1)
+        return ~finite | (np.abs(rows["qpos"][:, 1]) > FALLEN)

@@ -1,0 +1,49 @@
+"""Partial observation: what the student sees of an observation, and how noisily."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from .difficulty import DifficultyError
+from .task import VELOCITIES
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StudentView:
+    """What the ``student`` group leaves out and adds; the ``teacher`` group keeps everything.
+
+    ``mask`` names parts of the task's observation that the student lacks, or ``velocities`` for all
+    parts that are. ``noise`` is Gaussian, in units of each observation's standard deviation.
+    ``std`` are those deviations, one per number of the *whole* observation: give the teacher's
+    normaliser; when None they are measured under uniform random actions.
+    """
+
+    mask: tuple[str, ...] = ()
+    noise: float = 0.0
+    std: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.noise < 0:
+            raise DifficultyError(f"noise must not be negative, got {self.noise}")
+
+    def columns(self, parts: dict[str, int]) -> np.ndarray:
+        """Columns of the observation that are left, (k,) of int.
+
+        Raises:
+            DifficultyError: no such part, or nothing is left.
+        """
+        known = {*parts, "velocities"}
+        if unknown := [name for name in self.mask if name not in known]:
+            raise DifficultyError(
+                f"the observation has no part {unknown[0]!r} to mask; it has "
+                f"{', '.join(parts)}, or velocities for all that are"
+            )
+        hidden = set(self.mask)
+        if "velocities" in hidden:
+            hidden |= set(VELOCITIES)
+        seen = np.concatenate([np.full(size, name not in hidden) for name, size in parts.items()])
+        if not seen.any():
+            raise DifficultyError("the mask leaves the student nothing to see; name fewer parts")
+        return np.flatnonzero(seen)

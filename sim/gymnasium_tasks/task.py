@@ -1,0 +1,164 @@
+"""What a Gymnasium MuJoCo task is: one frozen dataclass of its keyword arguments, whose methods are
+its observation, reward and termination over rows of environments.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import ClassVar
+
+import mujoco
+import numpy as np
+from gymnasium.envs.mujoco.mujoco_env import expand_model_path
+
+from ..physics import ModelError
+
+Range = tuple[float, float]
+
+# Parts of an observation that are velocities; see ``StudentView``.
+VELOCITIES = ("qvel", "cvel")
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """Fields of MjData and MjModel by name, (n, ...): rows are environments."""
+
+    fields: Mapping[str, np.ndarray]
+    model: mujoco.MjModel
+
+    def __getitem__(self, field: str) -> np.ndarray:
+        return self.fields[field]
+
+    def __len__(self) -> int:
+        return len(self.fields["qpos"])
+
+    def body(self, name: str | int) -> int:
+        """Number of a body."""
+        return int(self.model.body(name).id)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GymnasiumTask(ABC):
+    """One task. Keyword arguments have Gymnasium's names, defaults and meaning.
+
+    Arithmetic follows Gymnasium's in order and precision; costs of an action are summed in the
+    action's own precision, as there.
+    """
+
+    xml_file: str
+    frame_skip: int
+
+    name: ClassVar[str]
+    module: ClassVar[str]  # of Gymnasium's environment, for its camera
+    max_episode_steps: ClassVar[int] = 1000
+    reward_threshold: ClassVar[float | None] = None
+    outputs: ClassVar[tuple[str, ...]] = ()  # derived MjData fields it reads
+    model_fields: ClassVar[tuple[str, ...]] = ()  # MjModel fields it reads
+
+    @property
+    def needs_contact_forces(self) -> bool:
+        """It reads ``cfrc_ext``, which ``mujoco.batch`` does not compute: exact, but slower."""
+        return False
+
+    @abstractmethod
+    def parts(self, model: mujoco.MjModel) -> dict[str, int]:
+        """The observation's parts in order, and how many numbers each has."""
+
+    @abstractmethod
+    def initial_state(
+        self, qpos: np.ndarray, qvel: np.ndarray, n: int, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Draw starts of ``n`` episodes around the model's own ``qpos`` (nq,) and ``qvel`` (nv,).
+
+        For n = 1 the draws are Gymnasium's, in its order.
+
+        Returns:
+            (n, nq) and (n, nv).
+        """
+
+    def track(self, rows: Rows) -> np.ndarray:
+        """The place whose change per time is ``speed``, (n,) [m]; 0 where none is rewarded."""
+        return np.zeros(len(rows))
+
+    @abstractmethod
+    def observe(self, rows: Rows) -> np.ndarray:
+        """(n, size) float64; a new array."""
+
+    @abstractmethod
+    def reward(self, rows: Rows, action: np.ndarray, speed: np.ndarray) -> np.ndarray:
+        """(n,) float64.
+
+        Args:
+            rows: after the step.
+            action: (n, actions), not clipped.
+            speed: (n,) [m/s] forward over the step.
+        """
+
+    def terminated(self, rows: Rows) -> np.ndarray:
+        """Who has failed, (n,) bool."""
+        return np.zeros(len(rows), dtype=bool)
+
+
+def control_cost(weight: float, action: np.ndarray) -> np.ndarray:
+    """``weight sum a^2`` in the action's precision, (n,)."""
+    return weight * np.square(action).sum(axis=1)
+
+
+def uniform_and_normal(
+    qpos: np.ndarray, qvel: np.ndarray, scale: float, n: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """``qpos`` +- uniform ``scale``, ``qvel`` + normal of deviation ``scale``."""
+    position = qpos + rng.uniform(-scale, scale, (n, len(qpos)))
+    return position, qvel + scale * rng.standard_normal((n, len(qvel)))
+
+
+def uniform(
+    qpos: np.ndarray, qvel: np.ndarray, scale: float, n: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Both +- uniform ``scale``."""
+    position = qpos + rng.uniform(-scale, scale, (n, len(qpos)))
+    return position, qvel + rng.uniform(-scale, scale, (n, len(qvel)))
+
+
+def flat(field: np.ndarray) -> np.ndarray:
+    """(n, ...) as (n, size)."""
+    return field.reshape(len(field), -1)
+
+
+def load_gymnasium_model(task: GymnasiumTask, *, delay: float = 0.0) -> mujoco.MjModel:
+    """Compile the model file that Gymnasium ships, or the user's own.
+
+    Args:
+        task: names the file, as Gymnasium's ``xml_file`` does.
+        delay: longest delay that actuators may be given [s].
+
+    Raises:
+        ModelError: there is no such file, or it does not compile.
+    """
+    with _quietly():
+        try:
+            spec = mujoco.MjSpec.from_file(expand_model_path(task.xml_file))
+            if delay:
+                samples = int(np.ceil(delay / spec.option.timestep - 1e-9))
+                for actuator in spec.actuators:
+                    actuator.nsample = samples
+            return spec.compile()
+        except (OSError, ValueError) as error:
+            raise ModelError(f"{task.name} cannot load {task.xml_file!r}: {error}") from error
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without warnings of what is deprecated in the shipped files, which nobody here can change."""
+    previous = mujoco.get_mju_user_warning()
+    mujoco.set_mju_user_warning(lambda message: None)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            yield
+    finally:
+        mujoco.set_mju_user_warning(previous)

@@ -1,0 +1,52 @@
+"""The tasks by name."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from ..task import TaskError
+from .ant import Ant
+from .half_cheetah import HalfCheetah
+from .hopper import Hopper
+from .humanoid import Humanoid
+from .inverted_double_pendulum import InvertedDoublePendulum
+from .inverted_pendulum import InvertedPendulum
+from .reacher import Reacher
+from .swimmer import Swimmer
+from .task import GymnasiumTask
+from .walker2d import Walker2d
+
+TASKS: dict[str, type[GymnasiumTask]] = {
+    task.name: task
+    for task in (
+        HalfCheetah,
+        Hopper,
+        Walker2d,
+        Ant,
+        Humanoid,
+        InvertedPendulum,
+        InvertedDoublePendulum,
+        Reacher,
+        Swimmer,
+    )
+}
+
+
+def make_task(task: GymnasiumTask | str, keywords: dict[str, Any] | None = None) -> GymnasiumTask:
+    """A task by name with its own keywords, or with some of its keywords changed.
+
+    Raises:
+        TaskError: no such task, or it has no such keyword.
+    """
+    if isinstance(task, str) and task not in TASKS:
+        raise TaskError(f"there is no task {task!r} of Gymnasium's; there are {', '.join(TASKS)}")
+    kind = TASKS[task] if isinstance(task, str) else type(task)
+    known = [field.name for field in dataclasses.fields(kind)]
+    if unknown := [name for name in keywords or {} if name not in known]:
+        raise TaskError(f"{kind.name} has no keyword {unknown[0]!r}; it has {', '.join(known)}")
+    # Lists, as recipes give them, become the tuples that make a task hashable.
+    given: dict[str, Any] = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in (keywords or {}).items()
+    }
+    return kind(**given) if isinstance(task, str) else dataclasses.replace(task, **given)

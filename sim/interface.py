@@ -1,0 +1,72 @@
+"""What learning needs of an environment, whoever simulates."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, runtime_checkable
+
+import gymnasium
+import numpy as np
+
+from .env import LevelSource
+
+
+@runtime_checkable
+class LearningEnv(Protocol):
+    """Many environments stepped at once, in named observation groups.
+
+    ``reset`` and ``step`` put the observation of every group into ``info`` under the group's name,
+    (num_envs, size), in arrays that nobody writes to afterwards. With ``autoreset`` a finished
+    environment starts its next episode in the same step, and ``info`` then also has ``_final_obs``
+    (num_envs,) bool, ``final_<group>``, ``episode_score`` (sum of rewards over ``episode_ticks``)
+    and ``episode_levels``, all (num_envs, ...), to be read in the rows of ``_final_obs``. Without,
+    finished rows earn nothing and keep reporting what they finished with.
+    """
+
+    num_envs: int
+    axes: tuple[str, ...]  # names of the difficulty axes, none where there are none
+    level_source: LevelSource  # levels of new episodes, (len(ids), axes) in [0, 1]
+    levels: np.ndarray  # (num_envs, axes) of the running episodes
+    elapsed: np.ndarray  # (num_envs,) ticks of the running episodes
+    score: np.ndarray  # (num_envs,) sum of rewards of the running episodes
+    episode_ticks: int  # time limit
+    autoreset: bool
+
+    @property
+    def period(self) -> float:
+        """Time of one tick [s]."""
+        ...
+
+    @property
+    def groups(self) -> dict[str, int]:
+        """Observation groups, ``student`` and ``teacher`` at least, and their sizes."""
+        ...
+
+    @property
+    def resumable(self) -> bool:
+        """A loaded state goes on to the bit; if not, loading starts new episodes."""
+        ...
+
+    @property
+    def single_action_space(self) -> gymnasium.Space[Any]:
+        """``Box`` of one axis, or ``Discrete``."""
+        ...
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Start every environment; ``{"stagger": True}`` at a random time of its episode."""
+        ...
+
+    def step(
+        self, actions: np.ndarray
+    ) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """One tick: observation, reward, terminated, truncated (num_envs,), info."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Arrays and JSON data."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The inverse of ``state_dict``."""
+        ...

@@ -1,0 +1,119 @@
+"""Teacher and student learning at the same time: both learn, heads are shared, nothing diverges."""
+
+import numpy as np
+import pytest
+import torch
+from retort.distill.concurrent import ConcurrentConfig, learn_together, share_head
+from retort.distill.curriculum import Curriculum, CurriculumConfig
+from retort.distill.distiller import DistillConfig, Distiller
+from retort.distill.networks import Critic
+from retort.distill.ppo import PPO, PPOConfig
+from retort.distill.rollout import RolloutSource
+from retort.distill.students import StudentConfig, make_student
+from retort.distill.teacher import ActorTeacher
+from retort.distill.terms import TermConfig
+from retort.sim import RobotEnv
+
+N, TICKS = 32, 16
+
+
+class Line(RobotEnv):
+    """A robot that is rewarded for pushing the same way as its command: learnt in seconds."""
+
+    def step(self, actions):
+        observation, reward, terminated, truncated, info = super().step(actions)
+        wanted = np.sign(info["command"][:, 0])
+        reward = np.clip(actions.mean(axis=1) * wanted, 0, 1).astype(np.float32)
+        return observation, reward, terminated, truncated, info
+
+
+def learn(config, iterations=50):
+    env = Line(num_envs=N, level=1.0, episode_seconds=0.2)
+    steps = N * TICKS * iterations
+    ppo = PPO(
+        PPOConfig(
+            steps=steps, num_envs=N, ticks=TICKS, hidden=(32, 16), critic_hidden=(32,), gamma=0.9,
+            fall_penalty=0.0, final_fall_penalty=0.0,
+        ),
+        env,
+        seed=0,
+    )  # fmt: skip
+    terms = (TermConfig(name="policy_kl"), TermConfig(name="rl"), TermConfig(name="value"))
+    settings = DistillConfig(
+        steps=steps, num_envs=N, ticks=TICKS, gamma=0.9, fall_penalty=0.0, terms=terms
+    )
+    torch.manual_seed(0)
+    student = make_student(StudentConfig(hidden=(16, 16)), env.contract)
+    if config.shared_head:
+        share_head(ppo.actor, student, 1)
+        ppo = rebuilt(ppo)
+    teacher = ActorTeacher(ppo.actor, ppo.critic, frozen=False)
+    distiller = Distiller(settings, student, teacher, Critic(env.teacher_size, (16,)), seed=0)
+    curriculum = Curriculum(CurriculumConfig(kind="none"), env.axes, N, np.zeros(5))
+    source = RolloutSource(env, TICKS, running=curriculum.running)
+    source.share_with_teacher(config.teacher_share)
+    source.start(0)
+    rows = list(learn_together(ppo, distiller, source, curriculum, config))
+    return rows, ppo, student
+
+
+def rebuilt(ppo):
+    ppo.parameters = [*ppo.actor.parameters(), *ppo.critic.parameters()]
+    ppo.optimiser = torch.optim.Adam(ppo.parameters, lr=ppo.config.learning_rate)
+    return ppo
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        ConcurrentConfig(),
+        ConcurrentConfig(pull=0.3),
+        ConcurrentConfig(shared_head=True),
+    ],
+    ids=["two networks", "pulled teacher", "shared head"],
+)
+def test_both_learn(config):
+    rows, _, _ = learn(config)
+    for who in ("reward_teacher", "reward_student"):
+        reward = [row[who] for row in rows]
+        assert np.mean(reward[-5:]) > 1.15 * np.mean(reward[:3]), who
+    assert rows[-1]["divergences"] == 0
+
+
+def test_a_pulled_teacher_stays_nearer_to_its_student():
+    free, pulled = (
+        np.mean([row["kl"] for row in learn(ConcurrentConfig(pull=pull), 15)[0]][-5:])
+        for pull in (0.0, 1.0)
+    )
+    assert pulled < 0.8 * free
+
+
+def test_a_shared_head_is_one_and_stays_one():
+    _, ppo, student = learn(ConcurrentConfig(shared_head=True), iterations=3)
+    assert ppo.actor.network[-1] is student.layers[-1]
+
+
+def test_heads_of_different_width_are_refused():
+    env = RobotEnv(num_envs=2)
+    ppo = PPO(PPOConfig(hidden=(32, 24), num_envs=2), env, seed=0)
+    student = make_student(StudentConfig(hidden=(16, 16)), env.contract)
+    with pytest.raises(ValueError, match="24 wide"):
+        share_head(ppo.actor, student, 1)
+
+
+def test_an_update_that_leaves_the_teacher_far_behind_is_taken_back(monkeypatch):
+    broken = []
+    update = Distiller.update
+
+    def explode(self, recorded, fraction, relative_score):
+        losses = update(self, recorded, fraction, relative_score)
+        if len(broken) == 5:
+            with torch.no_grad():
+                self.student.layers[-1].bias += 1e3
+        broken.append(1)
+        return losses
+
+    monkeypatch.setattr(Distiller, "update", explode)
+    rows, _, student = learn(ConcurrentConfig(), iterations=12)
+    assert rows[-1]["divergences"] == 1
+    assert student.layers[-1].bias.abs().max() < 10

@@ -1,0 +1,200 @@
+"""Students in a recipe, their sizes, and the budget that picks one."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from retort.controller import load_bundle
+from retort.controller.host import FAMILIES, Host, HostError, Timing, load_host, make_policy
+from retort.distill import stages
+from retort.distill.budget import BudgetError, candidates, pick
+from retort.distill.curriculum import CurriculumConfig
+from retort.distill.distiller import DistillConfig
+from retort.distill.evaluation import EvaluationConfig
+from retort.distill.experiment import Experiment
+from retort.distill.ppo import PPOConfig
+from retort.distill.quantisation import quantise, rounded
+from retort.distill.students import Interface, StudentConfig, make_student
+from retort.hardware.robot import parse
+
+INTERFACE = Interface.plain(20, 3)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"kind": "lstm"}, "'mlp', 'gru', 'tcn'"),
+        ({"recurrent": 8}, "belongs to kind = 'gru', the student is 'mlp'"),
+        ({"kind": "gru", "channels": [4]}, "belongs to kind = 'tcn'"),
+        ({"kind": "tcn", "channels": []}, "at least one convolution"),
+        ({"kind": "tcn", "kernel": 1}, "kernel is 1"),
+        ({"kind": "gru", "recurrent": 0}, "at least 1"),
+        ({"hidden": [0]}, "at least 1"),
+        ({"quantise": "int4"}, "'none', 'int8'"),
+        ({"initial_std": 0.0}, "must be positive"),
+        ({"units": 3}, "unknown key 'units'"),
+    ],
+)
+def test_a_student_that_cannot_be_is_refused(options: dict, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        parse(StudentConfig, options, "student")
+
+
+def test_the_student_of_the_literature_has_its_number_of_parameters() -> None:
+    """RAPTOR (2025): 22 inputs, 16 dense, 16 gated units, 4 actions; 2,084 with a learnt start."""
+    config = StudentConfig(kind="gru", hidden=(16,), recurrent=16, activation="relu")
+    assert make_student(config, Interface.plain(22, 4)).parameter_count() == 2084 - 16
+
+
+def test_what_remembers_reads_the_newest_frame_only() -> None:
+    interface = Interface(observation_size=6, outputs=1, newest=(3, 5))
+    student = make_student(StudentConfig(kind="gru"), interface)
+    observation = torch.randn(1, 1, 6)
+    state, never = torch.randn(1, 16), torch.zeros(1, 1, dtype=torch.bool)
+    before, _ = student(observation, state, never)
+    for column, read in enumerate((False, False, False, True, False, True)):
+        changed = observation.clone()
+        changed[..., column] += 1.0
+        after, _ = student(changed, state, never)
+        assert bool((after.mode() != before.mode()).any()) == read
+
+
+def test_int8_is_within_half_a_step_of_each_group_s_scale() -> None:
+    weight = torch.randn(5, 21) * torch.logspace(-3, 2, 21)
+    weight[2] = 0.0
+    exact = {"a.weight": weight, "a.bias": torch.randn(5), "normaliser.std": torch.rand(21)}
+    made = quantise(exact, group=8)
+    assert made["a.weight"].dtype == torch.int8
+    assert made["a.weight.scale"].shape == (5, 3)
+    for group in range(3):
+        part = slice(8 * group, 8 * group + 8)
+        step = weight[:, part].abs().amax(1, keepdim=True) / 127
+        error = (rounded(weight, 8)[:, part] - weight[:, part]).abs()
+        assert bool((error <= 0.5001 * step).all())
+    torch.testing.assert_close(rounded(rounded(weight, 8), 8), rounded(weight, 8))
+    assert made["a.bias"] is exact["a.bias"]
+    assert made["normaliser.std"] is exact["normaliser.std"]
+
+
+def host_of(kind: str, *, bump: float = 0.0) -> Host:
+    """A computer that takes 5 us and 1 ns per parameter, but for one width."""
+    memory_layers, dense_layers = FAMILIES[kind][0]
+    rows = []
+    for width in (8, 16, 32, 64):
+        for inputs in (8, 64):
+            row = Timing(
+                kind=kind, memory_layers=memory_layers, dense_layers=dense_layers, width=width,
+                inputs=inputs, outputs=3, activation="elu", parameters=0, p50=0.0, p99=0.0,
+            )  # fmt: skip
+            count = make_policy(row).parameters
+            extra = bump if width == 16 else 0.0
+            p50 = 5.0 + 1e-3 * count + extra
+            rows.append(dataclasses.replace(row, parameters=count, p50=p50, p99=2 * p50))
+    return Host(machine={}, versions={}, steps=1, timings=tuple(rows))
+
+
+CONFIGS = {
+    "mlp": StudentConfig(hidden=(99,)),
+    "gru": StudentConfig(kind="gru", hidden=(), activation="elu"),
+    "tcn": StudentConfig(kind="tcn", hidden=(), channels=(5,)),
+}
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_the_largest_student_within_the_budget_is_picked(kind: str) -> None:
+    host, config = host_of(kind), CONFIGS[kind]
+    sizes = candidates(host, config, INTERFACE)
+    assert [size.width for size in sizes] == [8, 16, 32, 64]
+    for size in sizes:  # linear in the parameters at every width, so interpolation is exact
+        made = make_student(size.config, INTERFACE)
+        assert made.parameter_count() == size.parameters
+        assert size.p50 == pytest.approx(5.0 + 1e-3 * size.parameters)
+    for smaller, larger in itertools.pairwise(sizes):
+        for budget in (smaller.p50, np.nextafter(larger.p50, 0.0)):
+            assert pick(host, config, INTERFACE, budget) == (smaller, larger)
+    assert pick(host, config, INTERFACE, 1e3) == (sizes[-1], None)
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_the_runtime_and_the_student_of_a_width_are_the_same_size(kind: str) -> None:
+    host = host_of(kind)
+    for row in host.timings:
+        sizes = candidates(host, CONFIGS[kind], Interface.plain(row.inputs, row.outputs))
+        assert row.parameters in [size.parameters for size in sizes]
+
+
+def test_a_larger_student_never_counts_as_faster() -> None:
+    sizes = candidates(host_of("mlp", bump=4.0), CONFIGS["mlp"], INTERFACE)
+    times = [size.p50 for size in sizes]
+    assert times == sorted(times)
+    assert times[2] == times[1]
+
+
+def test_more_inputs_than_measured_are_taken_for_slower_not_for_free() -> None:
+    host = host_of("mlp")
+    sizes = candidates(host, CONFIGS["mlp"], Interface.plain(500, 3))
+    for size in sizes:
+        assert size.p50 > 5.0 + 1e-3 * size.parameters
+
+
+@pytest.mark.parametrize(
+    ("config", "budget", "words"),
+    [
+        (CONFIGS["mlp"], 5.0, "the smallest, of width 8, takes 5.2 us"),
+        (CONFIGS["mlp"], -1.0, "must be positive"),
+        (CONFIGS["gru"], 50.0, r"no gru of 1 memory and 0 dense layers with elu; it has mlp 0\+1"),
+        (StudentConfig(hidden=(8,), activation="tanh"), 50.0, "with tanh"),
+    ],
+)
+def test_a_budget_that_nothing_meets_is_refused(
+    config: StudentConfig, budget: float, words: str
+) -> None:
+    with pytest.raises(BudgetError, match=words):
+        pick(host_of("mlp"), config, INTERFACE, budget)
+
+
+def test_a_host_file_is_read_as_it_was_written_and_strictly(tmp_path: Path) -> None:
+    host, path = host_of("tcn"), tmp_path / "pi.json"
+    path.write_text(host.to_json())
+    assert load_host(path) == host
+    data = json.loads(host.to_json())
+    for change, words in (
+        ({"format": 7}, "has format 7"),
+        ({"timings": []}, "0 timings"),
+        ({"colour": "red"}, "unknown key 'colour'"),
+    ):
+        path.write_text(json.dumps({**data, **change}))
+        with pytest.raises(HostError, match=words):
+            load_host(path)
+    with pytest.raises(HostError, match="retort bench host --out"):
+        load_host(tmp_path / "missing.json")
+
+
+@pytest.mark.parametrize("kind", ["gru", "tcn"])
+def test_one_that_remembers_goes_all_the_way_to_a_bundle(kind: str, tmp_path: Path) -> None:
+    experiment = Experiment(
+        robot="balancer",
+        task="balancer",
+        teacher=PPOConfig(steps=16 * 24 * 2, num_envs=16, hidden=(8,), critic_hidden=(8,)),
+        student=StudentConfig(kind=kind, hidden=(8,), quantise="int8"),  # type: ignore[arg-type]
+        distill=DistillConfig(steps=16 * 24 * 3, num_envs=16, episode_seconds=0.3),
+        curriculum=CurriculumConfig(window=4, teacher_least=2),
+        evaluation=EvaluationConfig(
+            episodes=2, seconds=0.3, hardest_episodes=2, hardest_seconds=0.3
+        ),
+    )
+    stages.train_teacher(experiment, tmp_path)
+    stages.distil_student(experiment, tmp_path)
+    bundle = load_bundle(stages.export_bundle(experiment, tmp_path))
+    assert bundle.policy.state_size == bundle.golden.hidden.shape[-1] > 0
+    assert np.abs(bundle.golden.hidden).max() > 0
+    assert bundle.meta["weights"] == "int8"
+    assert (bundle.folder / "policy.onnx").stat().st_size > 0
+    figures = stages.evaluate(experiment, tmp_path)
+    assert figures["parameters"]["student"] == bundle.policy.parameters
