@@ -6,39 +6,115 @@ own reward. Two networks; or one head on two encoders, where both push the same 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
-from .batch import STUDENT, TEACHER
+from .batch import STUDENT, TEACHER, Batch
 from .curriculum import Curriculum
-from .distiller import Distiller
+from .distributions import Distribution
 from .networks import Actor, GaussianActor
 from .ppo import PPO
 from .rollout import RolloutSource
 from .students import MlpStudent
+from .teacher import ActorTeacher
+
+if TYPE_CHECKING:
+    from .distiller import Distiller
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ConcurrentConfig:
     """How teacher and student share the work.
 
-    ``shared_head``: teacher and student are two encoders before the same last layers (concurrent
-    teacher and student, Wang et al. 2024); else two networks. ``pull`` weighs KL(pi_T || pi_S) in
-    the teacher's own loss, which keeps it near what the student can do (guided policy
-    optimisation, 2025). A student update that moves KL(pi_T || pi_S) above ``kl_guard`` times its
-    running mean counts as a divergence and is taken back.
+    With ``shared_layers`` teacher and student are two encoders before the same last layers
+    (concurrent teacher and student, Wang et al. 2024); with 0 they are two networks. ``pull``
+    weighs KL(pi_T || pi_S) in the teacher's own loss, which keeps it near what the student can do
+    (guided policy optimisation, 2025). A student update that moves KL(pi_T || pi_S) above
+    ``kl_guard`` times its running mean counts as a divergence and is taken back.
     """
 
     teacher_share: float = 0.75  # of the environments
-    shared_head: bool = False
+    shared_layers: int = 0
     pull: float = 0.0
     kl_guard: float = 10.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.teacher_share < 1:
+            raise ValueError(f"teacher_share is {self.teacher_share}; use more than 0, less than 1")
+        if self.pull < 0 or self.kl_guard <= 1 or self.shared_layers < 0:
+            raise ValueError(
+                f"pull is {self.pull}, kl_guard {self.kl_guard}, shared_layers "
+                f"{self.shared_layers}; use at least 0, more than 1, at least 0"
+            )
+
+
+class LearningTeacher:
+    """A teacher that goes on learning: a PPO learner, and the guard over its student.
+
+    Args:
+        ppo: the learner; its optimiser is made anew where layers are shared.
+        config: settings.
+        student: whose last layers are shared, if any are.
+        std_floor: least deviation the teacher may claim.
+
+    Raises:
+        ValueError: the layers do not fit.
+    """
+
+    def __init__(
+        self,
+        ppo: PPO,
+        config: ConcurrentConfig,
+        student: MlpStudent | None = None,
+        *,
+        std_floor: float = 0.05,
+    ) -> None:
+        self.ppo, self.config = ppo, config
+        if config.shared_layers:
+            if student is None:
+                raise ValueError("shared_layers needs a student of kind 'mlp'")
+            share_head(ppo.actor, student, config.shared_layers)
+            ppo.parameters = [*ppo.actor.parameters(), *ppo.critic.parameters()]
+            ppo.optimiser = torch.optim.Adam(ppo.parameters, lr=ppo.config.learning_rate)
+        self.teacher = ActorTeacher(ppo.actor, ppo.critic, std_floor=std_floor, frozen=False)
+        self.mean_kl = math.nan
+        self.kl = math.nan  # KL(pi_T || pi_S) after the last update
+        self.divergences = 0
+
+    @contextlib.contextmanager
+    def guarding(self, distiller: Distiller, teacher: Distribution, batch: Batch) -> Iterator[None]:
+        """Take back what the body does to the student if that leaves it far from its teacher."""
+        before = {k: v.clone() for k, v in distiller.student.state_dict().items()}
+        yield
+        kl = _kl(distiller, teacher, batch)
+        usual = kl if math.isnan(self.mean_kl) else self.mean_kl
+        if not math.isfinite(kl) or kl > self.config.kl_guard * max(usual, 1e-3):
+            self.divergences += 1
+            distiller.student.load_state_dict(before)
+            kl = _kl(distiller, teacher, batch)
+        self.kl = kl
+        self.mean_kl = kl if math.isnan(self.mean_kl) else 0.9 * self.mean_kl + 0.1 * kl
+
+    def state_dict(self) -> dict[str, Any]:
+        """The learner and the guard."""
+        return {
+            "learner": self.ppo.state_dict(),
+            "mean_kl": None if math.isnan(self.mean_kl) else self.mean_kl,
+            "divergences": self.divergences,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The inverse of ``state_dict``."""
+        self.ppo.load_state_dict(state["learner"])
+        self.mean_kl = math.nan if state["mean_kl"] is None else float(state["mean_kl"])
+        self.divergences = int(state["divergences"])
 
 
 def share_head(actor: Actor, student: MlpStudent, layers: int) -> None:
@@ -77,11 +153,10 @@ def share_head(actor: Actor, student: MlpStudent, layers: int) -> None:
 
 
 def learn_together(
-    ppo: PPO,
+    learning: LearningTeacher,
     distiller: Distiller,
     source: RolloutSource,
     curriculum: Curriculum,
-    config: ConcurrentConfig,
     *,
     steps_done: int = 0,
     seconds: float = 0.0,
@@ -89,14 +164,13 @@ def learn_together(
     """Yield one dict of figures per iteration until the distiller's budget is spent.
 
     Args:
-        ppo: the teacher.
-        distiller: its only teacher is ``ppo``'s actor, not frozen.
+        learning: the teacher.
+        distiller: ``learning.teacher`` is its only one.
         source: both act in it.
         curriculum: gates on the student relative to the teacher as they are.
     """
-    settings = distiller.config
+    ppo, config, settings = learning.ppo, learning.config, distiller.config
     per_iteration = settings.ticks * settings.num_envs
-    guard = _Guard(config.kl_guard)
     if steps_done == 0:  # the first rollout gives the normalisers their scale
         observations = source.collect(distiller.act, ppo.act).observations
         distiller.normalise(observations)
@@ -121,7 +195,7 @@ def learn_together(
                 )
         figures = ppo.update(taught, pull, config.pull)
         recorded = distiller.record(batch, fraction)
-        with guard.watch(distiller, recorded.teachers[0].distribution, batch):
+        with learning.guarding(distiller, recorded.teachers[0].distribution, batch):
             losses = distiller.update(recorded, fraction, curriculum.relative_score())
         curriculum.advance(fraction)
         elapsed = time.perf_counter() - began
@@ -138,52 +212,16 @@ def learn_together(
             "levels": curriculum.frontier,
             "terms": losses,
             "teacher": figures,
-            "kl": guard.last,
-            "divergences": guard.divergences,
+            "kl": learning.kl,
+            "divergences": learning.divergences,
             "teacher_queries": distiller.queries,
         }
 
 
-class _Guard:
-    """Takes a student's update back when it moved the student far from its teacher."""
-
-    def __init__(self, limit: float) -> None:
-        self.limit = limit
-        self.mean = math.nan
-        self.last = math.nan
-        self.divergences = 0
-
-    def watch(self, distiller: Distiller, teacher: Any, batch: Any) -> _Watch:
-        return _Watch(self, distiller, teacher, batch)
-
-
-class _Watch:
-    def __init__(self, guard: _Guard, distiller: Distiller, teacher: Any, batch: Any) -> None:
-        self.guard, self.distiller = guard, distiller
-        self.teacher, self.batch = teacher, batch
-
-    def __enter__(self) -> None:
-        self.before = {k: v.clone() for k, v in self.distiller.student.state_dict().items()}
-
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        if kind is not None:
-            return
-        guard, kl = self.guard, self._kl()
-        usual = kl if math.isnan(guard.mean) else guard.mean
-        if not math.isfinite(kl) or kl > guard.limit * max(usual, 1e-3):
-            guard.divergences += 1
-            self.distiller.student.load_state_dict(self.before)
-            kl = self._kl()
-        guard.last = kl
-        guard.mean = kl if math.isnan(guard.mean) else 0.9 * guard.mean + 0.1 * kl
-
-    @torch.no_grad()
-    def _kl(self) -> float:
-        batch = self.batch
-        student, _ = self.distiller.student(
-            batch.observations["student"], batch.initial_state, batch.reset
-        )
-        return float(self.teacher.kl(student).mean())
+@torch.no_grad()
+def _kl(distiller: Distiller, teacher: Distribution, batch: Batch) -> float:
+    student, _ = distiller.student(batch.observations["student"], batch.initial_state, batch.reset)
+    return float(teacher.kl(student).mean())
 
 
 def _mean(values: Any) -> float | None:

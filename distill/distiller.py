@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from .batch import STUDENT, TEACHER, Batch, critic_advantages, spread
 from .checkpoint import load_optimiser_state, optimiser_state
+from .concurrent import ConcurrentConfig
 from .curriculum import Curriculum
 from .distributions import Distribution
 from .losses.policy import corrected_reward
@@ -28,7 +29,7 @@ from .students import Student
 from .teacher import Teacher, TeacherOutput
 from .terms import Sample, Term, TermConfig, make_term, weighted_sum
 
-Mode = Literal["student", "teacher", "mixed", "aggregate"]
+Mode = Literal["student", "teacher", "mixed", "aggregate", "concurrent"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,8 @@ class DistillConfig:
     ``mode`` says where the data comes from. ``student``: the student acts, but for
     ``teacher_share`` of the environments. ``teacher``: the teacher acts in all of them. ``mixed``:
     the teacher's share falls linearly from all to ``teacher_share``. ``aggregate``: as ``student``,
-    and labelled batches are kept and learnt from again (DAgger, Ross et al. 2011).
+    and labelled batches are kept and learnt from again (DAgger, Ross et al. 2011). ``concurrent``:
+    as ``student``, while the teacher goes on learning (``concurrent`` says how).
     """
 
     mode: Mode = "student"
@@ -55,6 +57,7 @@ class DistillConfig:
         TermConfig(name="rl", weight=0.0, end=1.0, schedule="linear"),
     )
     teachers: MixtureConfig = MixtureConfig()
+    concurrent: ConcurrentConfig = ConcurrentConfig()
     critic_hidden: tuple[int, ...] = (64, 64)
     std_floor: float = 0.05  # least deviation the teacher may claim
     epochs: int = 2
@@ -79,6 +82,8 @@ class DistillConfig:
         """Share of the environments that the teacher drives after ``fraction`` of the budget."""
         if self.mode == "teacher":
             return 1.0
+        if self.mode == "concurrent":
+            return self.concurrent.teacher_share
         if self.mode == "mixed":
             return 1.0 + (self.teacher_share - 1.0) * min(max(fraction, 0.0), 1.0)
         return self.teacher_share

@@ -28,13 +28,24 @@ class MixtureConfig:
     ``fixed``: ``weights`` (equal when empty), for teachers of one task. ``task``: each teaches its
     own. ``value``: softmax of what each expects, at ``temperature``. With ``gated``, only teachers
     that expect more than the student by ``margin`` are copied at all.
+
+    ``folders`` are run folders whose teachers teach too, after the run's own.
     """
+
+    folders: tuple[str, ...] = ()
 
     weighting: Literal["fixed", "task", "value"] = "fixed"
     weights: tuple[float, ...] = ()
     temperature: float = 1.0
     gated: bool = False
     margin: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.weights and len(self.weights) != 1 + len(self.folders):
+            raise ValueError(
+                f"distill.teachers has {len(self.weights)} weights for {1 + len(self.folders)} "
+                "teachers, the run's own and one per folder; give one each or none"
+            )
 
 
 def teacher_weights(

@@ -17,15 +17,15 @@ import torch
 
 from ..controller import save_bundle
 from ..controller.golden import STATE_FIELDS, record_golden
-from ..hardware.errors import RetortError
 from ..hardware.state import RobotState
-from .checkpoint import load_checkpoint
+from .concurrent import learn_together
 from .curriculum import Curriculum
 from .distiller import Distiller, distil
 from .evaluation import compare, run_episodes
 from .experiment import Experiment
 from .export import to_c, to_onnx
-from .networks import Critic, GaussianActor
+from .finished import go_on, load_student, load_teacher, load_teachers
+from .networks import Critic
 from .ppo import PPO, train
 from .rollout import Actor, RolloutSource
 from .stage import Progress, Stage, write_json
@@ -79,7 +79,6 @@ def distil_student(
         KeyboardInterrupt: after Ctrl-C, with everything saved.
     """
     config = experiment.distill
-    teacher = load_teacher(experiment, folder)
     env = experiment.make_env(
         config.num_envs, episode_seconds=config.episode_seconds, event_rate=config.event_rate
     )
@@ -87,7 +86,11 @@ def distil_student(
         torch.manual_seed(experiment.seed + 1)
         student = make_student(experiment.student, env.contract)
         critic = Critic(env.teacher_size, config.critic_hidden)
-    distiller = Distiller(config, student, teacher, critic, experiment.seed + 1)
+    learning = None  # a teacher that goes on learning
+    if config.mode == "concurrent":
+        learning = go_on(experiment, folder, env, student)
+    teachers = load_teachers(experiment, folder) if learning is None else [learning.teacher]
+    distiller = Distiller(config, student, teachers, critic, experiment.seed + 1)
     stage = Stage(folder / "distillation", _key(experiment, _STUDENT), config.steps, fresh)
     saved = stage.begin()
     if saved is None:
@@ -106,17 +109,22 @@ def distil_student(
         distiller.load_state_dict(saved["learner"])
         source.load_state_dict(saved["source"])
         curriculum.load_state_dict(saved["curriculum"])
+        if learning is not None:
+            learning.load_state_dict(saved["teacher"])
 
     def snapshot() -> dict[str, Any]:
         return {
             "learner": distiller.state_dict(),
             "source": source.state_dict(),
             "curriculum": curriculum.state_dict(),
+            **({} if learning is None else {"teacher": learning.state_dict()}),
         }
 
-    iterations = distil(
-        distiller, source, curriculum, steps_done=stage.steps, seconds=stage.seconds
-    )
+    done = {"steps_done": stage.steps, "seconds": stage.seconds}
+    if learning is None:
+        iterations = distil(distiller, source, curriculum, **done)
+    else:
+        iterations = learn_together(learning, distiller, source, curriculum, **done)
     return stage.run(iterations, snapshot, progress)
 
 
@@ -126,9 +134,8 @@ def export_bundle(experiment: Experiment, folder: Path) -> Path:
     Raises:
         RetortError: no finished student, or the bundle cannot be written.
     """
-    saved = _finished(folder / "distillation", experiment.distill.steps, "distill")
     _, _, contract = experiment.load()
-    student = _load_student(experiment, saved)
+    student = load_student(experiment, folder)
     meta, tensors = student.export()
     golden = _golden(experiment, student)
     extra = {
@@ -149,8 +156,7 @@ def evaluate(
         RetortError: no finished teacher or student.
     """
     config, levels = experiment.evaluation, experiment.curriculum.levels
-    saved = _finished(folder / "distillation", experiment.distill.steps, "distill")
-    student = _load_student(experiment, saved)
+    student = load_student(experiment, folder)
     teacher = load_teacher(experiment, folder)
     actors = teacher_actor(teacher), _mean_actor(student)
     began = time.monotonic()
@@ -185,23 +191,6 @@ def evaluate(
     return result
 
 
-def load_teacher(experiment: Experiment, folder: Path) -> ActorTeacher:
-    """The finished teacher of a run folder.
-
-    Raises:
-        RetortError: it is missing, unfinished or damaged.
-    """
-    saved = _finished(folder / "teacher", experiment.teacher.steps, "train")["learner"]
-    config = experiment.teacher
-    size = saved["actor"]["normaliser.mean"].shape[0]
-    actions = saved["actor"]["log_std"].shape[0]
-    actor = GaussianActor(size, actions, config.hidden, config.activation)
-    critic = Critic(size, config.critic_hidden, config.activation)
-    actor.load_state_dict(saved["actor"])
-    critic.load_state_dict(saved["critic"])
-    return ActorTeacher(actor, critic, std_floor=experiment.distill.std_floor)
-
-
 def teacher_actor(teacher: ActorTeacher) -> Actor:
     """The teacher acting by its mean."""
 
@@ -232,25 +221,6 @@ def random_scores(experiment: Experiment, episodes: int = 128) -> np.ndarray:
         outcome = run_episodes(env, act, experiment.evaluation.seed + 100 + level)
         scores.append(outcome.score.mean())
     return np.array(scores)
-
-
-def _finished(folder: Path, budget: int, verb: str) -> dict[str, Any]:
-    path = folder / "checkpoint.safetensors"
-    if not path.exists():
-        raise RetortError(f"there is no checkpoint {path}; run `retort {verb}` first")
-    saved = load_checkpoint(path)
-    if int(saved["steps"]) < budget:
-        raise RetortError(
-            f"{path} stands at {saved['steps']} of {budget} steps; run `retort {verb}` to finish it"
-        )
-    return saved
-
-
-def _load_student(experiment: Experiment, saved: dict[str, Any]) -> Student:
-    _, _, contract = experiment.load()
-    student = make_student(experiment.student, contract)
-    student.load_state_dict(saved["learner"]["student"])
-    return student.deployed().eval().requires_grad_(False)
 
 
 def _mean_actor(student: Student) -> Actor:

@@ -60,14 +60,25 @@ class _Stream:
         """Give up ``count`` bytes."""
         del self.buffer[:count]
 
+    def consume(self, size: int) -> None:
+        """Be done with ``size`` bytes; a header may begin in the last of them all the same.
+
+        A packet that lost its last byte borrows the next one's first, and may be right with it.
+        """
+        tail = bytes(self.buffer[size - 3 : size])
+        overlap = next((n for n in (3, 2, 1) if tail.endswith(HEADER[:n])), 0)
+        self.drop(size - overlap)
+
     def take(self, size: int) -> Packet | None:
-        """Consume the packet of ``size`` bytes at the front; None if its CRC is wrong."""
+        """Consume the packet of ``size`` bytes at the front; None if it is damaged."""
         packet = bytes(self.buffer[:size])
-        if crc16(packet[:-2]) != packet[-2] | packet[-1] << 8:
+        wrong = crc16(packet[:-2]) != packet[-2] | packet[-1] << 8
+        # Stuffing keeps headers out of packets: this is one that reaches into the next.
+        if wrong or HEADER in packet[_START:-2]:
             self.damaged += 1
             self.drop(4)
             return None
-        del self.buffer[:size]
+        self.consume(size)
         body = unstuff(packet[_START:-2])
         return Packet(packet[4], body[0], body[1:])
 
@@ -165,7 +176,7 @@ class StatusParser:
         """
         answers = []
         while len(self._stream.buffer) >= 4:
-            self._stream.drop(max(4, self._block))
+            self._stream.consume(self._block) if self._block else self._stream.drop(4)
             self._block = 0
             answers += self.feed(b"")
         self.reset()
@@ -192,14 +203,14 @@ class StatusParser:
             own = crc16(data[:-2], self._crc)
             if own != data[-2] | data[-1] << 8:  # CRCs behind it build on it: all lost
                 stream.damaged += 1
-                stream.drop(self._block)
+                stream.consume(self._block)
                 self._block = 0
                 return True
             answers.append(Status(data[1], data[0], data[2:-2]))
             self._crc = crc16(data[-2:], own)
             self._block = end
             self._next += 1
-        del buffer[:size]
+        stream.consume(size)
         self._block = 0
         return True
 

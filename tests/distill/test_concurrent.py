@@ -3,14 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from retort.distill.concurrent import ConcurrentConfig, learn_together, share_head
+from retort.distill.concurrent import ConcurrentConfig, LearningTeacher, learn_together, share_head
 from retort.distill.curriculum import Curriculum, CurriculumConfig
 from retort.distill.distiller import DistillConfig, Distiller
 from retort.distill.networks import Critic
 from retort.distill.ppo import PPO, PPOConfig
 from retort.distill.rollout import RolloutSource
 from retort.distill.students import StudentConfig, make_student
-from retort.distill.teacher import ActorTeacher
 from retort.distill.terms import TermConfig
 from retort.sim import RobotEnv
 
@@ -44,23 +43,15 @@ def learn(config, iterations=50):
     )
     torch.manual_seed(0)
     student = make_student(StudentConfig(hidden=(16, 16)), env.contract)
-    if config.shared_head:
-        share_head(ppo.actor, student, 1)
-        ppo = rebuilt(ppo)
-    teacher = ActorTeacher(ppo.actor, ppo.critic, frozen=False)
-    distiller = Distiller(settings, student, teacher, Critic(env.teacher_size, (16,)), seed=0)
+    learning = LearningTeacher(ppo, config, student)
+    critic = Critic(env.teacher_size, (16,))
+    distiller = Distiller(settings, student, learning.teacher, critic, seed=0)
     curriculum = Curriculum(CurriculumConfig(kind="none"), env.axes, N, np.zeros(5))
     source = RolloutSource(env, TICKS, running=curriculum.running)
     source.share_with_teacher(config.teacher_share)
     source.start(0)
-    rows = list(learn_together(ppo, distiller, source, curriculum, config))
+    rows = list(learn_together(learning, distiller, source, curriculum))
     return rows, ppo, student
-
-
-def rebuilt(ppo):
-    ppo.parameters = [*ppo.actor.parameters(), *ppo.critic.parameters()]
-    ppo.optimiser = torch.optim.Adam(ppo.parameters, lr=ppo.config.learning_rate)
-    return ppo
 
 
 @pytest.mark.parametrize(
@@ -68,7 +59,7 @@ def rebuilt(ppo):
     [
         ConcurrentConfig(),
         ConcurrentConfig(pull=0.3),
-        ConcurrentConfig(shared_head=True),
+        ConcurrentConfig(shared_layers=1),
     ],
     ids=["two networks", "pulled teacher", "shared head"],
 )
@@ -89,7 +80,7 @@ def test_a_pulled_teacher_stays_nearer_to_its_student():
 
 
 def test_a_shared_head_is_one_and_stays_one():
-    _, ppo, student = learn(ConcurrentConfig(shared_head=True), iterations=3)
+    _, ppo, student = learn(ConcurrentConfig(shared_layers=1), iterations=3)
     assert ppo.actor.network[-1] is student.layers[-1]
 
 

@@ -1,6 +1,7 @@
 """From experiment to bundle: resuming to the bit, exports, refusals."""
 
 import ctypes
+import dataclasses
 import json
 import os
 import signal
@@ -13,11 +14,15 @@ import torch
 from retort.controller import load_bundle
 from retort.distill import stages
 from retort.distill.checkpoint import CheckpointError, load_checkpoint
+from retort.distill.concurrent import ConcurrentConfig
 from retort.distill.curriculum import CurriculumConfig
 from retort.distill.distiller import DistillConfig
 from retort.distill.evaluation import EvaluationConfig
 from retort.distill.experiment import Experiment
+from retort.distill.finished import load_teacher
+from retort.distill.mixture import MixtureConfig
 from retort.distill.ppo import PPOConfig
+from retort.distill.students import StudentConfig
 from retort.hardware import RetortError
 
 SMALL = Experiment(
@@ -144,3 +149,59 @@ def test_onnx_and_c_give_the_golden_actions(finished, tmp_path):
         row = np.ascontiguousarray(observation, dtype=np.float32)
         run(row.ctypes.data_as(pointer), out.ctypes.data_as(pointer))
         np.testing.assert_allclose(out, action, atol=1e-5)
+
+
+def test_a_teacher_that_goes_on_learning_resumes_to_the_bit_and_is_the_one_evaluated(
+    finished, tmp_path
+):
+    both = dataclasses.replace(
+        SMALL,
+        distill=dataclasses.replace(
+            SMALL.distill,
+            mode="concurrent",
+            concurrent=ConcurrentConfig(shared_layers=1, pull=0.1),
+        ),
+        student=StudentConfig(hidden=(16,)),
+    )
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    for folder in (whole, parts):
+        folder.mkdir()
+        (folder / "teacher").symlink_to(finished / "teacher")
+    stages.distil_student(both, whole)
+
+    def interrupt(figures):
+        if figures["steps"] >= 32 * 24 * 4:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        stages.distil_student(both, parts, progress=interrupt)
+    stages.distil_student(both, parts)
+    ends = [
+        dict(flat(load_checkpoint(folder / "distillation" / "checkpoint.safetensors")))
+        for folder in (whole, parts)
+    ]
+    assert ends[0].keys() == ends[1].keys()
+    for key, value in ends[0].items():
+        if isinstance(value, torch.Tensor):
+            assert torch.equal(value, ends[1][key]), key
+    before = load_checkpoint(finished / "teacher" / "checkpoint.safetensors")["learner"]["actor"]
+    now = load_teacher(both, whole).actor.state_dict()
+    assert not torch.equal(before["network.0.weight"], now["network.0.weight"])
+    assert stages.evaluate(both, whole)["hardest"]["episodes"] == 4
+
+
+def test_a_second_teacher_is_named_by_its_run_folder(finished, tmp_path):
+    pair = dataclasses.replace(
+        SMALL,
+        distill=dataclasses.replace(
+            SMALL.distill, teachers=MixtureConfig(folders=(str(finished),), weights=(0.5, 0.5))
+        ),
+    )
+    (tmp_path / "teacher").symlink_to(finished / "teacher")
+    stages.distil_student(pair, tmp_path)
+    one = load_checkpoint(finished / "distillation" / "checkpoint.safetensors")["learner"]
+    two = load_checkpoint(tmp_path / "distillation" / "checkpoint.safetensors")["learner"]
+    assert int(two["queries"]) == 2 * int(one["queries"])
+    torch.testing.assert_close(  # the same teacher twice is that teacher
+        one["student"]["layers.0.weight"], two["student"]["layers.0.weight"], rtol=1e-2, atol=1e-2
+    )

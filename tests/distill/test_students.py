@@ -198,3 +198,28 @@ def test_one_that_remembers_goes_all_the_way_to_a_bundle(kind: str, tmp_path: Pa
     assert (bundle.folder / "policy.onnx").stat().st_size > 0
     figures = stages.evaluate(experiment, tmp_path)
     assert figures["parameters"]["student"] == bundle.policy.parameters
+
+
+@pytest.mark.parametrize(("kind", "recalls"), [("mlp", False), ("gru", True), ("tcn", True)])
+def test_what_remembers_learns_to_recall_what_was_seen_three_ticks_ago(
+    kind: str, recalls: bool
+) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        config = StudentConfig(kind=kind, hidden=(16,), activation="tanh")  # type: ignore[arg-type]
+        student = make_student(config, Interface.plain(1, 1))
+        optimiser = torch.optim.Adam(student.parameters(), lr=1e-2)
+        loss = torch.zeros(())
+        for _ in range(250):
+            seen = torch.rand(24, 32, 1) * 2 - 1
+            resets = torch.zeros(24, 32, dtype=torch.bool)
+            resets[12, ::2] = True
+            said, _ = student(seen, student.initial_state(32), resets)
+            error = (said.mode()[3:] - seen[:-3]).square()[..., 0]
+            error[9:12, ::2] = 0.0  # forgotten: nobody can know
+            loss = error.mean()
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+    spread = 1 / 3  # variance of what is to be recalled
+    assert (loss.item() < 0.2 * spread) == recalls

@@ -1,4 +1,4 @@
-"""Who is asked in a tick: silent devices leave their place and get it back; everything is counted."""
+"""Who is asked in a tick: silent devices leave their place and get it back; all is counted."""
 
 from __future__ import annotations
 

@@ -1,0 +1,124 @@
+"""What finished stages left in a run folder, loaded: teachers, one that goes on, the student."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ..hardware.errors import RetortError
+from ..sim.env import RobotEnv
+from .checkpoint import load_checkpoint
+from .concurrent import LearningTeacher
+from .experiment import Experiment
+from .networks import Critic, GaussianActor
+from .ppo import PPO
+from .students import MlpStudent, Student, make_student
+from .teacher import ActorTeacher
+
+
+def load_teachers(experiment: Experiment, folder: Path) -> list[ActorTeacher]:
+    """The teacher of a run folder, and those of the other folders the recipe names.
+
+    Raises:
+        RetortError: one is missing, unfinished, damaged, or sees something else.
+    """
+    first = load_teacher(experiment, folder)
+    teachers = [first]
+    for other in experiment.distill.teachers.folders:
+        saved = finished(Path(other) / "teacher", 1, "train")["learner"]
+        teacher = _teacher(experiment, saved)
+        sizes = [t.actor.network[0].in_features for t in (first, teacher)]
+        if sizes[0] != sizes[1]:
+            raise RetortError(
+                f"the teacher in {other} sees {sizes[1]} numbers and that of {folder} {sizes[0]}; "
+                "teachers of one student must be trained on one robot and task"
+            )
+        teachers.append(teacher)
+    return teachers
+
+
+def load_teacher(experiment: Experiment, folder: Path) -> ActorTeacher:
+    """The finished teacher of a run folder: as distillation left it if it learnt there too.
+
+    Raises:
+        RetortError: it is missing, unfinished or damaged.
+    """
+    if experiment.distill.mode == "concurrent":
+        saved = finished(folder / "distillation", experiment.distill.steps, "distill")
+        return _teacher(experiment, saved["teacher"]["learner"])
+    saved = finished(folder / "teacher", experiment.teacher.steps, "train")
+    return _teacher(experiment, saved["learner"])
+
+
+def go_on(experiment: Experiment, folder: Path, env: RobotEnv, student: Student) -> LearningTeacher:
+    """The teacher of a run folder as a learner that goes on beside ``student``.
+
+    Raises:
+        RetortError: it is missing, unfinished or damaged, or cannot share layers with the student.
+    """
+    config = experiment.distill.concurrent
+    saved = finished(folder / "teacher", experiment.teacher.steps, "train")
+    ppo = PPO(experiment.teacher, env, experiment.seed + 2)
+    ppo.load_state_dict(saved["learner"])
+    shared = None
+    if config.shared_layers:
+        if not isinstance(student, MlpStudent):
+            raise RetortError("shared_layers needs a student of kind 'mlp'; set it to 0")
+        shared = student
+    try:
+        return LearningTeacher(ppo, config, shared, std_floor=experiment.distill.std_floor)
+    except ValueError as error:
+        raise RetortError(f"distill.concurrent: {error}") from error
+
+
+def load_student(experiment: Experiment, folder: Path) -> Student:
+    """The finished student of a run folder, as it will be deployed.
+
+    Raises:
+        RetortError: it is missing, unfinished or damaged.
+    """
+    saved = finished(folder / "distillation", experiment.distill.steps, "distill")
+    _, _, contract = experiment.load()
+    student = make_student(experiment.student, contract)
+    student.load_state_dict(saved["learner"]["student"])
+    return student.deployed().eval().requires_grad_(False)
+
+
+def finished(folder: Path, budget: int, verb: str) -> dict[str, Any]:
+    """The checkpoint of a stage that has spent its budget.
+
+    Raises:
+        RetortError: there is none, it is damaged, or the stage is not finished.
+    """
+    path = folder / "checkpoint.safetensors"
+    if not path.exists():
+        raise RetortError(f"there is no checkpoint {path}; run `retort {verb}` first")
+    saved = load_checkpoint(path)
+    if int(saved["steps"]) < budget:
+        raise RetortError(
+            f"{path} stands at {saved['steps']} of {budget} steps; run `retort {verb}` to finish it"
+        )
+    return saved
+
+
+def _teacher(experiment: Experiment, saved: dict[str, Any]) -> ActorTeacher:
+    activation = experiment.teacher.activation
+    inputs, *hidden, outputs = _sizes(saved["actor"])
+    actor = GaussianActor(inputs, outputs, tuple(hidden), activation)
+    inputs, *hidden, _ = _sizes(saved["critic"])
+    critic = Critic(inputs, tuple(hidden), activation)
+    actor.load_state_dict(saved["actor"])
+    critic.load_state_dict(saved["critic"])
+    return ActorTeacher(actor, critic, std_floor=experiment.distill.std_floor)
+
+
+def _sizes(state: dict[str, Any]) -> list[int]:
+    """Widths of a perceptron from input to output, from its weights."""
+    weights = [
+        state[name]
+        for name in sorted(
+            (n for n in state if n.startswith("network.") and n.endswith(".weight")),
+            key=lambda n: int(n.split(".")[1]),
+        )
+    ]
+    return [weights[0].shape[1], *(weight.shape[0] for weight in weights)]
