@@ -26,6 +26,7 @@ from ..hardware.errors import RetortError
 from .contract import Contract
 from .golden import TOLERANCE, Golden, check_shapes, replay
 from .policy import Policy, Tensors, load_policy
+from .program import term_size
 
 FORMAT = 2  # 2: golden vectors hold hidden states
 CONTRACT, POLICY, GOLDEN, MANIFEST = (
@@ -114,12 +115,13 @@ def load_bundle(folder: str | Path) -> Bundle:
         record = json.loads(content[CONTRACT])
         contract = Contract.from_dict(record["contract"])
         stated = record["hash"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise BundleError(
             f"{folder / CONTRACT} is not a contract: {error!r}; export again"
         ) from error
     except RetortError as error:
-        raise BundleError(f"{folder / CONTRACT}: {error}") from error
+        raise BundleError(f"{folder / CONTRACT}: {error}; export again") from error
+    _check_terms(folder, contract)
     for where, digest in ((CONTRACT, stated), (MANIFEST, manifest["contract_hash"])):
         if digest != contract.hash():
             raise BundleError(
@@ -224,13 +226,27 @@ def _read_files(folder: Path, manifest: dict[str, Any]) -> dict[str, bytes]:
     return content
 
 
+def _check_terms(folder: Path, contract: Contract) -> None:
+    """Every observation term must be one this program knows, of the size it has there."""
+    for term in contract.terms:
+        try:
+            size = term_size(term.name, len(contract.joints), len(contract.command))
+        except KeyError as error:
+            raise BundleError(f"{folder / CONTRACT}: {error.args[0]}; export again") from error
+        if term.size != size:
+            raise BundleError(
+                f"{folder / CONTRACT}: the term {term.name} has size {term.size}, this robot and "
+                f"command give it {size}; export again"
+            )
+
+
 def _read_policy(folder: Path, contract: Contract, meta: dict[str, Any], data: bytes) -> Policy:
     import safetensors
     import safetensors.numpy
 
     try:
         return load_policy(contract, meta, safetensors.numpy.load(data))
-    except (RetortError, safetensors.SafetensorError, KeyError, ValueError) as error:
+    except (RetortError, safetensors.SafetensorError, KeyError, ValueError, TypeError) as error:
         raise BundleError(f"{folder / POLICY}: {error}") from error
 
 

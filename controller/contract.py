@@ -11,6 +11,16 @@ import hashlib
 import json
 from typing import Any, Literal
 
+from ..hardware.checks import (
+    FINITE,
+    POSITIVE,
+    Range,
+    RangeError,
+    between,
+    check,
+    check_fields,
+    check_rising,
+)
 from ..hardware.errors import RetortError
 from ..hardware.robot import Robot, parse
 
@@ -89,22 +99,53 @@ class Contract:
     trained: dict[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        try:
+            self._check()
+        except RangeError as error:
+            raise ContractError(f"contract: {error}") from error
+
+    def _check(self) -> None:
+        if self.format != FORMAT:
+            raise ContractError(
+                f"contract: format {self.format}, this retort reads format {FORMAT}; export again"
+            )
         n = len(self.joints)
+        if n == 0 or len(set(self.joints)) != n:
+            raise ContractError(
+                f"contract: joints are {list(self.joints)}; there must be some, no two of one name"
+            )
         for name in ("servos", "modes", "default_pose", "gains"):
             if len(getattr(self, name)) != n:
                 raise ContractError(f"contract: {name} must hold {n} values, one per joint")
         if len(self.action.offset) != n or len(self.action.scale) != n:
             raise ContractError(f"contract: action offset and scale must hold {n} values")
-        if not 0 < self.action.smoothing <= 1:
+        check_fields(
+            self,
+            control_rate=Range(0.0, 1e5, open_low=True),
+            default_pose=FINITE,
+            history=between(1, 10_000),
+            normaliser_clip=POSITIVE,
+        )
+        check("action.offset", self.action.offset, FINITE)
+        check("action.scale", self.action.scale, FINITE)
+        check("action.smoothing", self.action.smoothing, Range(0.0, 1.0, open_low=True))
+        check("action.slew", self.action.slew, Range(0.0, open_low=True))
+        names = [term.name for term in self.terms]
+        if not names or len(set(names)) != len(names):
             raise ContractError(
-                f"contract: smoothing is {self.action.smoothing}; it must be in (0, 1]"
+                f"contract: terms are {names}; there must be some, no two of one name"
             )
-        if self.history < 1:
-            raise ContractError(f"contract: history is {self.history}; it must be at least 1")
-        if self.format != FORMAT:
-            raise ContractError(
-                f"contract: format {self.format}, this retort reads format {FORMAT}; export again"
-            )
+        for term in self.terms:
+            check(f"terms.{term.name}.size", term.size, between(0, 10_000))
+            check(f"terms.{term.name}.scale", term.scale, FINITE)
+        for spec in self.command:
+            check(f"command.{spec.name}", [spec.low, spec.high], FINITE)
+            check_rising(f"command.{spec.name}", (spec.low, spec.high))
+            if spec.slew is not None:
+                check(f"command.{spec.name}.slew", spec.slew, POSITIVE)
+        for name, pair in self.trained.items():
+            check(f"trained.{name}", pair, FINITE)
+            check_rising(f"trained.{name}", pair)
 
     @property
     def period(self) -> float:
@@ -148,6 +189,8 @@ class Contract:
         Raises:
             ContractError: unknown or missing key, or a value of another type.
         """
+        if not isinstance(data, dict):
+            raise ContractError(f"contract: it must be a table, got {data!r}")
         data = json.loads(json.dumps(data))
         if isinstance(data.get("action"), dict) and data["action"].get("slew", 0) is None:
             data["action"]["slew"] = float("inf")

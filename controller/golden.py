@@ -87,6 +87,8 @@ def check_shapes(contract: Contract, golden: Golden) -> str:
     for field in dataclasses.fields(golden):
         expected = n if field.name == "imu_valid" else (*n, sizes.get(field.name, joints))
         got = getattr(golden, field.name).shape
+        if getattr(golden, field.name).dtype.kind not in "bfiu":
+            return f"golden {field.name} does not hold numbers"
         if got != expected:
             return f"golden {field.name} has shape {got}, the contract needs {expected}"
     return ""

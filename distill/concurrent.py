@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from ..hardware.checks import NOT_NEGATIVE, Range, above, between, check_fields
 from .batch import STUDENT, TEACHER, Batch
 from .curriculum import Curriculum
 from .distributions import Distribution
@@ -46,13 +47,13 @@ class ConcurrentConfig:
     kl_guard: float = 10.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.teacher_share < 1:
-            raise ValueError(f"teacher_share is {self.teacher_share}; use more than 0, less than 1")
-        if self.pull < 0 or self.kl_guard <= 1 or self.shared_layers < 0:
-            raise ValueError(
-                f"pull is {self.pull}, kl_guard {self.kl_guard}, shared_layers "
-                f"{self.shared_layers}; use at least 0, more than 1, at least 0"
-            )
+        check_fields(
+            self,
+            teacher_share=Range(0.0, 1.0, open_low=True, open_high=True),
+            shared_layers=between(0, 100),
+            pull=NOT_NEGATIVE,
+            kl_guard=above(1.0),
+        )
 
 
 class LearningTeacher:

@@ -13,6 +13,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ..hardware.checks import NOT_NEGATIVE, SHARE, RangeError, between, check_fields
+
 REPLAY = -1  # "axis" of an episode that replays earlier levels
 
 
@@ -30,6 +32,28 @@ class CurriculumConfig:
     teacher_least: int = 8  # episodes of the teacher beside them
     confidence: float = 1.645  # deviations: one-sided 95 %
     replay: float = 0.2  # share of episodes that replay earlier levels
+
+    def __post_init__(self) -> None:
+        check_fields(
+            self,
+            levels=between(1, 1000),
+            start=between(0, 1000),
+            bar=NOT_NEGATIVE,
+            fall_bar=NOT_NEGATIVE,
+            teacher_bar=NOT_NEGATIVE,
+            window=between(2, 100_000),  # two for a variance
+            teacher_least=between(2, 100_000),
+            confidence=NOT_NEGATIVE,
+            replay=SHARE,
+        )
+        if self.start > self.levels:
+            raise RangeError(f"start is {self.start}; use 0 to levels, which is {self.levels}")
+        if self.teacher_least > self.window:
+            raise RangeError(
+                f"teacher_least is {self.teacher_least}; use at most window, which is {self.window}"
+            )
+        if self.fall_bar > self.bar:
+            raise RangeError(f"fall_bar is {self.fall_bar}; use at most bar, which is {self.bar}")
 
 
 @dataclasses.dataclass
@@ -174,6 +198,8 @@ class Curriculum:
 
     def relative_score(self) -> float:
         """``(J_S - J_0) / (J_T - J_0)``, mean over the axes' last decisions; 0 before the first."""
+        if not self.axes:
+            return 0.0
         return float(np.mean([axis.relative_score for axis in self.axes]))
 
     def state_dict(self) -> dict[str, Any]:

@@ -7,8 +7,8 @@ observation; the last one, at which nothing was asked, is NaN.
 
 from __future__ import annotations
 
-import importlib
-import types
+import importlib.metadata
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -33,6 +33,7 @@ def write_dataset(
     actions: gymnasium.Space[Any],
     *,
     name: str,
+    environment: str | None = None,
     teachers: Sequence[Teacher] = (),
     keep_features: bool = False,
 ) -> int:
@@ -46,6 +47,7 @@ def write_dataset(
         batches: in the order they were collected. Labels they have are kept.
         actions: the space of actions.
         name: the data set's id, as Minari writes them: ``<namespace>/<name>-v<number>``.
+        environment: where it comes from, as it is registered with Gymnasium.
         teachers: label the batches that have no labels.
         keep_features: store inner layers of teachers, for terms that compare them; they are large.
 
@@ -55,7 +57,9 @@ def write_dataset(
     Raises:
         DatasetError: Minari is missing, the folder is taken, or nothing can be written.
     """
-    storage = _minari("data_collector.episode_buffer", "dataset.minari_storage")
+    storage, buffer = _minari()
+    if not re.fullmatch(r"([-\w]+/)*[-\w]+-v\d+", name):
+        raise DatasetError(f"the data set's name is {name!r}; name it like robot/walk-v0")
     if (path / "data").exists():
         raise DatasetError(
             f"there is already a data set in {path}; delete it or name another folder"
@@ -71,19 +75,29 @@ def write_dataset(
             if target is None:
                 label_kinds = [label_kind(said) for said in labels]
                 path.mkdir(parents=True, exist_ok=True)
-                target = storage.MinariStorage.new(
-                    path / "data", observation_space=_space(batch), action_space=actions
+                target = storage.new(
+                    path / "data",
+                    observation_space=_space(batch),
+                    action_space=actions,
+                    env_spec=None if environment is None else gymnasium.spec(environment),
                 )
-                target.update_metadata({"dataset_id": name, _KEY: {"teachers": label_kinds}})
+                target.update_metadata(
+                    {
+                        "dataset_id": name,
+                        "minari_version": importlib.metadata.version("minari"),
+                        _KEY: {"teachers": label_kinds},
+                    }
+                )
             ended = list(_split(batch, _columns(batch, labels, keep_features), running))
-            target.update_episodes(_buffer(storage, pieces) for pieces in ended)
+            target.update_episodes(buffer(**_whole(pieces)) for pieces in ended)
             count += len(ended)
         cut = [pieces for pieces in running.values() if pieces]
         if target is None:
             raise DatasetError("there are no batches to write; collect some first")
         for pieces in cut:
+            pieces[-1]["truncations"] = pieces[-1]["truncations"].copy()
             pieces[-1]["truncations"][-1] = True
-        target.update_episodes(_buffer(storage, pieces) for pieces in cut)
+        target.update_episodes(buffer(**_whole(pieces)) for pieces in cut)
     except OSError as error:
         raise DatasetError(
             f"cannot write the data set {path}: {error}; make room, delete the folder and start "
@@ -108,14 +122,15 @@ def read_dataset(path: Path, *, noise_std: float = 0.1) -> list[Recording]:
     """
     if not noise_std > 0:
         raise DatasetError(f"noise_std is {noise_std}; it must be above 0")
-    storage = _minari("dataset.minari_storage")
+    storage, _ = _minari()
     folder = path / "data" if (path / "data").is_dir() else path
     try:
-        data = storage.MinariStorage.read(folder)
-        kinds = data.metadata.get(_KEY, {}).get("teachers", [])
+        data = storage.read(folder)
+        ours = data.metadata.get(_KEY)
+        kinds = ours["teachers"] if ours else []
         choices = _choices(path, data.action_space)
         return [
-            _recording(path, saved, kinds, noise_std, choices)
+            _recording(path, saved, kinds, noise_std, choices, _OURS if ours else ())
             for saved in data.get_episodes(range(data.total_episodes))
         ]
     except (OSError, ValueError, KeyError) as error:
@@ -124,17 +139,17 @@ def read_dataset(path: Path, *, noise_std: float = 0.1) -> list[Recording]:
         ) from error
 
 
-def _minari(*modules: str) -> Any:
-    """Minari's names out of some of its modules."""
-    found = types.SimpleNamespace()
+def _minari() -> tuple[Any, Any]:
+    """Minari's storage and episode buffer."""
     try:
-        for module in modules:
-            vars(found).update(vars(importlib.import_module(f"minari.{module}")))
+        import h5py  # noqa: F401  # pyright: ignore
+        from minari.data_collector.episode_buffer import EpisodeBuffer  # pyright: ignore
+        from minari.dataset.minari_storage import MinariStorage  # pyright: ignore
     except ImportError as error:
         raise DatasetError(
-            "data sets need Minari, which is not installed: pip install 'retort[data]'"
+            f"data sets need Minari and h5py ({error}): pip install 'retort[data]'"
         ) from error
-    return found
+    return MinariStorage, EpisodeBuffer
 
 
 def _ask(
@@ -184,9 +199,7 @@ def _split(
         for end in [*(np.flatnonzero(done[:, env]) + 1).tolist(), batch.ticks]:
             if end == begin:
                 continue
-            piece = _map(
-                columns, lambda x, a=begin, b=end, i=env: x[a:b, i].detach().numpy().copy()
-            )
+            piece = _map(columns, lambda x, at=(slice(begin, end), env): x[at].detach().numpy())
             ended = bool(done[end - 1, env])
             after = batch.last_observations
             row = env
@@ -199,7 +212,7 @@ def _split(
             begin = end
 
 
-def _buffer(storage: Any, pieces: list[dict[str, Any]]) -> Any:
+def _whole(pieces: list[dict[str, Any]]) -> dict[str, Any]:
     """One episode as Minari wants it."""
     after = pieces[-1].pop("after")
     for piece in pieces[:-1]:
@@ -212,7 +225,7 @@ def _buffer(storage: Any, pieces: list[dict[str, Any]]) -> Any:
     infos = whole.pop("infos")
     if not infos["level"].shape[-1]:
         del infos["level"]  # HDF5 keeps no columns of nothing
-    return storage.EpisodeBuffer(infos=_map(infos, _with_blank_row), **whole)
+    return {**whole, "infos": _map(infos, _with_blank_row)}
 
 
 def _with_blank_row(values: np.ndarray) -> np.ndarray:
@@ -247,9 +260,14 @@ def _choices(path: Path, space: Any) -> int:
 
 
 def _recording(
-    path: Path, saved: dict[str, Any], kinds: list[dict[str, Any]], noise_std: float, choices: int
+    path: Path,
+    saved: dict[str, Any],
+    kinds: list[dict[str, Any]],
+    noise_std: float,
+    choices: int,
+    kept: tuple[str, ...],
 ) -> Recording:
-    """An episode from Minari's arrays."""
+    """An episode from Minari's arrays, ``kept`` infos among them."""
     ticks = len(saved["rewards"])
     infos = saved["infos"] or {}
     action = torch.from_numpy(np.asarray(saved["actions"]))
@@ -261,15 +279,20 @@ def _recording(
         )
     else:
         labels = (imitated(action, choices, noise_std),)
-    ours = {key: torch.from_numpy(infos[key][:ticks]) for key in _OURS if kinds and key in infos}
+    ours = {key: torch.from_numpy(infos[key][:ticks]) for key in kept if key in infos}
     log_prob = ours.get("log_prob")
+    terminated, truncated = (
+        torch.from_numpy(np.asarray(saved[key], dtype=bool))
+        for key in ("terminations", "truncations")
+    )
+    truncated[-1] |= not terminated[-1]  # some data sets just stop
     return Recording(
         observations=_groups(path, saved["observations"], ticks),
         action=action,
         log_prob=labels[0].distribution.log_prob(action) if log_prob is None else log_prob,
         reward=torch.from_numpy(np.asarray(saved["rewards"], dtype=np.float32)),
-        terminated=torch.from_numpy(np.asarray(saved["terminations"], dtype=bool)),
-        truncated=torch.from_numpy(np.asarray(saved["truncations"], dtype=bool)),
+        terminated=terminated,
+        truncated=truncated,
         level=ours.get("level", torch.zeros(ticks, 0)),
         task=ours.get("task", torch.zeros(ticks, dtype=torch.int64)),
         labels=labels,

@@ -15,19 +15,30 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..hardware.checks import (
+    NOT_NEGATIVE,
+    POSITIVE,
+    SECONDS,
+    SHARE,
+    Range,
+    between,
+    check,
+    check_fields,
+)
 from .batch import STUDENT, TEACHER, Batch, critic_advantages, spread
 from .checkpoint import load_optimiser_state, optimiser_state
 from .concurrent import ConcurrentConfig
 from .curriculum import Curriculum
 from .distributions import Distribution
+from .diverged import check_finite
 from .losses.policy import corrected_reward
 from .mixture import MixtureConfig, mix, teacher_weights
 from .networks import Critic
-from .ppo import check_sizes, learning_reward
+from .ppo import BUDGET, DISCOUNT, EVENT_RATE, WIDTH, learning_reward
 from .rollout import RolloutSource
 from .students import Student
 from .teacher import Teacher, TeacherOutput
-from .terms import Sample, Term, TermConfig, make_term, weighted_sum
+from .terms import Sample, Term, TermConfig, TermError, make_term, weighted_sum
 
 Mode = Literal["student", "teacher", "mixed", "aggregate", "concurrent"]
 
@@ -70,13 +81,30 @@ class DistillConfig:
     max_gradient_norm: float = 1.0
 
     def __post_init__(self) -> None:
-        for term in self.terms:
-            make_term(term)  # a mistake here should not wait for the teacher
-        check_sizes(self.steps, self.num_envs, self.ticks, self.epochs, self.minibatches)
-        if not 0 <= self.teacher_share <= 1:
-            raise ValueError(f"distill.teacher_share is {self.teacher_share}; use 0 to 1")
-        if self.kept_batches < 1:
-            raise ValueError(f"distill.kept_batches is {self.kept_batches}; use at least 1")
+        check_fields(
+            self,
+            **BUDGET,
+            critic_hidden=WIDTH,
+            gamma=DISCOUNT,
+            lam=SHARE,
+            learning_rate=Range(0.0, 1.0, open_low=True),
+            final_learning_rate=between(0.0, 1.0),
+            max_gradient_norm=POSITIVE,
+            episode_seconds=SECONDS,
+            event_rate=EVENT_RATE,
+            teacher_share=SHARE,
+            kept_batches=between(1, 10**6),
+            std_floor=POSITIVE,
+            fall_penalty=NOT_NEGATIVE,
+        )
+        check("minibatches", self.minibatches, between(1, self.num_envs))  # of environments
+        if not self.terms:
+            raise ValueError("distill.terms is empty; name at least one, as 'policy_kl'")
+        for i, term in enumerate(self.terms):
+            try:
+                make_term(term)  # a mistake here should not wait for the teacher
+            except TermError as error:
+                raise ValueError(f"distill.terms[{i}]: {error}") from error
 
     def share(self, fraction: float) -> float:
         """Share of the environments that the teacher drives after ``fraction`` of the budget."""
@@ -185,6 +213,9 @@ class Distiller:
 
         Returns:
             Mean loss of each term by name.
+
+        Raises:
+            DivergedError: one of them or a weight is not finite.
         """
         config = self.config
         rate = config.learning_rate
@@ -197,9 +228,11 @@ class Distiller:
             for ids in order.chunk(config.minibatches):
                 part = recorded if epoch == 0 else self._again(recorded)
                 totals += self._descend(self._sample(part, ids, fraction), part, ids, weights)
-        self.normalise(recorded.batch.observations)
         means = (totals / (config.epochs * config.minibatches)).tolist()
-        return {term.name: mean for (term, _), mean in zip(self.terms, means, strict=True)}
+        losses = {term.name: mean for (term, _), mean in zip(self.terms, means, strict=True)}
+        check_finite("distill", losses, self.parameters)
+        self.normalise(recorded.batch.observations)
+        return losses
 
     def _descend(
         self, sample: Sample, recorded: Recorded, ids: Tensor, weights: list[float]

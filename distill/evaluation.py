@@ -1,4 +1,4 @@
-"""Held-out evaluation: the same episodes for every policy, returns with intervals."""
+"""Held-out evaluation: the same episodes for every policy, of any ``LearningEnv``."""
 
 from __future__ import annotations
 
@@ -7,9 +7,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from ..hardware.checks import SECONDS, SEED, between, check_fields
 from ..sim.env import RobotEnv
+from ..sim.interface import LearningEnv
+from . import networks
 from .rollout import Actor, one_thread
+from .statistics import Interval, bootstrap, mean
+from .students import Student
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -22,11 +28,25 @@ class EvaluationConfig:
     hardest_episodes: int = 500
     hardest_seconds: float = 20.0
 
+    def __post_init__(self) -> None:
+        check_fields(
+            self,
+            seed=between(1, SEED.high),
+            episodes=between(1, 100_000),
+            seconds=SECONDS,
+            hardest_episodes=between(1, 100_000),
+            hardest_seconds=SECONDS,
+        )
+
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What one policy did on a set of episodes; a slice of it is one too."""
+    """What one policy did on a set of episodes; a slice of it is one too.
 
+    Tasks without commands have no columns in ``squared_error``.
+    """
+
+    returns: np.ndarray  # (episodes,) sum of rewards
     score: np.ndarray  # (episodes,) mean reward per tick of the full time, nothing after a fall
     fell: np.ndarray  # (episodes,) bool
     squared_error: np.ndarray  # (episodes, commands) summed over ticks while standing
@@ -41,7 +61,7 @@ class Outcome:
         return np.sqrt(self.squared_error.sum(axis=0) / max(float(self.standing.sum()), 1.0))
 
 
-def run_episodes(env: RobotEnv, actor: Actor, seed: int) -> Outcome:
+def run_episodes(env: LearningEnv, actor: Actor, seed: int) -> Outcome:
     """One episode in every environment, which must not reset by itself.
 
     Args:
@@ -55,36 +75,57 @@ def run_episodes(env: RobotEnv, actor: Actor, seed: int) -> Outcome:
     n = env.num_envs
     state, reset = torch.zeros(n, 0), torch.ones(n, dtype=torch.bool)
     fell = np.zeros(n, dtype=bool)
-    squares, standing = np.zeros((n, len(env.task.command))), np.zeros(n)
+    commands = len(env.task.command) if isinstance(env, RobotEnv) else 0
+    squares, standing = np.zeros((n, commands)), np.zeros(n)
     with one_thread():
         for _ in range(env.episode_ticks):
-            groups = {g: torch.from_numpy(info[g]) for g in ("student", "teacher")}
+            groups = {group: torch.from_numpy(info[group]) for group in env.groups}
             action, _, state = actor(groups, state, reset)
             reset = torch.zeros(n, dtype=torch.bool)
-            _, _, terminated, _, info = env.step(action.numpy())
+            _, _, terminated, truncated, info = env.step(action.numpy())
             fell |= terminated
-            squares += np.where(fell[:, None], 0.0, (info["tracking"] - info["command"]) ** 2)
+            if commands:
+                error = (info["tracking"] - info["command"]) ** 2
+                squares += np.where(fell[:, None], 0.0, error)
             standing += ~fell
-    return Outcome(env.score / env.episode_ticks, fell, squares, standing)
+            if (terminated | truncated).all():
+                break
+    returns = env.score.astype(np.float64)
+    return Outcome(returns, returns / env.episode_ticks, fell, squares, standing)
 
 
-def bootstrap_mean(
-    values: np.ndarray, rng: np.random.Generator, draws: int = 4000
-) -> tuple[float, float]:
-    """95 % percentile bootstrap interval of a mean."""
-    picks = rng.integers(0, len(values), (draws, len(values)))
-    low, high = np.percentile(values[picks].mean(axis=1), [2.5, 97.5])
-    return float(low), float(high)
+def actor_of(policy: networks.Actor | Student, group: str = "teacher") -> Actor:
+    """A policy acting by the mode of its distribution, as it is deployed.
+
+    Args:
+        policy: an actor, or a student, which sees its own group and keeps its own state.
+        group: of observations that an actor sees.
+    """
+
+    @torch.no_grad()
+    def act(groups: dict[str, Tensor], state: Tensor, reset: Tensor) -> tuple[Any, Any, Tensor]:
+        if not isinstance(policy, Student):
+            return policy(groups[group]).mode(), None, state
+        if state.shape[1] != policy.state_size:  # an episode begins: nobody knew what is kept
+            state = policy.initial_state(len(reset))
+        distribution, state = policy(groups["student"][None], state, reset[None])
+        return distribution.mode()[0], None, state
+
+    return act
 
 
-def bootstrap_ratio(
-    numerator: np.ndarray, denominator: np.ndarray, rng: np.random.Generator, draws: int = 4000
-) -> tuple[float, float]:
-    """95 % percentile bootstrap interval of a ratio of means over paired episodes."""
-    picks = rng.integers(0, len(numerator), (draws, len(numerator)))
-    ratios = numerator[picks].mean(axis=1) / np.maximum(denominator[picks].mean(axis=1), 1e-12)
-    low, high = np.percentile(ratios, [2.5, 97.5])
-    return float(low), float(high)
+def mean_interval(values: np.ndarray, rng: np.random.Generator) -> Interval:
+    """Mean over episodes (episodes,) with its 95 % bootstrap interval."""
+    return bootstrap(mean, values[:, None], rng)
+
+
+def ratio_interval(ours: np.ndarray, theirs: np.ndarray, rng: np.random.Generator) -> Interval:
+    """Ratio of two means over the same episodes, (episodes,) each, drawn in pairs."""
+    return bootstrap(_ratio_of_means, [ours[:, None], theirs[:, None]], rng, paired=True)
+
+
+def _ratio_of_means(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+    return mean(ours) / np.maximum(mean(theirs), 1e-12)
 
 
 def compare(
@@ -111,18 +152,16 @@ def compare(
             "seconds": seconds,
         }
         for who, outcome in pair.items():
-            low, high = bootstrap_mean(outcome.score, rng)
+            score = mean_interval(outcome.score, rng)
             errors = outcome.tracking_rmse.tolist()
             row[who] = {
-                "score": float(outcome.score.mean()),
-                "score_low": low,
-                "score_high": high,
+                "score": score.value,
+                "score_low": score.low,
+                "score_high": score.high,
                 "falls": int(outcome.fell.sum()),
                 **{f"{name}_rmse": e for name, e in zip(names, errors, strict=True)},
             }
-        ours, theirs = pair["student"].score, pair["teacher"].score
-        low, high = bootstrap_ratio(ours, theirs, rng)
-        value = float(ours.mean() / max(theirs.mean(), 1e-12))
-        row["ratio"] = {"value": value, "low": low, "high": high}
+        quotient = ratio_interval(pair["student"].score, pair["teacher"].score, rng)
+        row["ratio"] = dataclasses.asdict(quotient)
         rows.append(row)
     return rows

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..hardware.checks import FINITE, POSITIVE, SHARE, check_fields
 from ..hardware.errors import RetortError
 from .losses.shapes import same_shape
 
@@ -41,6 +42,7 @@ class MixtureConfig:
     margin: float = 0.0
 
     def __post_init__(self) -> None:
+        check_fields(self, weights=SHARE, temperature=POSITIVE, margin=FINITE)
         if self.weights and len(self.weights) != 1 + len(self.folders):
             raise ValueError(
                 f"distill.teachers has {len(self.weights)} weights for {1 + len(self.folders)} "

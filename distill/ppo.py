@@ -5,7 +5,9 @@ Actor and critic both see the privileged observation; this trains teachers.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import math
 import time
 from collections.abc import Iterator
 from typing import Any, Literal
@@ -14,12 +16,36 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..hardware.checks import (
+    NOT_NEGATIVE,
+    POSITIVE,
+    SECONDS,
+    SHARE,
+    Range,
+    between,
+    check,
+    check_fields,
+    check_rising,
+)
 from ..sim.interface import LearningEnv
 from .batch import Batch, critic_advantages
 from .checkpoint import load_optimiser_state, optimiser_state
 from .distributions import Distribution
+from .diverged import check_finite
 from .networks import Activation, Actor, Critic, GaussianActor, make_actor
 from .rollout import RolloutSource
+
+# What learning of any kind may be given.
+BUDGET = {
+    "steps": between(1, 10**12),
+    "num_envs": between(1, 10**6),
+    "ticks": between(1, 10**5),
+    "epochs": between(1, 1000),
+    "minibatches": between(1, 10**6),
+}
+WIDTH = between(1, 65_536)  # of a layer
+DISCOUNT = Range(0.0, 1.0, open_high=True)  # rewards are scaled by 1 - gamma
+EVENT_RATE = between(0.001, 1000.0)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -29,6 +55,10 @@ class PPOConfig:
     The learning rate follows the measured KL towards ``target_kl`` (``adaptive``), or falls
     linearly over the budget to ``final_learning_rate`` (``linear``). The first suits few passes
     over large rollouts; with many passes it spends its KL on the first and stalls in the others.
+
+    Rewards are learnt from as ``(1 - gamma) r``, for rewards that are near 1 at their best
+    (``horizon``), or as ``r`` over the running deviation of the discounted return (``return``): a
+    critic of values far from one is lost in the noise of its own steps.
     """
 
     steps: int = 2_000_000  # environment steps in all
@@ -48,6 +78,7 @@ class PPOConfig:
     final_learning_rate: float = 0.0  # of ``linear``
     gamma: float = 0.985
     lam: float = 0.95
+    reward_scale: Literal["horizon", "return"] = "horizon"
     # On the scale of values, where 1 is a perfect policy's: mild while it learns to follow, then
     # rising linearly over the budget, because the discount hides what a fall really costs.
     fall_penalty: float = 0.3
@@ -60,20 +91,31 @@ class PPOConfig:
     hardest_share: float = 0.8  # of the last episodes are at the upper end of every axis
 
     def __post_init__(self) -> None:
-        check_sizes(self.steps, self.num_envs, self.ticks, self.epochs, self.minibatches)
-
-
-def check_sizes(*sizes: int) -> None:
-    """Steps, environments, ticks, epochs and minibatches must be at least one.
-
-    Raises:
-        ValueError: one is not.
-    """
-    if min(sizes) < 1:
-        raise ValueError(
-            "steps, num_envs, ticks, epochs and minibatches must be at least 1, got "
-            + ", ".join(str(size) for size in sizes)
+        check_fields(
+            self,
+            **BUDGET,
+            critic_hidden=WIDTH,
+            gamma=DISCOUNT,
+            lam=SHARE,
+            learning_rate=Range(0.0, 1.0, open_low=True),
+            final_learning_rate=between(0.0, 1.0),
+            max_gradient_norm=POSITIVE,
+            episode_seconds=SECONDS,
+            event_rate=EVENT_RATE,
+            hidden=WIDTH,
+            initial_std=Range(0.0, 100.0, open_low=True),
+            target_kl=POSITIVE,
+            fall_penalty=NOT_NEGATIVE,
+            final_fall_penalty=NOT_NEGATIVE,
+            clip=Range(0.0, 1.0, open_low=True),
+            entropy=NOT_NEGATIVE,
+            value_weight=NOT_NEGATIVE,
+            level=SHARE,
+            hardest_share=SHARE,
         )
+        check_rising("level", self.level)
+        # Advantages are compared within a minibatch, for which it takes two.
+        check("minibatches", self.minibatches, between(1, max(1, self.ticks * self.num_envs // 2)))
 
 
 class PPO:
@@ -97,6 +139,7 @@ class PPO:
             self.critic = Critic(size, config.critic_hidden, config.activation)
         self.parameters = [*self.actor.parameters(), *self.critic.parameters()]
         # Small networks: one fused step costs a third of one that loops over the tensors.
+        self.return_scale = ReturnScale(config.gamma)
         self.optimiser = torch.optim.Adam(self.parameters, lr=config.learning_rate, fused=True)
 
     def draw_levels(self, ids: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -121,8 +164,26 @@ class PPO:
         config = self.config
         penalty = config.fall_penalty
         penalty += (config.final_fall_penalty - penalty) * self.fraction
-        reward = learning_reward(batch, config.gamma, penalty)
+        reward = learning_reward(batch, config.gamma, penalty) * self._value_scale(batch)
         return critic_advantages(batch, reward, self.critic, gamma=config.gamma, lam=config.lam)
+
+    def _value_scale(self, batch: Batch) -> float:
+        """What values are multiplied by, relative to (1 - gamma) times the return."""
+        if self.config.reward_scale == "horizon":
+            return 1.0
+        self.return_scale.update(batch)
+        return 1.0 / ((1.0 - self.config.gamma) * self.return_scale.std)
+
+    def critic_of_returns(self) -> Critic:
+        """The critic in units of (1 - gamma) times the return, as teachers give values."""
+        critic = copy.deepcopy(self.critic)
+        if self.config.reward_scale == "return":
+            last = critic.network[-1]
+            assert isinstance(last, nn.Linear)
+            with torch.no_grad():
+                for parameter in last.parameters():
+                    parameter *= (1.0 - self.config.gamma) * self.return_scale.std
+        return critic
 
     def update(
         self, batch: Batch, pull: Distribution | None = None, pull_weight: float = 0.0
@@ -137,6 +198,9 @@ class PPO:
 
         Returns:
             Means of what happened.
+
+        Raises:
+            DivergedError: they or the weights are not finite.
         """
         config = self.config
         if config.learning_rate_schedule == "linear":
@@ -173,11 +237,13 @@ class PPO:
                 if config.learning_rate_schedule == "adaptive":
                     self._follow(float(kl))
                 totals += torch.stack([policy_loss, value_loss, entropy, kl]).detach()
-        self.normalise(batch.observations["teacher"])
         names = ("policy_loss", "value_loss", "entropy", "kl")
         means = (totals / (config.epochs * config.minibatches)).tolist()
+        losses = dict(zip(names, means, strict=True))
+        check_finite("teacher", losses, self.parameters)
+        self.normalise(batch.observations["teacher"])
         return {
-            **dict(zip(names, means, strict=True)),
+            **losses,
             "action_std": action_std(self.actor),
             "learning_rate": self.optimiser.param_groups[0]["lr"],
         }
@@ -202,6 +268,7 @@ class PPO:
             "critic": self.critic.state_dict(),
             "optimiser": optimiser_state(self.optimiser),
             "generator": self.generator.get_state(),
+            "return_scale": self.return_scale.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -210,6 +277,47 @@ class PPO:
         self.critic.load_state_dict(state["critic"])
         load_optimiser_state(self.optimiser, state["optimiser"])
         self.generator.set_state(state["generator"])
+        self.return_scale.load_state_dict(state.get("return_scale", {}))
+
+
+class ReturnScale:
+    """Running deviation of the discounted return, ``R_t = r_t + gamma R_{t-1}`` within episodes."""
+
+    def __init__(self, gamma: float) -> None:
+        self.gamma = gamma
+        self._returns = np.zeros(0)  # (num_envs,) of the running episodes
+        self._count, self._mean, self._variance = 0, 0.0, 1.0
+
+    @property
+    def std(self) -> float:
+        """Never zero."""
+        return math.sqrt(self._variance) + 1e-8
+
+    def update(self, batch: Batch) -> None:
+        """Merge the returns of a batch that follows on the last one."""
+        reward, begins = batch.reward.double().numpy(), batch.reset.numpy()
+        if len(self._returns) != batch.num_envs:
+            self._returns = np.zeros(batch.num_envs)
+        returns = np.empty_like(reward)
+        for t in range(len(reward)):
+            self._returns = np.where(begins[t], 0.0, self.gamma * self._returns) + reward[t]
+            returns[t] = self._returns
+        total = self._count + returns.size
+        share, delta = returns.size / total, float(returns.mean()) - self._mean
+        spread = (float(returns.var()) - self._variance) * share + delta**2 * share * (1 - share)
+        self._count, self._mean = total, self._mean + delta * share
+        self._variance += spread
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything needed to go on to the bit."""
+        statistics = [self._count, self._mean, self._variance]
+        return {"returns": self._returns, "statistics": statistics}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The inverse of ``state_dict``; nothing where a checkpoint has none."""
+        if state:
+            self._returns = np.asarray(state["returns"]).copy()
+            self._count, self._mean, self._variance = state["statistics"]
 
 
 def learning_reward(batch: Batch, gamma: float, fall_penalty: float) -> Tensor:
@@ -232,7 +340,9 @@ def surrogate(ratio: Tensor, advantage: Tensor, clip: float) -> Tensor:
 
 
 def standardise(x: Tensor) -> Tensor:
-    """Zero mean, unit deviation over all entries."""
+    """Zero mean, unit deviation over all entries; zero where there is nothing to compare with."""
+    if x.numel() < 2:
+        return torch.zeros_like(x)
     return (x - x.mean()) / (x.std() + 1e-8)
 
 
@@ -245,7 +355,9 @@ def train(
     if steps_done == 0:
         # The first rollout only gives the normaliser its scale: learning from it would compare
         # probabilities under two scales.
+        began = time.perf_counter()
         ppo.normalise(source.collect(ppo.act).observations["teacher"])
+        seconds += time.perf_counter() - began
         steps_done = per_iteration
     while steps_done < config.steps:
         began = time.perf_counter()

@@ -25,6 +25,7 @@ from .evaluation import compare, run_episodes
 from .experiment import Experiment
 from .export import to_c, to_onnx
 from .finished import go_on, load_student, load_teacher, load_teachers
+from .forgetting import keep_snapshots
 from .networks import Critic
 from .ppo import PPO, train
 from .rollout import Actor, RolloutSource
@@ -125,6 +126,15 @@ def distil_student(
         iterations = distil(distiller, source, curriculum, **done)
     else:
         iterations = learn_together(learning, distiller, source, curriculum, **done)
+    iterations = keep_snapshots(
+        iterations,
+        student,
+        env,
+        experiment.curriculum.levels,
+        stage.folder / "levels",
+        start=curriculum.frontier,
+        steps_done=stage.steps,
+    )
     return stage.run(iterations, snapshot, progress)
 
 

@@ -15,8 +15,8 @@ from .model_table import ModelTable
 
 PINGS = 12  # at most, until one is answered intact
 READS = 10
-CLEAN_READS = 5  # without anything amiss are enough
-DAMAGED_READS = 3  # of ``READS`` are more than a bad cable lets pass for chance
+CLEAN_READS = 5  # equal ones with nothing amiss are enough
+DAMAGED = 4  # answers are no longer chance, even on a poor line
 TAIL = 3e-3  # [s]
 
 
@@ -55,11 +55,11 @@ def examine(listener: Listener, id: int) -> Found | None:
             break
         if attempt >= 2 and not heard_anything:
             return None
-    if not heard_anything:
+    if number is None and damaged < DAMAGED:  # noise
         return None
     tables = dialect.tables(number) if number is not None else []
     length = max((_end(table) for table in tables), default=dialect.spoken)
-    contents, reads, more_damaged, more_doubled = _read_again(listener, id, length)
+    contents, more_damaged, more_doubled = _read_again(listener, id, length)
     found = Found(
         protocol=dialect.protocol,
         baud=line.port.baud,
@@ -76,30 +76,28 @@ def examine(listener: Listener, id: int) -> Found | None:
             found,
             model=table.name,
             alert=alert_text(dialect.protocol, registers.get("hardware_error", 0)),
-            notes=_notes(registers),
+            notes=_notes(registers) if content or more_damaged else ("answers pings only",),
         )
-    clash = _clash(table, contents, damaged + more_damaged, doubled + more_doubled, reads)
+    clash = _clash(table, contents, damaged + more_damaged, doubled + more_doubled)
     return dataclasses.replace(found, clash=clash)
 
 
-def _read_again(listener: Listener, id: int, length: int) -> tuple[list[bytes], int, int, int]:
-    """The same registers again and again: contents, reads, damaged and doubled answers."""
+def _read_again(listener: Listener, id: int, length: int) -> tuple[list[bytes], int, int]:
+    """The same registers again and again: contents, damaged and doubled answers."""
     contents: list[bytes] = []
     damaged = doubled = reads = 0
     packet = listener.dialect.read(id, 0, length)
-    while reads < READS and not (reads == CLEAN_READS and not damaged and not doubled):
+    while reads < READS and not (len(contents) == CLEAN_READS and not damaged and not doubled):
         reads += 1
         heard = listener.hear(packet, length, PATIENCE, TAIL)
         intact = [a.data for a in heard.answers if a.id == id and len(a.data) == length]
         doubled += len(intact) > 1
         damaged += not intact and heard.strays > 0
         contents += intact
-    return contents, reads, damaged, doubled
+    return contents, damaged, doubled
 
 
-def _clash(
-    table: ModelTable | None, contents: list[bytes], damaged: int, doubled: int, reads: int
-) -> str:
+def _clash(table: ModelTable | None, contents: list[bytes], damaged: int, doubled: int) -> str:
     """What shows that there are two devices; empty if nothing does."""
     if table is not None and len(contents) > 1:
         kept = [
@@ -109,17 +107,17 @@ def _clash(
         for other in kept[1:]:
             for name, value in other.items():
                 if value != kept[0][name]:
-                    return f"{name} reads {kept[0][name]} and {value}"
+                    return f"two devices: {name} reads {kept[0][name]} and {value}"
     if doubled:
-        return "two answers come to one question"
-    if damaged >= DAMAGED_READS:
-        return f"{damaged} answers came damaged, {len(contents)} intact"
+        return "two devices: one question gets two answers"
+    if damaged >= DAMAGED:
+        return (
+            f"two devices, or a bad cable: {damaged} answers came damaged, {len(contents)} intact"
+        )
     return ""
 
 
 def _notes(registers: dict[str, int]) -> tuple[str, ...]:
-    if not registers:
-        return ("answers pings only",)
     notes = []
     if registers.get("torque_enable") == 1:
         notes.append("torque is on")
@@ -134,6 +132,8 @@ def _notes(registers: dict[str, int]) -> tuple[str, ...]:
 
 def _table(tables: list[ModelTable], firmware: str, data: bytes) -> ModelTable | None:
     """The one of a model's tables that fits the firmware and the supply it is made for."""
+    if not tables:
+        return None
     minor = int(firmware.rpartition(".")[2])
     in_range = [t for t in tables if t.firmware_range[0] <= minor <= t.firmware_range[1]]
     for table in in_range:
@@ -141,7 +141,7 @@ def _table(tables: list[ModelTable], firmware: str, data: bytes) -> ModelTable |
         nominal = table.motor.voltage if table.motor else 0.0
         if limit is None or nominal <= 0.1 * limit <= 1.5 * nominal:
             return table
-    return (in_range or tables or [None])[0]
+    return (in_range or tables)[0]
 
 
 def _decode(table: ModelTable, data: bytes) -> dict[str, int]:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from .checks import RangeError
 from .errors import RobotFileError
 
 ROBOTS = Path(__file__).parent / "robots"
@@ -297,7 +298,10 @@ def _parse_dataclass(kind: Any, value: dict[str, Any], where: str) -> Any:
         )
         if required and name not in made:
             raise ValueError(f"{label} lacks the key {name!r}")
-    return kind(**made)
+    try:
+        return kind(**made)
+    except RangeError as error:  # it names the key only
+        raise RangeError(f"{prefix}{error}") from error
 
 
 def _require(condition: bool, message: str) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from .bus import DeviceCounters
 
 SILENT_TICKS = 3  # silent this often in a row, a device is no longer asked in its place
-PROBE_TICKS = 10  # between two probes of silent devices
+PROBE_TICKS = 10  # between two probes of silent devices, in the end
 
 ANSWERED, LATE, CORRUPT, MISSING, LOST_IN_TAIL, REFUSED, IMPLAUSIBLE = range(7)
 _FIELDS = ("answered", "late", "corrupt", "missing", "lost_in_tail", "refused", "implausible")
@@ -19,9 +19,11 @@ class RollCall:
     """The devices of one line, by index in the order of robot.toml's ``[read] order``.
 
     In a chained read a silent device costs every device behind it. So one that was silent for
-    ``SILENT_TICKS`` ticks leaves its place: every ``PROBE_TICKS`` ticks one such device is asked
-    again, behind all others, where it costs nobody anything. As soon as it answers it has its place
-    back. Until then the order is that of robot.toml, which is what the simulation models.
+    ``SILENT_TICKS`` ticks is asked behind all others, where it costs nobody anything but waiting:
+    in the next tick, and if it stays silent less and less often, down to every ``PROBE_TICKS``; of
+    several silent ones, one in a tick. As soon as it answers it has its place back. Until then the
+    order is that of robot.toml, which is what the simulation models: there losses are independent,
+    and three in a row of one device as rare as they are on a line.
 
     Args:
         names: the devices' names.
@@ -36,7 +38,7 @@ class RollCall:
         self._silent_ticks = [0] * n
         self._silent: list[int] = []  # left their place, the next to be probed first
         self._present = self._everyone
-        self._until_probe = PROBE_TICKS
+        self._until_probe = self._probe_gap = 1  # [ticks]
 
     @property
     def counters(self) -> dict[str, DeviceCounters]:
@@ -60,7 +62,7 @@ class RollCall:
         self._silent_ticks = [0] * len(self.names)
         self._silent = []
         self._present = self._everyone
-        self._until_probe = PROBE_TICKS
+        self._until_probe = self._probe_gap = 1
 
     def call(self) -> tuple[int, ...]:
         """The devices to ask in this tick, in order."""
@@ -69,7 +71,8 @@ class RollCall:
         self._until_probe -= 1
         if self._until_probe > 0 and self._present:
             return self._present
-        self._until_probe = PROBE_TICKS
+        self._until_probe = self._probe_gap
+        self._probe_gap = min(2 * self._probe_gap, PROBE_TICKS)
         return (*self._present, self._silent[0])
 
     def all_answered(self, asked: tuple[int, ...]) -> None:
@@ -97,7 +100,8 @@ class RollCall:
                 self._silent.remove(index)
                 self._silent.append(index)
             elif self._silent_ticks[index] >= SILENT_TICKS:
-                self._silent.append(index)
+                self._silent.insert(0, index)
+                self._until_probe = self._probe_gap = 1
         self._present = tuple(i for i in self._everyone if i not in self._silent)
 
 

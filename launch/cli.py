@@ -9,8 +9,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..hardware.errors import RetortError, RobotFileError
-from . import bench_host, control, emulate, run
+from ..hardware.errors import RetortError
+from . import bench_host, control, emulate, monitor, recover, run, scan, sweep
 
 BAD_INPUT, FAILURE, INTERRUPTED = 2, 1, 130
 STAGES = {
@@ -18,7 +18,39 @@ STAGES = {
     "train": "train the recipe's teacher",
     "distill": "distil the teacher into the student",
     "export": "write the student's bundle",
-    "eval": "compare student and teacher at every level",
+    "eval": "compare student and teacher at every level, or several runs",
+}
+# By name, because importing them would import what a verb may not need. All others are failures.
+INPUT_ERRORS = {
+    "BudgetError",
+    "BundleError",
+    "CommandError",
+    "CompareError",
+    "ContractError",
+    "ControlError",
+    "DatasetError",
+    "DifficultyError",
+    "EnvError",
+    "FaultError",
+    "ForeignTeacherError",
+    "ForgettingError",
+    "HostError",
+    "MixtureError",
+    "ModelError",
+    "OptionError",
+    "PolicyError",
+    "RangeError",
+    "RecipeError",
+    "ResultsError",
+    "RobotFileError",
+    "RunError",
+    "ScheduleError",
+    "StageError",
+    "SweepError",
+    "SweepRunError",
+    "TaskError",
+    "TermError",
+    "WrapError",
 }
 EXTRAS = {
     "torch": "train",
@@ -100,11 +132,16 @@ def _parser() -> argparse.ArgumentParser:
                 metavar="FILE",
                 help="a TOML profile of faults for the virtual robot; refused on a real port",
             )
-        verb.set_defaults(act=_launch if name == "launch" else _stage)
+        if name == "eval":
+            _add_eval_options(verb)
+        verb.set_defaults(act={"launch": _launch, "eval": _evaluate}.get(name, _stage))
     run.add_parser(verbs)
     emulate.add_parser(verbs)
     control.add_parser(verbs)
+    for verb in (scan, monitor, recover):
+        verb.add_parser(verbs)
     bench_host.add_parser(verbs)
+    sweep.add_parser(verbs)
     report = verbs.add_parser(
         "report",
         help="write the report of a run folder",
@@ -113,6 +150,38 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("folder", type=Path, help="a run folder, such as runs/balancer")
     report.set_defaults(act=_report)
     return parser
+
+
+def _add_eval_options(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "others",
+        nargs="*",
+        type=Path,
+        metavar="RUN",
+        help="more run folders: all are compared on the same episodes, and --out says where "
+        "comparison.json and comparison.svg go (default: runs/comparison)",
+    )
+    verb.add_argument("--noise", action="store_true", help="also under observation noise")
+    verb.add_argument("--attack", action="store_true", help="also under attacks")
+    verb.add_argument(
+        "--epsilon",
+        type=_strengths,
+        default=(0.05, 0.1),
+        metavar="E,E",
+        help="how far an attack may move each normalised observation (default: 0.05,0.1)",
+    )
+    verb.add_argument(
+        "--forgetting",
+        action="store_true",
+        help="also the student as it stood at each level change, on every level",
+    )
+
+
+def _strengths(text: str) -> tuple[float, ...]:
+    values = tuple(float(part) for part in text.split(","))
+    if not all(0 < value < 10 for value in values):
+        raise ValueError(text)
+    return values
 
 
 def _launch(options: argparse.Namespace) -> int:
@@ -129,6 +198,12 @@ def _stage(options: argparse.Namespace) -> int:
     return act(options)
 
 
+def _evaluate(options: argparse.Namespace) -> int:
+    from .evaluate import act
+
+    return act(options)
+
+
 def _report(options: argparse.Namespace) -> int:
     from .report import write_report
 
@@ -141,11 +216,7 @@ def _report(options: argparse.Namespace) -> int:
 
 def _is_input(error: RetortError) -> bool:
     """Whether the user's files or arguments are what is wrong."""
-    names = {kind.__name__ for kind in type(error).__mro__}
-    wrong = {"RecipeError", "StageError", "ContractError", "CommandError", "RunError"}
-    wrong |= {"BundleError", "PolicyError", "TaskError", "ResultsError", "OptionError"}
-    wrong |= {"FaultError", "ControlError", "BudgetError", "HostError"}
-    return isinstance(error, RobotFileError) or bool(names & wrong)
+    return any(kind.__name__ in INPUT_ERRORS for kind in type(error).__mro__)
 
 
 def _complain(sentence: str, code: int) -> int:

@@ -11,9 +11,12 @@ from typing import Any
 
 import tomli_w
 
+from ..controller import CommandError, Schedule
 from ..distill.experiment import Experiment
+from ..hardware.checks import SEED, check_fields
 from ..hardware.errors import RetortError
 from ..hardware.robot import parse
+from ..sim import Physics
 from .files import write_whole
 from .run import VIRTUAL, RunConfig
 from .virtual import VirtualConfig
@@ -38,13 +41,38 @@ class Recipe(Experiment):
         name = self.name
         if name in ("", ".", "..") or "/" in name or not name.isprintable():
             raise ValueError(f"name is {name!r}; it names the run's folder and may hold no '/'")
-        if self.seed < 0:
-            raise ValueError(f"seed is {self.seed}; it must not be negative")
+        check_fields(self, seed=SEED)
         if self.virtual.faults and self.run.port != VIRTUAL:
             raise ValueError(
                 f"virtual.faults is for virtual robots and run.port is {self.run.port!r}; leave it "
                 f"out, or set run.port to {VIRTUAL!r}"
             )
+
+    def check(self) -> None:
+        """What one key alone cannot show: whether robot, task and the recipe's times fit.
+
+        Raises:
+            RetortError: no such robot or task, they do not fit each other, or a value does not fit
+                them.
+        """
+        robot, _, contract = self.load()
+        times = {
+            "teacher.episode_seconds": self.teacher.episode_seconds,
+            "distill.episode_seconds": self.distill.episode_seconds,
+            "evaluation.seconds": self.evaluation.seconds,
+            "evaluation.hardest_seconds": self.evaluation.hardest_seconds,
+        }
+        for name, seconds in times.items():
+            if round(seconds * robot.control_rate) < 1:
+                raise RecipeError(
+                    f"{name} is {seconds:g}; one tick of {robot.name} takes {robot.period:g} s, "
+                    "use at least that"
+                )
+        try:
+            Schedule(contract, [(step.time, step.values) for step in self.run.command])
+        except CommandError as error:
+            raise RecipeError(f"run.command: {error}") from error
+        Physics(robot, 1, substeps=self.simulation.substeps, threads=1)
 
 
 def find_recipe(name: str | Path) -> Path:

@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import dataclasses
 import itertools
-import math
 import queue
 import sys
 import threading
@@ -33,13 +32,13 @@ from ..hardware import (
     load_robot,
     open_bus,
 )
+from ..hardware.checks import FINITE, SECONDS, check, check_fields
 from ..hardware.virtual import LockstepClock, LockstepPort
 from . import virtual
 from .emulate import emulator_process
+from .ports import VIRTUAL, named_ports
 from .virtual import VirtualWorld, require_mujoco
 
-VIRTUAL = "virtual"
-ROBOT_FILE = "robot.toml"  # as a port: those that file names
 INTERRUPTED = 130
 
 
@@ -64,11 +63,12 @@ class RunConfig:
     command: tuple[CommandStep, ...] = ()
 
     def __post_init__(self) -> None:
-        if not 0 < self.seconds < math.inf:
-            raise ValueError(f"run.seconds is {self.seconds}; it must be positive and finite")
-        for step in self.command:
-            if not all(map(math.isfinite, (step.time, *step.values))):
-                raise ValueError(f"run.command at {step.time} s is {step.values}; not all finite")
+        check_fields(self, seconds=SECONDS)
+        if not self.port.strip():
+            raise ValueError("run.port is empty; name a device, a URL or 'virtual'")
+        for i, step in enumerate(self.command):
+            check(f"command[{i}].time", step.time, FINITE)
+            check(f"command[{i}].values", step.values, FINITE)
         times = [step.time for step in self.command]
         if any(after <= before for before, after in itertools.pairwise(times)):
             raise ValueError(f"run.command times are {times}; they must increase")
@@ -178,7 +178,7 @@ def _ports(
                 found = stack.enter_context(emulator_process(name, config, log))
                 urls = dict(zip(lines, found, strict=True))
             else:
-                urls = _named_ports(robot, options.port)
+                urls = named_ports(robot, options.port)
             clock = RealClock()
             for line in robot.line:
                 port = SerialPort(urls[line.name], line.baud)
@@ -187,25 +187,6 @@ def _ports(
             if options.port != VIRTUAL:
                 log.unlink(missing_ok=True)  # it told of another run
         yield ports, clock
-
-
-def _named_ports(robot: Robot, text: str) -> dict[str, str]:
-    """The port of every line, as ``--port`` names them."""
-    lines = {line.name: line.port for line in robot.line}
-    if text == ROBOT_FILE:
-        if missing := [name for name, port in lines.items() if not port]:
-            raise RunError(f"robot.toml names no port for line {', '.join(missing)}; add `port`")
-        return lines
-    if len(lines) == 1:
-        return dict.fromkeys(lines, text)
-    given: dict[str, str] = {}
-    for part in text.split(","):
-        line, _, port = part.partition("=")
-        given[line.strip()] = port.strip()
-    if set(given) != set(lines):
-        example = ",".join(f"{name}=PORT" for name in lines)
-        raise RunError(f"{robot.name} has several lines; write --port {example}")
-    return given
 
 
 def _recipe_robot(bundle: Path) -> str | None:

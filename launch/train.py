@@ -78,10 +78,10 @@ def run_folder(recipe: Recipe, options: argparse.Namespace) -> Path:
 def do_stage(name: str, recipe: Recipe, folder: Path, *, fresh: bool = False) -> bool:
     """Do stage ``name`` unless it is complete; whether there was something to do."""
     ledger = Ledger(folder, recipe)
-    recipe.load()  # before the stage begins: what cannot be loaded leaves no trace
+    recipe.check()  # before the stage begins: what cannot be leaves no trace
     if not ledger.begin(name, fresh=fresh):
         return False
-    with _bar(name) as report:
+    with progress_bar(name) as report:
         if name == "train":
             made = learning.train_teacher(recipe, folder, fresh=fresh, progress=report)
         elif name == "distill":
@@ -97,7 +97,7 @@ def do_stage(name: str, recipe: Recipe, folder: Path, *, fresh: bool = False) ->
 
 
 @contextlib.contextmanager
-def _bar(what: str) -> Iterator[Report]:
+def progress_bar(what: str) -> Iterator[Report]:
     """A progress bar fed with what the stages report as they go."""
     console = Console(stderr=True)
     columns = (

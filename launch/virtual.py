@@ -9,12 +9,12 @@ import argparse
 import dataclasses
 import importlib.util
 import json
-import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..hardware.checks import NOT_NEGATIVE, SEED, SHARE, check_fields
 from ..hardware.clock import RealClock
 from ..hardware.errors import RetortError
 from ..hardware.robot import Robot
@@ -45,16 +45,14 @@ class VirtualConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("drop", "corrupt"):
-            value = getattr(self, name)
-            if not 0 <= value <= 1:
-                raise ValueError(f"virtual.{name} is {value}; it is a share of replies, 0 to 1")
-        if not all(0 <= time < math.inf for time in self.push_times):
-            raise ValueError(f"virtual.push_times are {self.push_times}; each is finite, 0 or more")
-        if not 0 <= self.push_impulse < math.inf:
-            raise ValueError(f"virtual.push_impulse is {self.push_impulse}; it is 0 or more [N·s]")
-        if self.seed < 0:
-            raise ValueError(f"virtual.seed is {self.seed}; it must not be negative")
+        check_fields(
+            self,
+            push_times=NOT_NEGATIVE,
+            push_impulse=NOT_NEGATIVE,
+            drop=SHARE,
+            corrupt=SHARE,
+            seed=SEED,
+        )
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

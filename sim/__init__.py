@@ -1,5 +1,6 @@
 """Simulation for training: physics, tasks, randomisation, the MuJoCo twin."""
 
+from .arguments import EnvError
 from .env import RobotEnv, SimulationConfig
 from .physics import ModelError, Physics, load_model
 from .registration import register
@@ -9,6 +10,7 @@ from .task import Task, TaskError, load_task, make_contract
 from .twin import Twin
 
 __all__ = [
+    "EnvError",
     "ModelError",
     "Physics",
     "RobotEnv",

@@ -17,8 +17,10 @@ from gymnasium.vector.utils import batch_space
 
 from ..controller import program
 from ..controller.contract import Contract
+from ..hardware.checks import POSITIVE, RangeError, between, check, check_fields
 from ..hardware.robot import Robot, load_robot
 from ..hardware.state import RobotState
+from .arguments import check_making, checked_actions, one_level_each, stagger
 from .physics import Physics
 from .sensing import Sensing, SensorModel
 from .task import ContractConfig, Rows, Task, load_task, make_contract
@@ -37,6 +39,9 @@ class SimulationConfig:
     substeps: int = 4
     threads: int = 0  # 0: one per core
     sensors: SensorModel = SensorModel()
+
+    def __post_init__(self) -> None:
+        check_fields(self, substeps=between(1, 10_000), threads=between(0, 1024))
 
 
 class RobotEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
@@ -65,6 +70,9 @@ class RobotEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         simulation: substeps, threads, sensors.
         render_mode: None or ``rgb_array``.
 
+    Raises:
+        EnvError: an argument that cannot be; RangeError if it is a number.
+
     ``reading`` is the last ``RobotState`` the program observed, ``command`` the command with it.
     """
 
@@ -89,6 +97,9 @@ class RobotEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         simulation: SimulationConfig = SimulationConfig(),
         render_mode: str | None = None,
     ) -> None:
+        check_making(num_envs, observation, render_mode)
+        check("event_rate", event_rate, POSITIVE)
+        check("episode_seconds", episode_seconds, POSITIVE)
         self.robot = robot if isinstance(robot, Robot) else load_robot(robot)
         self.task = load_task(task) if isinstance(task, str) else task
         if not isinstance(contract, Contract):
@@ -102,12 +113,17 @@ class RobotEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         self.render_mode = render_mode
         self._event_ticks = self.robot.control_rate / event_rate  # ticks of one task second
         self.episode_ticks = round(episode_seconds * self.robot.control_rate)
+        if self.episode_ticks < 1:
+            raise RangeError(
+                f"episode_seconds is {episode_seconds:g}; use at least {self.robot.period:g}, "
+                "which is one tick"
+            )
         self.physics = Physics(
             self.robot, num_envs, substeps=simulation.substeps, threads=simulation.threads
         )
         self.sensing = Sensing(self.robot, simulation.sensors, self.physics)
         self.axes = self.task.axes
-        fixed = np.broadcast_to(np.asarray(level, dtype=np.float64), (len(self.axes),))
+        fixed = one_level_each(level, self.axes)
         self.level_source: LevelSource = lambda ids, rng: np.tile(fixed, (len(ids), 1))
         self._drawn: dict[str, np.ndarray] = {}
         for terms in self.task.randomisations.values():
@@ -120,6 +136,7 @@ class RobotEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         self._rng = np.random.default_rng()
         self._spaces()
         self.reading: RobotState | None = None
+        self._started = False
         self._renderer: Any = None
 
     def _allocate(self) -> None:
@@ -145,6 +162,7 @@ class RobotEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         )
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
+        self._action_shape = (self.num_envs, self.contract.action_size)
 
     @property
     def teacher_size(self) -> int:
@@ -174,14 +192,19 @@ class RobotEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         Args:
             seed: of everything random from here on; goes on with the present stream when None.
             options: ``{"stagger": True}`` starts each at a random time of its first episode.
+
+        Raises:
+            EnvError: another option.
         """
+        staggered = stagger(options)
         if seed is not None:
             self._rng = np.random.default_rng(seed)
         everyone = np.arange(self.num_envs)
         self.finished[:] = False
         self._reset_rows(everyone)
         self._memory = program.initial_memory(self.contract, (self.num_envs,))
-        if options and options.get("stagger"):
+        self._started = True
+        if staggered:
             phases = max(1, self.episode_ticks // _RESET_EVERY)
             self.elapsed[:] = self._rng.integers(0, phases, self.num_envs) * _RESET_EVERY
         self.reading = self.sensing.read(self._rng, ids=everyone)
@@ -206,7 +229,12 @@ class RobotEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
             values of ``command``, (num_envs, commands), which is the smoothed one; where episodes
             ended, ``final_obs``, ``final_teacher``, ``_final_obs``, ``episode_score`` (mean reward
             per tick of the whole time limit, nothing after a fall) and ``episode_levels``.
+
+        Raises:
+            EnvError: actions of another shape, or not finite.
+            gymnasium.error.ResetNeeded: before the first ``reset``.
         """
+        actions = checked_actions(actions, self._action_shape, self._started)
         command, self._memory = program.act(self.contract, actions, self._memory)
         self._targets[:, :-1] = self._targets[:, 1:]
         self._targets[:, -1] = command.target / self._scale
@@ -282,7 +310,7 @@ class RobotEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         self.score[ids] = 0.0
         self._draw_command(ids)
         if self.task.pushes is not None:
-            high = round(self.task.pushes.interval[1] * self._event_ticks)
+            _, high = self._ticks_between(self.task.pushes.interval)
             # The first may come at once, so that short episodes see as many as long ones.
             self._next_push[ids] = rng.integers(0, high, len(ids))
 
@@ -296,9 +324,14 @@ class RobotEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
             force = pushes.impulse * rate * self.levels[ids, self.axes.index("pushes")]
             pushed = np.stack([force * np.cos(angle), force * np.sin(angle), 0.0 * force], axis=1)
             self.physics.apply_force(ids, pushes.site, pushed)
-            low, high = (round(s * self._event_ticks) for s in pushes.interval)
-            self._next_push[ids] += rng.integers(low, high, len(ids))
+            self._next_push[ids] += rng.integers(*self._ticks_between(pushes.interval), len(ids))
         return ids
+
+    def _ticks_between(self, interval: tuple[float, float]) -> tuple[int, int]:
+        """``interval`` [s] in ticks: from the first to before the second, one tick at least."""
+        low, high = (round(seconds * self._event_ticks) for seconds in interval)
+        low = max(low, 1)
+        return low, max(high, low + 1)
 
     def _redraw_commands(self) -> None:
         ids = np.flatnonzero(self.elapsed == self._next_command)
@@ -314,8 +347,8 @@ class RobotEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         )
         self.command = self.command.copy()  # the last one stays in info
         self.command[ids] = drawn * share[:, None]
-        low, high = (round(s * self._event_ticks) for s in self.task.command_interval)
-        self._next_command[ids] = self.elapsed[ids] + rng.integers(low, high, len(ids))
+        waits = rng.integers(*self._ticks_between(self.task.command_interval), len(ids))
+        self._next_command[ids] = self.elapsed[ids] + waits
 
     def _privileged(self, rows: Rows, measured: Any) -> np.ndarray:
         targets = self._targets[rows]
@@ -374,6 +407,7 @@ class RobotEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         for name in _ARRAYS:
             setattr(self, name, np.asarray(state[name]).copy())
         self._rng.bit_generator.state = state["rng"]
+        self._started = True
 
 
 _ARRAYS = (

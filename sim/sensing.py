@@ -10,6 +10,7 @@ import dataclasses
 
 import numpy as np
 
+from ..hardware.checks import NOT_NEGATIVE, SHARE, check_fields
 from ..hardware.robot import Robot
 from ..hardware.state import RobotState
 from .physics import Physics
@@ -19,12 +20,23 @@ from .physics import Physics
 class SensorModel:
     """Resolutions, and noise at full width."""
 
-    position_resolution: float = 2 * np.pi / 4096  # [rad]
-    velocity_resolution: float = 0.229 * 2 * np.pi / 60  # [rad/s]
+    position_resolution: float = 2 * np.pi / 4096  # [rad]; 0 does not round
+    velocity_resolution: float = 0.229 * 2 * np.pi / 60  # [rad/s]; 0 does not round
     orientation_noise: float = 0.004  # [rad] standard deviation
     gyro_noise: float = 0.02  # [rad/s] standard deviation
     gyro_bias: float = 0.03  # [rad/s] at most
     packet_loss: float = 0.01  # probability per device and tick
+
+    def __post_init__(self) -> None:
+        check_fields(
+            self,
+            position_resolution=NOT_NEGATIVE,
+            velocity_resolution=NOT_NEGATIVE,
+            orientation_noise=NOT_NEGATIVE,
+            gyro_noise=NOT_NEGATIVE,
+            gyro_bias=NOT_NEGATIVE,
+            packet_loss=SHARE,
+        )
 
 
 class Sensing:
@@ -104,4 +116,6 @@ class Sensing:
 
 
 def _quantise(values: np.ndarray, resolution: float) -> np.ndarray:
+    if resolution == 0.0:
+        return values.astype(np.float32)
     return (np.rint(values * (1.0 / resolution)) * resolution).astype(np.float32)

@@ -29,11 +29,11 @@ class RobotSingleEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Start an episode."""
+        """Start an episode; ``options`` as ``RobotEnv.reset`` takes them."""
         super().reset(seed=seed)
         if seed is None:
             seed = int(self.np_random.integers(2**63))
-        observation, info = self._env.reset(seed=seed)
+        observation, info = self._env.reset(seed=seed, options=options)
         return observation[0], {key: np.array(value[0]) for key, value in info.items()}
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:

@@ -12,6 +12,16 @@ import numpy as np
 
 from ..controller.contract import ActionMap, CommandSpec, Contract, TermSpec
 from ..controller.program import term_size
+from ..hardware.checks import (
+    FINITE,
+    NOT_NEGATIVE,
+    POSITIVE,
+    Range,
+    between,
+    check,
+    check_fields,
+    check_rising,
+)
 from ..hardware.errors import RetortError
 from ..hardware.robot import Robot
 from .physics import Physics
@@ -38,6 +48,10 @@ class Pushes:
     impulse: float  # [N·s] at full width
     interval: tuple[float, float] = (2.0, 5.0)  # [s] between two
 
+    def __post_init__(self) -> None:
+        check_fields(self, impulse=NOT_NEGATIVE, interval=POSITIVE)
+        check_rising("interval", self.interval)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ContractConfig:
@@ -49,6 +63,17 @@ class ContractConfig:
     action_scale: float  # [unit of the joints' mode]
     smoothing: float = 1.0
     slew: float = float("inf")  # [unit of the target per tick]
+
+    def __post_init__(self) -> None:
+        check_fields(
+            self,
+            history=between(1, 10_000),
+            action_scale=POSITIVE,
+            smoothing=Range(0.0, 1.0, open_low=True),
+            slew=Range(0.0, open_low=True),
+        )
+        for name, scale in self.scales.items():
+            check(f"scales.{name}", scale, FINITE)
 
 
 class Task(Protocol):
@@ -113,6 +138,11 @@ def make_contract(
         sizes = [term_size(name, n, len(task.command)) for name in config.terms]
     except KeyError as error:
         raise TaskError(error.args[0]) from error
+    if unknown := [name for name in config.scales if name not in config.terms]:
+        raise TaskError(
+            f"contract.scales has {unknown[0]!r}, which is not among the terms: "
+            f"{', '.join(config.terms)}"
+        )
     return Contract(
         robot=robot.name,
         joints=robot.joints,

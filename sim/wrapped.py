@@ -11,6 +11,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from ..hardware.errors import RetortError
+from .arguments import stagger
 from .env import LevelSource
 
 _DEFAULT_TICKS = 1000
@@ -105,13 +106,18 @@ class WrappedEnv(VectorEnv[Any, Any, Any]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Start every environment; see ``LearningEnv``."""
+        """Start every environment; see ``LearningEnv``.
+
+        Raises:
+            EnvError: an option other than ``stagger``.
+        """
+        staggered = stagger(options)
         super().reset(seed=seed)
         observation, _ = self._inner.reset(seed=int(self.np_random.integers(2**31)))
         self.elapsed[:] = 0
         self.score[:] = 0.0
         self._failed[:] = self._timed_out[:] = False
-        if options and options.get("stagger"):
+        if staggered:
             self.elapsed[:] = self.np_random.integers(0, self.episode_ticks, self.num_envs)
         return self._both(observation, {})
 

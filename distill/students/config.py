@@ -9,6 +9,7 @@ import numpy as np
 
 from ...controller.architecture import columns_read
 from ...controller.contract import Contract
+from ...hardware.checks import Range, between, check_fields
 from ..networks import Activation
 
 
@@ -39,15 +40,18 @@ class StudentConfig:
                     f"student.{name} belongs to kind = {kind!r}, the student is {self.kind!r}; "
                     "remove it or change the kind"
                 )
-        widths = (*self.hidden, *(self.channels or ()), self.group)
-        if min(widths) < 1 or (self.recurrent is not None and self.recurrent < 1):
-            raise ValueError("student: widths, recurrent and group must be at least 1")
+        width = between(1, 65_536)
+        check_fields(
+            self,
+            hidden=width,
+            channels=width,
+            recurrent=width,
+            group=width,
+            kernel=between(2, 1000),
+            initial_std=Range(0.0, 100.0, open_low=True),
+        )
         if self.channels == ():
             raise ValueError("student.channels is empty; name at least one convolution's width")
-        if self.kernel is not None and self.kernel < 2:
-            raise ValueError(f"student.kernel is {self.kernel}; it must be at least 2")
-        if not self.initial_std > 0:
-            raise ValueError(f"student.initial_std is {self.initial_std}; it must be positive")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

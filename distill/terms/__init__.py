@@ -5,9 +5,13 @@ A new term is one class and one line in TERMS.
 
 from __future__ import annotations
 
+import typing
+
 import torch
 from torch import Tensor
 
+from ...hardware.checks import NOT_NEGATIVE, check
+from ...hardware.robot import parse
 from .base import Sample, Term, TermConfig, TermError
 from .policy import Corrected, CrossEntropy, Entropy, MeanRegression, PolicyKL, Proximal
 from .representation import Latent, Robust, Saliency, Similarity, Smoothness, TimeAttention
@@ -42,10 +46,24 @@ def make_term(config: TermConfig) -> Term:
     """
     if config.name not in TERMS:
         raise TermError(f"there is no term {config.name!r}; there are {', '.join(TERMS)}")
+    kind = TERMS[config.name]
+    known = typing.get_type_hints(kind.__init__)
     try:
-        return TERMS[config.name](**config.options)
-    except TypeError as error:
+        options = {
+            name: _option(known.get(name, typing.Any), name, value)
+            for name, value in config.options.items()
+        }
+        return kind(**options)
+    except (TypeError, ValueError) as error:
         raise TermError(f"term {config.name!r}: {error}") from error
+
+
+def _option(kind: typing.Any, name: str, value: typing.Any) -> typing.Any:
+    """``value`` of the type that the term says; numbers are finite and not negative."""
+    made = parse(kind, value, name) if kind is not typing.Any else value
+    if isinstance(made, int | float | tuple):
+        check(name, made, NOT_NEGATIVE)
+    return made
 
 
 def weighted_sum(terms: dict[str, tuple[float, Tensor]]) -> Tensor:

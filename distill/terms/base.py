@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ...hardware.checks import FINITE, NOT_NEGATIVE, POSITIVE, RangeError, check_fields
 from ...hardware.errors import RetortError
 from ..distributions import Distribution
 from ..schedules import Kind, Schedule
@@ -34,6 +35,11 @@ class TermConfig:
     begin: float = 0.0
     until: float = 1.0
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_fields(self, weight=FINITE, end=FINITE, begin=NOT_NEGATIVE, until=POSITIVE)
+        if self.begin >= self.until:
+            raise RangeError(f"begin is {self.begin}; use less than until, which is {self.until}")
 
     def at(self, fraction: float, relative_score: float) -> float:
         """The weight after ``fraction`` of the budget, the student being at ``relative_score``."""

@@ -6,6 +6,7 @@ from typing import Literal
 
 from torch import Tensor
 
+from ...hardware.checks import POSITIVE, at_least, check
 from .. import losses
 from ..distributions import Distribution, TanhGaussian
 from ..losses.policy import Direction
@@ -28,6 +29,7 @@ class PolicyKL(Term):
     def __init__(self, direction: Direction = "forward", temperature: float = 1.0) -> None:
         _one_of("policy_kl", "direction", direction, ("forward", "reverse"))
         self.direction: Direction = direction
+        check("temperature", temperature, POSITIVE)
         self.temperature = temperature
 
     def loss(self, sample: Sample) -> Tensor:
@@ -41,6 +43,7 @@ class CrossEntropy(Term):
     def __init__(self, direction: Direction = "forward", samples: int = 4) -> None:
         _one_of("cross_entropy", "direction", direction, ("forward", "reverse"))
         self.direction = direction
+        check("samples", samples, at_least(1))
         self.samples = samples
 
     def loss(self, sample: Sample) -> Tensor:
@@ -87,6 +90,7 @@ class Corrected(Term):
     def __init__(self, direction: Direction = "forward", samples: int = 4) -> None:
         _one_of("corrected", "direction", direction, ("forward", "reverse"))
         self.direction: Direction = direction
+        check("samples", samples, at_least(1))
         self.samples = samples
 
     def loss(self, sample: Sample) -> Tensor:

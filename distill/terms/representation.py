@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
+from ...hardware.checks import POSITIVE, at_least, check
 from .. import losses
 from .base import Sample, Term, TermError, layer, required
 
@@ -63,6 +62,7 @@ class Similarity(Term):
     def __init__(
         self, student: str | None = None, teacher: str | None = None, block: int = 256
     ) -> None:
+        check("block", block, at_least(1))
         self.names, self.block = (student, teacher), block
 
     def loss(self, sample: Sample) -> Tensor:
@@ -85,7 +85,7 @@ class Saliency(Term):
     needs = frozenset({"respond"})
 
     def __init__(
-        self, student: Sequence[int] | None = None, teacher: Sequence[int] | None = None
+        self, student: tuple[int, ...] | None = None, teacher: tuple[int, ...] | None = None
     ) -> None:
         if (student is None) != (teacher is None) or len(student or ()) != len(teacher or ()):
             raise TermError("saliency needs as many positions for `student` as for `teacher`")
@@ -128,6 +128,7 @@ class TimeAttention(Term):
         teacher: str | None = None,
         temperature: float = 0.1,
     ) -> None:
+        check("temperature", temperature, POSITIVE)
         self.names, self.temperature = (student, teacher), temperature
 
     def loss(self, sample: Sample) -> Tensor:
@@ -148,6 +149,7 @@ class Robust(Term):
     def __init__(self, epsilon: float = 0.05, steps: int = 10, method: str = "sgld") -> None:
         if method not in ("sgld", "pgd"):
             raise TermError(f"robust method is {method!r}; use 'sgld' or 'pgd'")
+        check("steps", steps, at_least(1))
         self.epsilon, self.steps, self.method = epsilon, steps, method
 
     def loss(self, sample: Sample) -> Tensor:

@@ -69,12 +69,14 @@ class _Stream:
         overlap = next((n for n in (3, 2, 1) if tail.endswith(HEADER[:n])), 0)
         self.drop(size - overlap)
 
-    def take(self, size: int) -> Packet | None:
-        """Consume the packet of ``size`` bytes at the front; None if it is damaged."""
+    def take(self, size: int, stuffed: bool) -> Packet | None:
+        """Consume the packet of ``size`` bytes at the front; None if it is damaged.
+
+        Where everybody stuffs, a packet with a header inside is one that reaches into the next.
+        """
         packet = bytes(self.buffer[:size])
         wrong = crc16(packet[:-2]) != packet[-2] | packet[-1] << 8
-        # Stuffing keeps headers out of packets: this is one that reaches into the next.
-        if wrong or HEADER in packet[_START:-2]:
+        if wrong or (stuffed and HEADER in packet[_START:-2]):
             self.damaged += 1
             self.drop(4)
             return None
@@ -84,7 +86,8 @@ class _Stream:
 
 
 class InstructionParser:
-    """Packets as a device hears them."""
+    """Packets as a device hears them. Not every host stuffs: ``dynamixel-sdk`` forgets it at the
+    end of a packet."""
 
     def __init__(self) -> None:
         self._stream = _Stream()
@@ -94,7 +97,7 @@ class InstructionParser:
         stream, packets = self._stream, []
         stream.buffer += data
         while (size := stream.seek()) and len(stream.buffer) >= size:
-            packet = stream.take(size)
+            packet = stream.take(size, stuffed=False)
             if packet is not None:
                 packets.append(packet)
         return packets
@@ -161,7 +164,7 @@ class StatusParser:
                 self._needs = size
                 return answers
             else:
-                packet = stream.take(size)
+                packet = stream.take(size, stuffed=True)
                 if packet is not None and packet.parameters:
                     answers.append(
                         Status(packet.id, packet.parameters[0], bytes(packet.parameters[1:]))
@@ -176,7 +179,10 @@ class StatusParser:
         """
         answers = []
         while len(self._stream.buffer) >= 4:
-            self._stream.consume(self._block) if self._block else self._stream.drop(4)
+            if self._block:
+                self._stream.consume(self._block)
+            else:
+                self._stream.drop(4)
             self._block = 0
             answers += self.feed(b"")
         self.reset()

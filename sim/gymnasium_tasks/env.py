@@ -10,6 +10,8 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
+from ...hardware.checks import at_least, check
+from ..arguments import check_choice, check_making, checked_actions, one_level_each, stagger
 from ..env import LevelSource
 from ..randomisation import Latency
 from ..simulations import Simulations
@@ -61,6 +63,7 @@ class GymnasiumTaskEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         DifficultyError: the task cannot have such a difficulty, switch or view.
         TaskError: no such task or keyword.
         ModelError: its model does not load.
+        EnvError: another argument that cannot be; RangeError if it is a number.
     """
 
     metadata: dict[str, Any] = {  # noqa: RUF012  (Gymnasium's own declaration)
@@ -88,6 +91,11 @@ class GymnasiumTaskEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         height: int = 480,
         **keywords: Any,
     ) -> None:
+        check_making(num_envs, observation, render_mode)
+        check_choice("actions", actions, ("gymnasium", "clipped", "normalised"))
+        check_choice("dtype", np.dtype(dtype).name, ("float64", "float32"))
+        if max_episode_steps is not None:
+            check("max_episode_steps", max_episode_steps, at_least(1))
         self.task = make_task(task, keywords)
         self.num_envs = num_envs
         self.autoreset = autoreset
@@ -99,6 +107,7 @@ class GymnasiumTaskEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         self.render_mode = render_mode
         self._size = (width, height)
         self._renderer: Any = None
+        self._started = False
         self._actions = actions
         model = load_gymnasium_model(self.task, delay=difficulty.latency if difficulty else 0.0)
         self.simulations = Simulations(
@@ -115,7 +124,7 @@ class GymnasiumTaskEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         if self.task.needs_contact_forces:
             self._contact_forces = ContactForces(self.simulations)
         self.axes = () if difficulty is None else AXES
-        fixed = np.broadcast_to(np.asarray(level, dtype=np.float64), (len(self.axes),))
+        fixed = one_level_each(level, self.axes)
         self.level_source: LevelSource = lambda ids, rng: np.tile(fixed, (len(ids), 1))
         self._parts = self.task.parts(model)
         self._view = student
@@ -172,6 +181,7 @@ class GymnasiumTaskEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         self.single_action_space = gymnasium.spaces.Box(low, high, dtype=np.float32)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
+        self._action_shape = (self.num_envs, model.nu)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -182,11 +192,16 @@ class GymnasiumTaskEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
             seed: of everything random from here on; goes on with the present stream when None.
                 One environment alone starts where Gymnasium's with this seed does.
             options: ``{"stagger": True}`` starts each at a random time of its first episode.
+
+        Raises:
+            EnvError: another option.
         """
+        staggered = stagger(options)
         super().reset(seed=seed)
         self._failed[:] = self._timed_out[:] = False
         self._reset_rows(np.arange(self.num_envs))
-        if options and options.get("stagger"):
+        self._started = True
+        if staggered:
             phases = max(1, self.episode_ticks // _RESET_EVERY)
             self.elapsed[:] = self.np_random.integers(0, phases, self.num_envs) * _RESET_EVERY
             going = self._next_push != _NEVER
@@ -209,6 +224,10 @@ class GymnasiumTaskEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
             (num_envs,) bool, if there are switches; where episodes ended, ``final_obs``,
             ``final_student``, ``final_teacher``, ``_final_obs``, ``episode_score`` (sum of rewards
             over the time limit), ``episode_length`` and ``episode_levels``.
+
+        Raises:
+            EnvError: actions of another shape, or not finite.
+            gymnasium.error.ResetNeeded: before the first ``reset`` or ``set_state``.
         """
         info: dict[str, Any] = {}
         reward, failed = self.advance(actions)
@@ -245,10 +264,13 @@ class GymnasiumTaskEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
 
         Returns:
             Reward (num_envs,) and who has failed (num_envs,) bool.
+
+        Raises:
+            EnvError, gymnasium.error.ResetNeeded: as ``step``.
         """
         simulations, task = self.simulations, self.task
-        self._switch()
         action = self._motor_action(actions)
+        self._switch()
         if self._latest.shape[1]:
             self._latest = np.concatenate([self._latest[:, 1:], action[:, None]], axis=1)
         pushed = self._push()
@@ -281,15 +303,14 @@ class GymnasiumTaskEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
             simulations.fields[name][:] = values
         simulations.qpos[:], simulations.qvel[:] = qpos, qvel
         self._settle(ids)
+        self._started = True
 
     def observe(self) -> tuple[np.ndarray, np.ndarray]:
         """The student's and the teacher's observation now; noise is drawn anew."""
         return self._observe(_ALL)
 
     def _motor_action(self, actions: np.ndarray) -> np.ndarray:
-        action = np.asarray(actions)
-        if action.shape != self.action_space.shape:
-            raise ValueError(f"got actions {action.shape}, expected {self.action_space.shape}")
+        action = checked_actions(actions, self._action_shape, self._started)
         if self._actions == "gymnasium":
             return action
         low, high = self._action_range
@@ -469,6 +490,7 @@ class GymnasiumTaskEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         for name in _ARRAYS:
             setattr(self, name, np.asarray(state[name]).copy())
         self.np_random.bit_generator.state = state["rng"]
+        self._started = True
 
 
 _ARRAYS = (

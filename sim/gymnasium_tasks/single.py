@@ -30,10 +30,10 @@ class GymnasiumTaskSingleEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Start an episode."""
+        """Start an episode; ``options`` as ``GymnasiumTaskEnv.reset`` takes them."""
         super().reset(seed=seed)
         self._env.np_random = self.np_random
-        observation, info = self._env.reset()
+        observation, info = self._env.reset(options=options)
         return observation[0], {key: value[0] for key, value in info.items()}
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:

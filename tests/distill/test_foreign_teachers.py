@@ -7,8 +7,14 @@ import pytest
 import torch
 from gymnasium.spaces import Box
 from onnx import TensorProto, helper, numpy_helper
+from retort.distill.curriculum import Curriculum, CurriculumConfig
+from retort.distill.distiller import DistillConfig, Distiller, distil
 from retort.distill.distributions import Categorical, Gaussian, TanhGaussian
 from retort.distill.foreign import ForeignTeacherError, RslRlConfig, Sb3Teacher, load_teacher_file
+from retort.distill.networks import Critic
+from retort.distill.rollout import RolloutSource
+from retort.distill.students import Interface, StudentConfig, make_student
+from retort.distill.terms import TermConfig
 from retort.sim.wrapped import WrappedEnv
 
 TICKS, ENVS = 3, 5
@@ -467,3 +473,53 @@ def test_a_zip_file_of_something_else_is_refused(sb3, tmp_path):
         load_teacher_file(tmp_path / "model.zip")
     with pytest.raises(ForeignTeacherError, match="use one of PPO, A2C"):
         load_teacher_file(tmp_path / "model.zip", algorithm="TQC")
+
+
+# --------------------------------------------------------------------------------- teaching
+
+
+def taught(teacher, env, terms, discrete):
+    """Term losses of the first and last iteration of a short distillation."""
+    teacher.check(env)
+    size, n = env.groups["student"], env.num_envs
+    config = DistillConfig(
+        steps=30 * n * 16,
+        num_envs=n,
+        ticks=16,
+        teacher_share=0.5,
+        terms=terms,
+        epochs=4,
+        minibatches=2,
+        learning_rate=5e-3,
+        fall_penalty=0.0,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        student = make_student(
+            StudentConfig(hidden=(32,)), Interface.plain(size, teacher.outputs, discrete=discrete)
+        )
+        critic = Critic(size, (8,))
+    distiller = Distiller(config, student, teacher, critic, seed=0)
+    source = RolloutSource(env, config.ticks)
+    source.start(seed=0)
+    curriculum = Curriculum(CurriculumConfig(kind="none"), (), n, np.zeros(1))
+    figures = list(distil(distiller, source, curriculum))
+    assert figures[-1]["teacher_queries"] == len(figures) * n * 16
+    return figures[0]["terms"], figures[-1]["terms"]
+
+
+def test_a_dqn_teaches_by_its_q_values(sb3):
+    model = make(sb3, "DQN", "CartPole-v1")
+    excite(model.q_net)
+    terms = (TermConfig(name="q", options={"kind": "tempered"}),)
+    first, last = taught(Sb3Teacher(model), WrappedEnv("CartPole-v1", 8), terms, discrete=True)
+    assert last["q"] < 0.3 * first["q"]
+
+
+def test_a_sac_teaches_by_its_policy_and_by_its_critics(sb3):
+    model = make(sb3, "SAC", "Pendulum-v1")
+    excite(model.actor.latent_pi)
+    terms = (TermConfig(name="policy_kl"), TermConfig(name="q_ascent", weight=1e-3))
+    first, last = taught(Sb3Teacher(model), WrappedEnv("Pendulum-v1", 8), terms, discrete=False)
+    assert last["policy_kl"] < 0.3 * first["policy_kl"]
+    assert np.isfinite(last["q_ascent"])

@@ -108,3 +108,70 @@ def test_reset_forgets_a_half_packet():
     parser.feed(fast_frame(sent)[:20])
     parser.reset()
     assert parser.feed(fast_frame(sent)) == sent
+
+
+@given(st.binary(max_size=60), st.integers(0, 60), st.integers(0, 8), answers, st.data())
+def test_intact_answers_behind_any_damage_are_delivered(noise, at, lost, behind, data):
+    """Noise, or an answer damaged, cut short or lengthened; plain and fast, in pieces."""
+    fast = data.draw(st.booleans())
+    first, second = fast_frame([(1, 0, b"damage")]), fast_frame(behind)
+    if not fast:
+        first = codec.status(1, 0, b"damage")
+        second = b"".join(codec.status(*one) for one in behind)
+    stream = first[:at] + noise + first[at + lost :] + second
+    parser = StatusParser(LENGTH if fast else 0)
+    got = feed_in_pieces(parser, stream, data.draw(st.lists(st.integers(0, 300), max_size=4)))
+    got += parser.flush()
+    assert got[len(got) - len(behind) :] == behind
+
+
+@given(st.binary(min_size=1, max_size=8), st.data())
+def test_a_burst_of_sixteen_bits_is_always_noticed(payload, data):
+    """In the contents, in the order the checksum takes bits."""
+    frame = codec.status(3, 0, payload)
+    bits = int.from_bytes(frame, "big")
+    pattern = data.draw(st.integers(1, 0xFFFF))
+    shift = data.draw(st.integers(16, 8 * (len(frame) - 8) - 1)) if len(frame) > 10 else 16
+    damaged = (bits ^ pattern << shift).to_bytes(len(frame), "big")
+    if damaged[:8] == frame[:8]:
+        assert StatusParser().feed(damaged) == []
+
+
+def test_a_packet_that_lost_its_last_byte_does_not_take_the_next_ones_first():
+    """The checksum happens to end with FF, as the next header begins."""
+    sent = next(
+        (id, 0, bytes(LENGTH))
+        for id in range(253)
+        if codec.status(id, 0, bytes(LENGTH))[-1] == 0xFF
+    )
+    behind = (7, 0, b"behind")
+    parser = StatusParser()
+    stream = codec.status(*sent)[:-1] + codec.status(*behind)
+    assert behind in parser.feed(stream) + parser.flush()
+
+
+def test_a_fast_status_of_a_length_nobody_asked_for_is_damage():
+    sent = [(1, 0, b"abcdef"), (2, 0, b"ghijkl")]
+    assert StatusParser(fast_lengths=[(6, 6)]).feed(fast_frame(sent)) == sent
+    for lengths in ((6, 6, 6), (6,), (6, 7)):
+        parser = StatusParser(fast_lengths=[lengths])
+        assert parser.feed(fast_frame(sent)) + parser.flush() == []
+        assert parser.damaged >= 1
+
+
+def test_blocks_of_a_bulk_read_have_lengths_of_their_own():
+    head = codec.fast_bulk_status_head([2, 5])
+    first, crc = codec.fast_status_block(1, 0, b"ab", codec.crc16(head))
+    second, _ = codec.fast_status_block(2, 0, b"cdefg", crc)
+    parser = StatusParser(fast_lengths=[(2, 5), (3, 6)])
+    assert parser.feed(head + first + second) == [(1, 0, b"ab"), (2, 0, b"cdefg")]
+
+
+@given(st.integers(0, 40))
+def test_no_more_bytes_are_believed_than_were_asked_for(longest):
+    """A stuffed answer of the longest data passes; a length beyond it is not waited for."""
+    data = (b"\xff\xff\xfd" * 14)[:longest]
+    assert StatusParser(longest=longest).feed(codec.status(1, 0, data)) == [(1, 0, data)]
+    parser = StatusParser(longest=longest)
+    claim = codec.status(1, 0, bytes(2 * longest + 8))[:9]
+    assert parser.feed(claim + codec.status(2, 0, b"")) == [(2, 0, b"")]

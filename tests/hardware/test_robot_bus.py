@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
+import os
+import threading
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from retort.hardware import DeviceError, JointCommand, PortError, RobotFileError
+from retort.hardware import (
+    DeviceError,
+    JointCommand,
+    PortError,
+    RealClock,
+    RobotFileError,
+    SerialPort,
+    open_bus,
+)
 from retort.hardware.dynamixel import codec
 from retort.hardware.dynamixel.codec import Instruction
 from retort.hardware.dynamixel.parser import InstructionParser
 from retort.hardware.dynamixel.units import Goals
 from retort.hardware.line_driver import devices_of, servos_among
-from retort.hardware.virtual.faults import Corrupt, Delay, Drop, Silence
+from retort.hardware.virtual import Emulator, RigidPlant, VirtualRobot
+from retort.hardware.virtual.faults import Corrupt, Delay, Drop, Overload, Silence
 
 from .many_servos import Bench, robot_of, valid
 
@@ -240,7 +253,7 @@ def test_a_device_that_comes_back_is_read_in_its_place_again():
     fault = Silence(device="joint_2", at=2.0, until=2.2)
     bench = Bench(robot_of(read=MOTION), fault).ready()
     bench.clock.sleep_until(2.0)
-    states = bench.reads(40)
+    states = bench.reads(50)
     assert all(valid(states[-1]))
     assert bench.bus.silent == ()
 
@@ -384,6 +397,53 @@ def test_after_unplugging_everything_is_verified_again_and_torque_stays_off():
     assert not any(servo.torque for servo in bench.virtual.servos)
     assert bench.bus.torque(True) == ()
     assert valid(bench.read()) == [True, True]
+
+
+@contextlib.contextmanager
+def served(robot, link) -> Iterator[None]:
+    """Virtual servos behind ``link`` in real time."""
+    emulator, up = Emulator(VirtualRobot(robot, RigidPlant(robot)), link), threading.Event()
+    thread = threading.Thread(target=emulator.serve, args=(lambda _: up.set(),))
+    thread.start()
+    assert up.wait(10.0)
+    try:
+        yield
+    finally:
+        emulator.stop()
+        thread.join(10.0)
+
+
+def test_an_adapter_that_comes_back_under_another_number_is_found_by_its_name(tmp_path):
+    robot, link = robot_of(("xl330-m288",) * 2), tmp_path / "by-name"
+    with served(robot, link):
+        bus = open_bus(robot, lambda line: SerialPort(str(link), line.baud), RealClock())
+        before = os.readlink(link)
+        bus.identify()
+        bus.prepare()
+    with pytest.raises(PortError, match="gone away"):
+        bus.read(bus.clock.now() + 1.0)
+    with pytest.raises(PortError, match="there is no port"):
+        bus.reopen()
+    kept = os.openpty()  # takes the number that was free again
+    with served(robot, link):
+        assert os.readlink(link) != before
+        bus.reopen()
+        assert bus.torque(True) == robot.joints
+        assert valid(bus.read(bus.clock.now() + 1.0)) == [True, True]
+        bus.close()
+    for descriptor in kept:
+        os.close(descriptor)
+
+
+def test_an_overload_shows_within_two_ticks_and_torque_off_reaches_the_others():
+    bench = Bench(robot_of(("xl330-m288",) * 4), Overload(device="joint_2", at=2.0)).ready()
+    bench.clock.sleep_until(2.0)
+    states = bench.reads(2)
+    assert states[-1].health.alert.tolist() == [False, True, False, False]
+    execute = bench.virtual.servos[1].execute
+    bench.virtual.servos[1].execute = lambda *given: execute(*given)._replace(error=0x87)
+    assert bench.bus.torque(False) == ("joint_2",)
+    assert not any(servo.torque for servo in bench.virtual.servos)
 
 
 def test_a_power_cut_is_seen_refused_and_mended_by_opening_anew():

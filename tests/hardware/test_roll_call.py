@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,31 +38,43 @@ def tick(roll: RollCall, silent: set[int]) -> tuple[int, ...]:
     return asked
 
 
-def test_a_device_silent_for_three_ticks_is_asked_no_more_in_its_place():
+def test_a_device_silent_for_three_ticks_is_asked_last_in_the_fourth():
     roll = RollCall(NAMES)
     for _ in range(SILENT_TICKS):
         assert tick(roll, {1}) == (0, 1, 2, 3)
-    assert tick(roll, {1}) == (0, 2, 3)
+    assert tick(roll, {1}) == (0, 2, 3, 1)
     assert roll.silent == ("b",)
 
 
-def test_it_is_probed_now_and_then_behind_all_others():
+def test_three_answers_lost_in_a_row_cost_no_more_than_those():
     roll = RollCall(NAMES)
-    asked = [tick(roll, {1}) for _ in range(SILENT_TICKS + 3 * PROBE_TICKS)]
-    probes = [who for who in asked[SILENT_TICKS:] if 1 in who]
-    assert probes == [(0, 2, 3, 1)] * 3
+    for _ in range(SILENT_TICKS):
+        tick(roll, {1})
+    assert tick(roll, set()) == (0, 2, 3, 1)
+    assert tick(roll, set()) == (0, 1, 2, 3)
+    assert roll.counters["b"].answered == 2
+
+
+def test_it_is_probed_less_and_less_often():
+    roll = RollCall(NAMES)
+    asked = [tick(roll, {1}) for _ in range(SILENT_TICKS + 6 * PROBE_TICKS)][SILENT_TICKS:]
+    probes = [number for number, who in enumerate(asked) if who == (0, 2, 3, 1)]
+    assert all(who == (0, 2, 3) for number, who in enumerate(asked) if number not in probes)
+    gaps = [after - before for before, after in itertools.pairwise(probes)]
+    assert gaps == sorted(gaps)
+    assert (gaps[0], gaps[-1]) == (1, PROBE_TICKS)
 
 
 def test_several_silent_devices_are_probed_in_turn():
     roll = RollCall(NAMES)
-    asked = [tick(roll, {1, 2}) for _ in range(2 * SILENT_TICKS + 4 * PROBE_TICKS)]
-    probes = [who[-1] for who in asked[2 * SILENT_TICKS :] if who != (0, 3)]
-    assert probes[:4] in ([1, 2, 1, 2], [2, 1, 2, 1])
+    asked = [tick(roll, {1, 2}) for _ in range(2 * SILENT_TICKS + 6 * PROBE_TICKS)]
+    probes = [who[-1] for who in asked if who[:2] == (0, 3) and len(who) == 3]
+    assert probes[-4:] in ([1, 2, 1, 2], [2, 1, 2, 1])
 
 
 def test_as_soon_as_it_answers_it_has_its_place_back():
     roll = RollCall(NAMES)
-    for _ in range(SILENT_TICKS + 1):
+    for _ in range(5 * PROBE_TICKS):
         tick(roll, {1})
     asked = [tick(roll, set()) for _ in range(PROBE_TICKS + 1)]
     probe = asked.index((0, 2, 3, 1))

@@ -1,0 +1,118 @@
+"""Tables and figures from result files."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from retort.distill.statistics import bootstrap, interquartile_mean, steps_to_reach
+
+from .results import Result
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+plt.rcParams["svg.hashsalt"] = "retort"  # the same figure is the same file
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """A table of Markdown."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+
+
+def interval_over_seeds(group: Sequence[Result]) -> str:
+    """Interquartile mean of the runs' returns with its 95 % interval; the plain mean of one."""
+    scores = np.array([[result.mean_return] for result in group])
+    if len(scores) == 1:
+        return f"{scores[0, 0]:.0f}"
+    found = bootstrap(interquartile_mean, scores, np.random.default_rng(0))
+    return f"{found.value:.0f} ({found.low:.0f} to {found.high:.0f})"
+
+
+def ratio_over_seeds(ours: Sequence[Result], theirs: Sequence[Result]) -> str:
+    """Interquartile mean of paired ratios of returns, with its 95 % interval."""
+    by_seed = {result.seed: result.mean_return for result in theirs}
+    scores = np.array([[r.mean_return / by_seed[r.seed]] for r in ours if r.seed in by_seed])
+    if not len(scores):
+        return ""
+    if len(scores) == 1:
+        return f"{scores[0, 0]:.3f}"
+    found = bootstrap(interquartile_mean, scores, np.random.default_rng(0))
+    return f"{found.value:.3f} ({found.low:.3f} to {found.high:.3f})"
+
+
+def seconds_to(group: Sequence[Result], target: float, unit: str) -> str:
+    """Median over runs of what it took to reach ``target`` twice in a row, and how many did."""
+    times = [
+        steps_to_reach(
+            np.array([getattr(point, unit) for point in result.curve]),
+            np.array([point.mean_return for point in result.curve]),
+            target,
+            passes=2,
+        )
+        for result in group
+    ]
+    middle = float(np.median(times))
+    reached = sum(math.isfinite(t) for t in times)
+    if not math.isfinite(middle):
+        return f"never ({reached} of {len(times)})"
+    text = f"{middle:,.0f}".replace(",", " ") if unit == "steps" else f"{middle:.1f}"
+    return text if reached == len(times) else f"{text} ({reached} of {len(times)})"
+
+
+def mean_figure(group: Sequence[Result], name: str) -> str:
+    """Mean of a figure over runs, or nothing where it is not known."""
+    values = [result.figures[name] for result in group if name in result.figures]
+    return f"{np.mean(values):,.0f}".replace(",", " ") if values else ""
+
+
+def settings_note(results: Sequence[Result]) -> str:
+    """Which round this is: seeds, budgets, machines."""
+    seeds = sorted({result.seed for result in results})
+    budgets = sorted({result.budget for result in results})
+    machines = sorted({f"{r.machine['processor']}, {r.machine['cores']} cores" for r in results})
+    load = [result.machine["load"] for result in results]
+    dates = sorted({result.date for result in results})
+    return (
+        f"Round: seeds {', '.join(map(str, seeds))}; budgets "
+        f"{', '.join(f'{budget / 1e6:g} M' for budget in budgets)} environment steps; "
+        f"{'; '.join(machines)}, load of other work when runs began {min(load):.1f} to "
+        f"{max(load):.1f}; {dates[0]} to {dates[-1]}."
+    )
+
+
+def plot_curves(results: Sequence[Result], path: Path) -> str:
+    """Return against steps and seconds, a row per task, every run and each arm's mean."""
+    tasks = list(dict.fromkeys(result.task for result in results))
+    arms = list(dict.fromkeys(result.arm for result in results))
+    figure, axes = plt.subplots(
+        len(tasks), 2, figsize=(9, 2.8 * len(tasks)), squeeze=False, sharey="row"
+    )
+    for row, task in zip(axes, tasks, strict=True):
+        for axis, unit in zip(row, ("steps", "seconds"), strict=True):
+            for number, arm in enumerate(arms):
+                group = [r for r in results if (r.task, r.arm) == (task, arm) and r.curve]
+                for count, result in enumerate(group):
+                    axis.plot(
+                        [getattr(point, unit) for point in result.curve],
+                        [point.mean_return for point in result.curve],
+                        color=f"C{number}",
+                        linewidth=1,
+                        label=arm if count == 0 else None,
+                    )
+            axis.set_title(task, fontsize=9)
+            axis.set_xlabel("environment steps" if unit == "steps" else "seconds of learning")
+            axis.grid(alpha=0.3)
+        row[0].set_ylabel("return")
+        row[1].set_xscale("log")
+    axes[0, 0].legend(fontsize=8)
+    figure.tight_layout()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, metadata={"Date": None})
+    plt.close(figure)
+    return f"{path.parent.name}/{path.name}"

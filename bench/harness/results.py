@@ -1,0 +1,120 @@
+"""What a run leaves behind: one small JSON file, complete in itself."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from retort.distill.stage import write_json
+
+_ROOT = Path(__file__).parents[2]
+_PACKAGES = ("retort", "torch", "numpy", "mujoco", "gymnasium", "stable-baselines3")
+
+
+class Point(NamedTuple):
+    """One evaluation in the course of a run."""
+
+    steps: int  # environment steps the learner took
+    seconds: float  # it learnt for, evaluation off the clock
+    mean_return: float  # over deterministic episodes
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Result:
+    """A finished run."""
+
+    table: str
+    task: str
+    arm: str
+    seed: int
+    budget: int  # environment steps
+    settings: dict[str, Any]
+    curve: list[Point]
+    final: list[float]  # returns of held-out deterministic episodes, by the last parameters
+    figures: dict[str, float]  # parameters, seconds, teacher queries, ...
+    machine: dict[str, Any]
+    versions: dict[str, str]
+    commit: str
+    date: str
+
+    @property
+    def mean_return(self) -> float:
+        """Of the held-out episodes."""
+        return sum(self.final) / len(self.final)
+
+
+def write_result(folder: Path, name: str, result: Result) -> Path:
+    """Write ``<folder>/<table>/<name>.json``; a reader sees all of it or nothing."""
+    path = folder / result.table / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, dataclasses.asdict(result))
+    return path
+
+
+def read_result(path: Path) -> Result:
+    """The inverse of ``write_result``.
+
+    Raises:
+        ValueError: it is not a result.
+    """
+    try:
+        data = json.loads(path.read_text())
+        data["curve"] = [Point(*point) for point in data["curve"]]
+        return Result(**data)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path} is not a result of this harness ({error}); delete it and run again"
+        ) from error
+
+
+def read_results(folder: Path, table: str) -> list[Result]:
+    """All results of a table, by file name."""
+    return [read_result(path) for path in sorted((folder / table).glob("*.json"))]
+
+
+def machine() -> dict[str, Any]:
+    """Where this runs, and how busy it is with other work (processes, over the last minute)."""
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "system": platform.platform(terse=True),
+        "python": platform.python_version(),
+        "load": round(os.getloadavg()[0], 1),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of what a result depends on, as far as it is installed."""
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def commit() -> str:
+    """The commit at work, with ``+`` where the tree differs from it."""
+    command = ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
+    done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "unknown"
+
+
+def today() -> str:
+    """Date, UTC."""
+    return datetime.datetime.now(datetime.UTC).date().isoformat()
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    rows = info.read_text().splitlines() if info.exists() else []
+    names = [row.split(":", 1)[1].strip() for row in rows if row.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

@@ -1,0 +1,145 @@
+"""Training on Gymnasium's tasks with an evaluation every so often, off the clock."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from retort.distill.checkpoint import load_checkpoint, save_checkpoint
+from retort.distill.evaluation import actor_of, run_episodes
+from retort.distill.networks import Critic, make_actor
+from retort.distill.ppo import PPO, PPOConfig, train
+from retort.distill.rollout import Actor, RolloutSource
+from retort.sim.gymnasium_tasks import GymnasiumTaskEnv
+
+from .results import Point
+from .runs import Log
+
+# ``mujoco.batch`` computes no contact forces: they are out of observation and cost, for everybody.
+KEYWORDS: dict[str, dict[str, Any]] = {
+    "Ant": {"include_cfrc_ext_in_observation": False, "contact_cost_weight": 0.0},
+    "Humanoid": {"include_cfrc_ext_in_observation": False, "contact_cost_weight": 0.0},
+}
+CURVE_EPISODES, FINAL_EPISODES = 20, 50
+_CURVE_SEED, _FINAL_SEED = 2_000_003, 1_000_003  # no run trains on them
+
+
+def make_env(task: str, num_envs: int, *, autoreset: bool = True) -> GymnasiumTaskEnv:
+    """Environments of a task, as every learner of ours gets them."""
+    return GymnasiumTaskEnv(
+        task,
+        num_envs,
+        dtype="float32",
+        actions="clipped",
+        autoreset=autoreset,
+        **KEYWORDS.get(task, {}),
+    )
+
+
+def curve_return(task: str, actor: Actor) -> float:
+    """Mean return of a point on a curve."""
+    env = make_env(task, CURVE_EPISODES, autoreset=False)
+    return float(run_episodes(env, actor, _CURVE_SEED).returns.mean())
+
+
+def final_returns(task: str, actor: Actor) -> list[float]:
+    """Returns of the held-out episodes, by the parameters that training ended with."""
+    env = make_env(task, FINAL_EPISODES, autoreset=False)
+    return np.round(run_episodes(env, actor, _FINAL_SEED).returns, 2).tolist()
+
+
+class Curve:
+    """Evaluates an actor whenever another ``every`` steps are done.
+
+    Args:
+        task: on which.
+        actor: acts by the present parameters.
+        every: environment steps.
+        log: told of every point.
+        target: return at which, once reached by two successive points, it is ``reached``.
+    """
+
+    def __init__(
+        self, task: str, actor: Actor, every: int, log: Log, target: float = float("inf")
+    ) -> None:
+        self.task, self.actor, self.every, self.log, self.target = task, actor, every, log, target
+        self.points: list[Point] = []
+
+    def at(self, steps: int, seconds: float) -> None:
+        """Perhaps evaluate, ``seconds`` of learning having brought the run to ``steps``."""
+        if steps // self.every > (self.points[-1].steps if self.points else 0) // self.every:
+            value = curve_return(self.task, self.actor)
+            self.points.append(Point(steps, round(seconds, 2), round(value, 1)))
+            self.log(f"{steps:9d} steps {seconds:7.1f} s   return {value:8.1f}")
+
+    @property
+    def reached(self) -> bool:
+        """The last two points are at or above the target."""
+        last = self.points[-2:]
+        return len(last) == 2 and all(point.mean_return >= self.target for point in last)
+
+
+def follow(
+    iterations: Iterator[dict[str, Any]], curve: Curve, seconds: float = 0.0
+) -> dict[str, float]:
+    """Let a learner learn until its budget or the curve's target is reached; its last figures.
+
+    Args:
+        iterations: ``train`` or ``distil``.
+        curve: evaluated between iterations.
+        seconds: already spent before the first iteration.
+    """
+    figures: dict[str, Any] = {}
+    for figures in iterations:
+        curve.at(figures["steps"], seconds + figures["seconds"])
+        if curve.reached:
+            break
+    return {"steps": figures["steps"], "seconds": round(seconds + figures["seconds"], 2)}
+
+
+def learn_ppo(
+    task: str,
+    config: PPOConfig,
+    seed: int,
+    log: Log,
+    *,
+    every: int,
+    target: float = float("inf"),
+) -> tuple[PPO, Curve, dict[str, float]]:
+    """Train by PPO."""
+    began = time.perf_counter()
+    env = make_env(task, config.num_envs)
+    ppo = PPO(config, env, seed)
+    source = RolloutSource(env, config.ticks)
+    source.start(seed)
+    curve = Curve(task, actor_of(ppo.actor), every, log, target)
+    figures = follow(train(ppo, source), curve, time.perf_counter() - began)
+    return ppo, curve, {**figures, "parameters": ppo.actor.parameter_count()}
+
+
+def save_policy(path: Any, ppo: PPO) -> None:
+    """Actor and critic, for those that learn from them."""
+    critic = ppo.critic_of_returns()
+    save_checkpoint(path, {"actor": ppo.actor.state_dict(), "critic": critic.state_dict()})
+
+
+def load_policy(path: Any, task: str, config: PPOConfig) -> tuple[Any, Critic]:
+    """The inverse of ``save_policy``."""
+    env = make_env(task, 1)
+    size = env.groups["teacher"]
+    actor = make_actor(size, env.single_action_space, config.hidden, config.activation)
+    critic = Critic(size, config.critic_hidden, config.activation)
+    saved = load_checkpoint(path)
+    actor.load_state_dict(saved["actor"])
+    critic.load_state_dict(saved["critic"])
+    return actor, critic
+
+
+def seeded(seed: int, make: Callable[[], Any]) -> Any:
+    """What ``make`` gives with torch's own stream at ``seed``, which is left as it was."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return make()

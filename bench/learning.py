@@ -1,0 +1,74 @@
+"""Benchmarks of learning that accumulate: one result file per run under ``bench/results``.
+
+    python bench/learning.py                          what is done and what is left
+    python bench/learning.py run [WORD ...]           go on where the files end
+    python bench/learning.py report                   tables and figures into docs/benchmarks.md
+
+A run is named ``table/task_arm_sSEED``; words choose those that contain all of them. Stopped at
+any time, nothing finished is lost. With ``--scale`` every budget is a part of the real one and
+the results go elsewhere: a smoke test.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+from harness import compression, ppo
+from harness.document import write_document
+from harness.runs import Place, Run, go_on, select
+
+ROOT = Path(__file__).parents[1]
+TABLES = (ppo, compression)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("verb", nargs="?", choices=("status", "run", "report"), default="status")
+    parser.add_argument("words", nargs="*", help="only runs whose name has all of them")
+    parser.add_argument("--seeds", type=_seeds, default=(), help="only these, as 1,2,3")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="begin none after it")
+    parser.add_argument("--scale", type=float, default=1.0, help="part of every budget, in (0, 1]")
+    parser.add_argument("--results", type=Path, help="folder of the files")
+    parser.add_argument("--document", type=Path, default=ROOT / "docs" / "benchmarks.md")
+    given = parser.parse_args(arguments)
+    if not 0.0 < given.scale <= 1.0:
+        parser.error(f"--scale is {given.scale}; use a part of the budget above 0, at most 1")
+    place = _place(given.scale, given.results)
+    runs = select((run for table in TABLES for run in table.runs()), given.words, given.seeds)
+    if given.verb == "run":
+        torch.set_num_threads(1)  # networks this small are no work for two; physics has all cores
+        done = go_on(runs, place, lambda text: print(text, flush=True), given.minutes)
+        print(f"{done} runs done, {sum(not run.done(place) for run in runs)} left")
+    elif given.verb == "report":
+        write_document(given.document, place.results, TABLES)
+        print(f"wrote {given.document}")
+    else:
+        _status(runs, place)
+    return 0
+
+
+def _place(scale: float, results: Path | None) -> Place:
+    checkpoints = ROOT / "runs" / "bench"
+    if scale < 1.0:
+        checkpoints = checkpoints / f"scale-{scale:g}"
+        return Place(results or checkpoints / "results", checkpoints, scale)
+    return Place(results or ROOT / "bench" / "results", checkpoints)
+
+
+def _status(runs: list[Run], place: Place) -> None:
+    for run in runs:
+        state = "done" if run.done(place) else "left"
+        if state == "left" and run.missing_package:
+            state = f"needs {run.missing_package}"
+        print(f"{state:6} {run.table}/{run.name}")
+    print(f"{sum(run.done(place) for run in runs)} of {len(runs)} done in {place.results}")
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    return tuple(int(seed) for seed in text.split(","))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

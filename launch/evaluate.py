@@ -1,0 +1,122 @@
+"""``retort eval``: one run level by level and through sweeps, or several runs side by side."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from ..distill.evaluation import actor_of
+from ..distill.finished import load_student, load_teacher
+from ..distill.forgetting import Forgetting, forgetting_of_run
+from ..distill.sweeps import Sweep, attack_sweep, noise_sweep, observation_deviation
+from ..distill.target import learn_target
+from ..hardware.errors import RetortError
+from . import train
+from .compare import OUT, CompareError, compare_runs
+from .files import write_whole
+from .recipe import Recipe
+
+_WATCHED = 64  # environments that an attacker, or the unit of noise, is learnt in
+SWEEPS = ("noise", "attack", "forgetting")
+
+
+def act(options: argparse.Namespace) -> int:
+    """Do what was asked for; returns the exit code."""
+    asked = [name for name in SWEEPS if getattr(options, name)]
+    if options.others:
+        if asked or options.set or options.fresh:
+            raise CompareError(
+                "--noise, --attack, --forgetting, --set and --fresh are for one run; give one "
+                "run, or leave them out to compare several"
+            )
+        folders = [Path(options.recipe), *options.others]
+        compare_runs(folders, OUT if options.out is None else options.out)
+        return 0
+    code = train.act(options)
+    recipe = train.chosen_recipe(options)
+    folder = train.run_folder(recipe, options)
+    for name in asked:
+        with train.progress_bar(name) as report:
+
+            def progress(done: int, total: int, report: train.Report = report) -> None:
+                report({"done": done, "total": total})
+
+            result: Sweep | Forgetting
+            if name == "noise":
+                result = noise(recipe, folder, progress)
+            elif name == "attack":
+                result = attack(recipe, folder, options.epsilon, progress)
+            else:
+                result = forgetting_of_run(recipe, folder, progress=progress)
+        _write(name, result, folder)
+    return code
+
+
+def noise(recipe: Recipe, folder: Path, progress: Callable[[int, int], None]) -> Sweep:
+    """Teacher and student of a finished run under observation noise, at the hardest level.
+
+    Noise is in deviations of what each of them sees while the teacher acts.
+    """
+    config = recipe.evaluation
+    teacher = actor_of(load_teacher(recipe, folder).actor)
+    student = actor_of(load_student(recipe, folder))
+    watched = recipe.make_env(_WATCHED, episode_seconds=config.seconds)
+    deviation = observation_deviation(watched, teacher, config.seed + 2)
+    env = recipe.make_env(config.episodes, episode_seconds=config.seconds, autoreset=False)
+    actors = {"teacher": teacher, "student": student}
+    return noise_sweep(env, actors, deviation, config.seed + 3, progress=progress)
+
+
+def attack(
+    recipe: Recipe,
+    folder: Path,
+    epsilons: tuple[float, ...],
+    progress: Callable[[int, int], None],
+) -> Sweep:
+    """Teacher and student of a finished run under every attack, at the hardest level."""
+    config = recipe.evaluation
+    watched = recipe.make_env(_WATCHED, episode_seconds=config.seconds)
+    policies = {
+        "teacher": load_teacher(recipe, folder).actor,
+        "student": load_student(recipe, folder),
+    }
+    targets = {
+        name: learn_target(watched, policy, recipe.teacher.gamma, config.seed + 2)
+        for name, policy in policies.items()
+    }
+    env = recipe.make_env(config.episodes, episode_seconds=config.seconds, autoreset=False)
+    return attack_sweep(env, targets, epsilons, config.seed + 3, progress=progress)
+
+
+def _write(name: str, result: Sweep | Forgetting, folder: Path) -> None:
+    write_whole(folder / f"{name}.json", json.dumps(result.to_json(), indent=1) + "\n")
+    for line in _summary(result):
+        print(line)
+    from . import evaluation_plots as plots  # what was measured is written without it
+
+    path = folder / f"{name}.svg"
+    if isinstance(result, Sweep):
+        plots.draw_sweep(result, path)
+    else:
+        plots.draw_forgetting(result, path)
+    print(f"{name}: made {folder / f'{name}.json'} and {path}")
+
+
+def _summary(result: Sweep | Forgetting) -> list[str]:
+    if isinstance(result, Forgetting):
+        if result.worst is None:
+            return ["forgetting: no level was ever scored on"]
+        level, share = result.worst
+        said = f"{share.value:.1%} ({share.low:.1%} to {share.high:.1%})"
+        return [f"most forgotten: {said} of the best score at difficulty {level:g}"]
+    lines = []
+    for policy in result.policies:
+        for trial in result.at_worst(policy):
+            kept = "" if trial.kept is None else f", {trial.kept.value:.1%} of its clean return"
+            change = (
+                trial.change if trial.change == "none" else f"{trial.change} {trial.strength:g}"
+            )
+            lines.append(f"{policy:8} {change:15} score {trial.score.value:.3f}{kept}")
+    return lines

@@ -1,0 +1,165 @@
+"""A value that cannot be is refused before anything begins: key, value, range, exit code 2."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import retort.controller
+import retort.distill
+import retort.hardware
+import retort.sim
+from retort.hardware.errors import RetortError
+from retort.launch.cli import INPUT_ERRORS, main
+from retort.launch.recipe import RecipeError, load_recipe
+
+# Key, and values that it cannot have.
+WRONG = {
+    "seed": ["-1", "18446744073709551616"],
+    "teacher.steps": ["0", "-5"],
+    "teacher.num_envs": ["0", "10000000000"],
+    "teacher.minibatches": ["0", "100000"],
+    "teacher.hidden": ["[0]", "[64, -1]"],
+    "teacher.learning_rate": ["-1.0", "0.0", "nan", "inf"],
+    "teacher.final_learning_rate": ["-1.0", "nan"],
+    "teacher.episode_seconds": ["nan", "inf", "0.0", "1e9"],
+    "teacher.event_rate": ["0.0", "-1.0", "100000.0", "nan"],
+    "teacher.level": ["[5.0, 1.0]", "[-0.1, 1.0]", "[0.0, nan]", "[0.8, 0.2]"],
+    "teacher.gamma": ["nan", "2.0", "1.0", "-0.1"],
+    "teacher.lam": ["nan", "1.5"],
+    "teacher.initial_std": ["0.0", "nan", "-1.0"],
+    "teacher.hardest_share": ["7.0", "nan"],
+    "teacher.clip": ["0.0", "nan"],
+    "teacher.max_gradient_norm": ["0.0", "nan"],
+    "student.hidden": ["[0]"],
+    "student.initial_std": ["0.0", "inf"],
+    "student.group": ["0"],
+    "distill.gamma": ["nan", "2.0"],
+    "distill.learning_rate": ["inf"],
+    "distill.minibatches": ["513"],
+    "distill.std_floor": ["0.0", "nan"],
+    "distill.teacher_share": ["1.5", "nan"],
+    "distill.episode_seconds": ["0.0"],
+    "distill.teachers.temperature": ["0.0", "nan"],
+    "distill.teachers.margin": ["nan"],
+    "distill.concurrent.teacher_share": ["0.0", "1.0"],
+    "distill.concurrent.kl_guard": ["1.0", "nan"],
+    "curriculum.levels": ["0"],
+    "curriculum.start": ["5", "-1"],
+    "curriculum.bar": ["nan", "-1.0"],
+    "curriculum.fall_bar": ["0.9"],
+    "curriculum.window": ["1"],
+    "curriculum.teacher_least": ["41"],
+    "curriculum.replay": ["1.5"],
+    "evaluation.episodes": ["0"],
+    "evaluation.seed": ["0"],
+    "evaluation.seconds": ["nan"],
+    "evaluation.hardest_seconds": ["0.0"],
+    "simulation.substeps": ["0"],
+    "simulation.threads": ["-1"],
+    "simulation.sensors.packet_loss": ["2.0", "nan"],
+    "simulation.sensors.position_resolution": ["-0.1", "nan"],
+    "simulation.sensors.gyro_noise": ["-0.1"],
+    "run.seconds": ["0.0", "nan", "1e12"],
+    "run.port": ['""', '" "'],
+    "virtual.drop": ["1.5", "nan"],
+    "virtual.push_times": ["[-1.0]", "[nan]"],
+    "virtual.push_impulse": ["inf"],
+    "virtual.seed": ["-1"],
+}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [(key, value) for key, values in WRONG.items() for value in values]
+)
+def test_a_value_out_of_its_range_is_refused_by_its_key(key: str, value: str) -> None:
+    with pytest.raises(RecipeError, match=rf"balancer\.toml: {re.escape(key)}(\[\d\])? is "):
+        load_recipe("balancer", [f"{key}={value}"])
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ('[{name="foo"}]', r"distill\.terms\[0\]: there is no term 'foo'; there are policy_kl"),
+        ('[{name="rl"}, {name="rl", weight=nan}]', r"distill\.terms\[1\]\.weight is nan"),
+        ('[{name="rl", begin=0.5, until=0.2}]', r"distill\.terms\[0\]\.begin is 0\.5"),
+        ('[{name="rl", options={clip="x"}}]', r"distill\.terms\[0\]: .*clip must be float"),
+        ('[{name="rl", options={clip=nan}}]', r"distill\.terms\[0\]: .*clip is nan"),
+        ('[{name="rl", options={clips=0.2}}]', r"distill\.terms\[0\]: .*'clips'"),
+        ('[{name="policy_kl", options={temperature=0.0}}]', r"temperature is 0\.0"),
+        ('[{name="q", options={kind="foo"}}]', r"distill\.terms\[0\]: .*'sharpened'"),
+        ("[]", r"distill\.terms is empty"),
+    ],
+)
+def test_a_term_that_cannot_be_is_refused_by_its_place(value: str, words: str) -> None:
+    with pytest.raises(RecipeError, match=words):
+        load_recipe("balancer", [f"distill.terms={value}"])
+
+
+# What one key alone cannot show: it takes the robot and the task.
+TOGETHER = {
+    "run.command=[{time=0.0, values=[1.0]}]": r"run\.command: .* has 1 values; this policy takes 2",
+    "simulation.substeps=3": "3 substeps of .* but one control tick is",
+    "teacher.episode_seconds=0.001": r"teacher\.episode_seconds is 0\.001; one tick .* takes 0\.01",
+    'contract={terms=["x"], action_scale=1.0}': "there is no observation term 'x'; there are",
+    'contract={terms=["command"], action_scale=nan}': r"contract\.action_scale is nan",
+    'contract={terms=["command"], action_scale=1.0, scales={x=2.0}}': r"contract\.scales has 'x'",
+    "simulation.substeps=0": "simulation.substeps is 0; use 1 to",
+    'distill.terms=[{name="foo"}]': "there is no term 'foo'",
+    "seed=18446744073709551616": "seed is 18446744073709551616; use 0 to 4294967295",
+}
+
+
+@pytest.mark.parametrize("override", TOGETHER)
+def test_wrong_values_end_a_stage_before_it_leaves_a_trace(
+    override: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "balancer", f"--out={tmp_path / 'run'}", "--set", override]) == 2
+    said = capsys.readouterr().err
+    assert re.search(TOGETHER[override], said)
+    assert len(said.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_rounding_is_a_resolution_too() -> None:
+    sensors = load_recipe("balancer", ["simulation.sensors.position_resolution=0.0"]).simulation
+    assert sensors.sensors.position_resolution == 0.0
+
+
+# Not the user's input but the world: devices, disks, damaged work, a part that is not installed.
+FAILURES = {
+    "CheckpointError",
+    "DeviceError",
+    "DistributionError",
+    "DivergedError",
+    "FileError",
+    "MissingExtraError",
+    "PortError",
+    "RecorderError",
+    "RetortError",
+    "ShapeError",
+    "StatisticsError",
+}
+
+
+def all_kinds(kind: type[RetortError] = RetortError) -> Iterator[str]:
+    if kind.__module__.startswith("retort."):  # not those of other tests
+        yield kind.__name__
+    for child in kind.__subclasses__():
+        yield from all_kinds(child)
+
+
+def test_every_error_is_either_wrong_input_or_a_failure() -> None:
+    packages = (retort.hardware, retort.controller, retort.sim, retort.distill)
+    for package in packages:
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            importlib.import_module(module.name)
+    launch = Path(importlib.import_module("retort.launch.cli").__file__ or "").parent
+    for path in launch.glob("*.py"):
+        importlib.import_module(f"retort.launch.{path.stem}")
+    assert set(all_kinds()) == INPUT_ERRORS | FAILURES
+    assert not INPUT_ERRORS & FAILURES

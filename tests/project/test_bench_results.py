@@ -1,0 +1,206 @@
+"""Benchmarks accumulate: a file per run, nothing done twice, nothing lost, tables from files."""
+
+import dataclasses
+import itertools
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCH = Path(__file__).parents[2] / "bench"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def bench_on_path():
+    """Scripts are started from their own folder; nothing of theirs is installed."""
+    sys.path.insert(0, str(BENCH))
+    yield
+    sys.path.remove(str(BENCH))
+
+
+@pytest.fixture
+def harness():
+    from harness import results, runs
+
+    return results, runs
+
+
+def made(runs, value=1.0):
+    point = sys.modules["harness.results"].Point(100, 1.5, value)
+    return runs.Made({"size": 3}, [point], [value, value + 2.0], {"parameters": 7.0})
+
+
+def listed(runs, names, log, fail=()):
+    """Runs that write down that they were done."""
+
+    def execute(run, place, _):
+        if run.arm in fail:
+            raise KeyboardInterrupt
+        log.append(run.arm)
+        place.checkpoint(run).parent.mkdir(parents=True, exist_ok=True)
+        place.checkpoint(run).touch()
+        return made(runs)
+
+    return [
+        runs.Run(table="t", task="Task", arm=arm, seed=1, budget=100, execute=execute)
+        for arm in names
+    ]
+
+
+@pytest.fixture
+def place(harness, tmp_path):
+    return harness[1].Place(tmp_path / "results", tmp_path / "checkpoints")
+
+
+def quiet(text):
+    pass
+
+
+def test_a_result_comes_back_as_it_was_written(harness, tmp_path):
+    results, _ = harness
+    result = results.Result(
+        table="t",
+        task="Task",
+        arm="a",
+        seed=1,
+        budget=10,
+        settings={"gamma": 0.9},
+        curve=[results.Point(1, 2.0, 3.0)],
+        final=[1.0, 2.0],
+        figures={"seconds": 4.0},
+        machine=results.machine(),
+        versions=results.versions(),
+        commit=results.commit(),
+        date=results.today(),
+    )
+    path = results.write_result(tmp_path, "one", result)
+    assert results.read_result(path) == result
+    assert results.read_results(tmp_path, "t") == [result]
+    assert result.mean_return == 1.5
+    assert {"processor", "cores", "load"} <= set(result.machine)
+    assert {"torch", "mujoco"} <= set(result.versions)
+
+
+def test_a_file_that_is_no_result_is_named(harness, tmp_path):
+    results, _ = harness
+    path = tmp_path / "t" / "x.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps({"curve": []}))
+    with pytest.raises(ValueError, match=r"x\.json is not a result"):
+        results.read_results(tmp_path, "t")
+
+
+def test_a_command_that_was_interrupted_goes_on_where_its_files_end(harness, place):
+    _, runs = harness
+    log = []
+    with pytest.raises(KeyboardInterrupt):
+        runs.go_on(listed(runs, "abc", log, fail="c"), place, quiet)
+    assert log == ["a", "b"]
+    assert runs.go_on(listed(runs, "abc", log), place, quiet) == 1
+    assert log == ["a", "b", "c"]
+    assert runs.go_on(listed(runs, "abc", log), place, quiet) == 0
+
+
+def test_a_run_whose_teacher_left_no_checkpoint_here_does_the_teacher_again(harness, place):
+    _, runs = harness
+    log = []
+    teacher, student = listed(runs, ["teacher", "student"], log)
+    student = dataclasses.replace(student, needs=(teacher,))
+    runs.go_on([teacher], place, quiet)
+    place.checkpoint(teacher).unlink()
+    runs.go_on([teacher, student], place, quiet)
+    assert log == ["teacher", "teacher", "student"]
+
+
+def test_no_run_begins_when_the_time_is_over(harness, place):
+    _, runs = harness
+    log = []
+    assert runs.go_on(listed(runs, "ab", log), place, quiet, minutes=0.0) == 0
+    assert log == []
+
+
+def test_a_run_without_its_package_is_left_out_and_says_what_is_missing(harness, place):
+    _, runs = harness
+    log, said = [], []
+    [run, other] = listed(runs, "ab", log)
+    run = dataclasses.replace(run, package="a_package_nobody_has")
+    assert runs.go_on([run, other], place, said.append) == 1
+    assert log == ["b"]
+    assert "install a_package_nobody_has" in said[0]
+
+
+def test_words_and_seeds_choose_runs(harness):
+    _, runs = harness
+    every = listed(runs, ["ppo 16-16", "ours 16-16", "ours 128-64"], [])
+    assert [r.name for r in runs.select(every, ["ours", "16-16"], [])] == ["Task_ours-16-16_s1"]
+    assert runs.select(every, ["ours"], [2]) == []
+
+
+def tables():
+    from harness import compression, ppo
+
+    return ppo, compression
+
+
+def test_every_run_of_every_table_has_a_file_of_its_own():
+    for table in tables():
+        every = table.runs()
+        assert len({run.name for run in every}) == len(every)
+        for run in every:
+            assert run.table == table.TABLE
+            assert all(needed.keeps for needed in run.needs)
+
+
+def test_runs_of_one_seed_come_before_those_of_the_next():
+    _, compression = tables()
+    seeds = [run.seed for run in compression.runs()]
+    assert [seed for seed, _ in itertools.groupby(seeds)] == list(compression.SEEDS)
+
+
+def test_settings_of_results_are_not_of_the_seeds_they_were_found_on():
+    for table in tables():
+        assert max(table.SEEDS) < 100
+
+
+@pytest.mark.parametrize("arm", ["behaviour-cloning 128-64", "ours 16-16", "ppo 16-16"])
+def test_compression_from_teacher_to_table(teacher_place, arm):
+    from harness import runs
+
+    _, compression = tables()
+    [run] = [r for r in compression.runs() if (r.task, r.arm, r.seed) == ("Hopper", arm, 1)]
+    assert runs.go_on([run], teacher_place, quiet) == 1
+    text = compression.report(teacher_place.results, teacher_place.results / "figures")
+    assert f"| Hopper | {arm} | 1 | " in text
+    [row] = [line for line in text.splitlines() if f"| {arm} |" in line]
+    _, _, _, _, parameters, steps, queries, *_ = [cell.strip() for cell in row.split("|")]
+    widths = [11, *(int(width) for width in arm.split(" ")[1].split("-")), 3]
+    expected = sum((a + 1) * b for a, b in itertools.pairwise(widths))
+    assert int(parameters.replace(" ", "")) == expected
+    assert int(steps.replace(" ", "")) >= 6000
+    assert bool(queries) == (not arm.startswith("ppo"))
+
+
+@pytest.fixture(scope="module")
+def teacher_place(tmp_path_factory):
+    """A place with a small budget and a teacher of it."""
+    import torch
+
+    sys.path.insert(0, str(BENCH))
+    from harness import compression, runs
+
+    folder = tmp_path_factory.mktemp("bench")
+    place = runs.Place(folder / "results", folder / "checkpoints", scale=1e-9)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    [teacher, *_] = [run for run in compression.runs() if run.name == "Hopper_teacher_s1"]
+    runs.go_on([teacher], place, quiet)
+    yield place
+    torch.set_num_threads(threads)
+
+
+def test_the_committed_results_make_the_document(tmp_path):
+    from harness.document import write_document
+
+    write_document(tmp_path / "benchmarks.md", BENCH / "results", tables())
+    assert (tmp_path / "benchmarks.md").read_text().startswith("# Benchmarks")
