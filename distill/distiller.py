@@ -271,8 +271,10 @@ class Distiller:
         observations = {group: values[:, ids] for group, values in batch.observations.items()}
         reset, action = batch.reset[:, ids], batch.action[:, ids]
         student, features = self._student(observations["student"], batch.initial_state[ids], reset)
-        ratio = torch.exp(student.log_prob(action) - batch.log_prob[:, ids])
         own = recorded.own[:, ids]
+        change = student.log_prob(action) - batch.log_prob[:, ids]
+        # Chosen before the exponential: one that overflows where it is not used spoils gradients.
+        ratio = torch.exp(torch.where(own > 0, change, torch.zeros_like(change)))
         advantage = recorded.advantage[:, ids]
         chosen = advantage[own > 0]
         if len(chosen) > 1:
@@ -284,7 +286,7 @@ class Distiller:
             teacher=recorded.teachers[0].select((slice(None), ids)),
             action=action,
             value=self.critic(observations["teacher"]),
-            ratio=torch.where(own > 0, ratio, torch.ones_like(ratio)),
+            ratio=ratio,
             advantage=advantage,
             lambda_return=recorded.lambda_return[:, ids],
             own=own,

@@ -168,6 +168,10 @@ class TanhGaussian(Distribution):
 
     def __post_init__(self) -> None:
         _same_mean_and_std(self.mean, self.std)
+        for name in ("scale", "shift"):  # in the mean's shape, so that ``select`` fits all
+            value = getattr(self, name)
+            if isinstance(value, Tensor):
+                object.__setattr__(self, name, value.expand_as(self.mean))
 
     @property
     def batch_shape(self) -> torch.Size:

@@ -10,21 +10,25 @@ from ..sim.env import RobotEnv
 from .checkpoint import load_checkpoint
 from .concurrent import LearningTeacher
 from .experiment import Experiment
+from .foreign import load_teacher_file
 from .networks import Critic, GaussianActor
 from .ppo import PPO
 from .students import MlpStudent, Student, make_student
-from .teacher import ActorTeacher
+from .teacher import ActorTeacher, Teacher
 
 
-def load_teachers(experiment: Experiment, folder: Path) -> list[ActorTeacher]:
-    """The teacher of a run folder, and those of the other folders the recipe names.
+def load_teachers(experiment: Experiment, folder: Path, env: RobotEnv) -> list[Teacher]:
+    """The teacher of a run folder, and the others the recipe names, for ``env``.
 
     Raises:
         RetortError: one is missing, unfinished, damaged, or sees something else.
     """
     first = load_teacher(experiment, folder)
-    teachers = [first]
-    for other in experiment.distill.teachers.folders:
+    teachers: list[Teacher] = [first]
+    for other in experiment.distill.teachers.others:
+        if Path(other).is_file():
+            teachers.append(load_teacher_file(other, env=env))
+            continue
         saved = finished(Path(other) / "teacher", 1, "train")["learner"]
         teacher = _teacher(experiment, saved)
         sizes = [t.actor.network[0].in_features for t in (first, teacher)]

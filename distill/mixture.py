@@ -30,11 +30,11 @@ class MixtureConfig:
     own. ``value``: softmax of what each expects, at ``temperature``. With ``gated``, only teachers
     that expect more than the student by ``margin`` are copied at all.
 
-    ``folders`` are run folders whose teachers teach too, after the run's own.
+    ``others`` teach too, after the run's own: run folders of ours, or files of Stable-Baselines3
+    (.zip), rsl_rl (.pt) or ONNX (.onnx) teachers that were trained on the same observations.
     """
 
-    folders: tuple[str, ...] = ()
-
+    others: tuple[str, ...] = ()
     weighting: Literal["fixed", "task", "value"] = "fixed"
     weights: tuple[float, ...] = ()
     temperature: float = 1.0
@@ -43,10 +43,10 @@ class MixtureConfig:
 
     def __post_init__(self) -> None:
         check_fields(self, weights=SHARE, temperature=POSITIVE, margin=FINITE)
-        if self.weights and len(self.weights) != 1 + len(self.folders):
+        if self.weights and len(self.weights) != 1 + len(self.others):
             raise ValueError(
-                f"distill.teachers has {len(self.weights)} weights for {1 + len(self.folders)} "
-                "teachers, the run's own and one per folder; give one each or none"
+                f"distill.teachers has {len(self.weights)} weights for {1 + len(self.others)} "
+                "teachers, the run's own and the others; give one each or none"
             )
 
 

@@ -90,7 +90,7 @@ def distil_student(
     learning = None  # a teacher that goes on learning
     if config.mode == "concurrent":
         learning = go_on(experiment, folder, env, student)
-    teachers = load_teachers(experiment, folder) if learning is None else [learning.teacher]
+    teachers = load_teachers(experiment, folder, env) if learning is None else [learning.teacher]
     distiller = Distiller(config, student, teachers, critic, experiment.seed + 1)
     stage = Stage(folder / "distillation", _key(experiment, _STUDENT), config.steps, fresh)
     saved = stage.begin()

@@ -274,7 +274,10 @@ def parse(kind: Any, value: Any, where: str = "") -> Any:
     if kind is Any:
         return value
     if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError as error:
+            raise ValueError(f"{label} has too many digits for a number") from error
     if kind is int and isinstance(value, bool):
         raise ValueError(f"{label} must be a whole number, got {value!r}")
     if isinstance(kind, type) and isinstance(value, kind):

@@ -47,7 +47,6 @@ INPUT_ERRORS = {
     "ScheduleError",
     "StageError",
     "SweepError",
-    "SweepRunError",
     "TaskError",
     "TermError",
     "WrapError",

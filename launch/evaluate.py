@@ -12,7 +12,6 @@ from ..distill.finished import load_student, load_teacher
 from ..distill.forgetting import Forgetting, forgetting_of_run
 from ..distill.sweeps import Sweep, attack_sweep, noise_sweep, observation_deviation
 from ..distill.target import learn_target
-from ..hardware.errors import RetortError
 from . import train
 from .compare import OUT, CompareError, compare_runs
 from .files import write_whole

@@ -88,7 +88,7 @@ def test_two_runs_of_it_are_the_same_to_the_bit(name):
 @pytest.mark.parametrize("name", [n for n in CONTINUOUS if TERMS[n].taught])
 def test_with_several_teachers_one_without_weight_changes_nothing(name):
     alone, source, _ = make(name)
-    pair, _, _ = make(name, count=2, teachers=MixtureConfig(folders=("other",), weights=(1.0, 0.0)))
+    pair, _, _ = make(name, count=2, teachers=MixtureConfig(others=("other",), weights=(1.0, 0.0)))
     batch = source.collect(alone.act, alone.act_as_teacher)
     losses = []
     for distiller in (alone, pair):

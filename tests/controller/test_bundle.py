@@ -6,9 +6,11 @@ import dataclasses
 import errno
 import hashlib
 import json
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -164,6 +166,84 @@ def test_a_bundle_that_is_not_whole_is_refused(
         redigest(folder)
     with pytest.raises(BundleError, match=words):
         load_bundle(folder)
+
+
+def state_anew(folder: Path) -> None:
+    """Let hash and digests be those of the contract as it stands, as a careful editor would."""
+    record = json.loads((folder / "contract.json").read_text())
+    canonical = json.dumps(record["contract"], sort_keys=True, separators=(",", ":"))
+    record["hash"] = hashlib.sha256(canonical.encode()).hexdigest()
+    (folder / "contract.json").write_text(json.dumps(record))
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["contract_hash"] = record["hash"]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    redigest(folder)
+
+
+def put(data: Any, path: tuple[str | int, ...], value: object) -> None:
+    for key in path[:-1]:
+        data = data[key]
+    data[path[-1]] = value
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ((), None, "must be a table, got None"),
+        ((), [], "must be a table"),
+        (("control_rate",), 0, r"control_rate is 0\.0; use more than 0"),
+        (("control_rate",), math.nan, "control_rate is nan"),
+        (("control_rate",), 10**400, "control_rate has too many digits"),
+        (("joints",), [], "joints are"),
+        (("default_pose",), [math.nan, 0.0], r"default_pose\[0\] is nan"),
+        (("history",), 0, "history is 0; use 1 to"),
+        (("history",), 10**12, "history is 1000000000000"),
+        (("terms", 0, "name"), "x", "there is no observation term 'x'; there are"),
+        (("terms", 0, "size"), 4, "has size 4, this robot and command give it 3"),
+        (("terms", 0, "scale"), math.inf, "scale is inf"),
+        (("terms", 1, "name"), "projected_gravity", "no two of one name"),
+        (("command", 0, "low"), math.nan, "is nan; use a finite number"),
+        (("command", 0, "high"), math.nan, "is nan; use a finite number"),
+        (("command", 0, "high"), -9.0, "give the lower one first"),
+        (("command", 0, "slew"), 0.0, "slew is 0"),
+        (("action", "scale"), [math.nan, 1.0], r"action\.scale\[0\] is nan"),
+        (("action", "smoothing"), 0.0, r"action\.smoothing is 0\.0; use more than 0, at most 1"),
+        (("action", "slew"), -1.0, r"action\.slew is -1\.0"),
+        (("normaliser_clip",), 0.0, r"normaliser_clip is 0\.0"),
+        (("trained",), {"latency": [2.0, 1.0]}, r"trained\.latency is"),
+    ],
+)
+def test_a_contract_that_cannot_be_is_refused_even_with_its_digests(
+    parts: Parts,
+    tmp_path: Path,
+    path: tuple[str | int, ...],
+    value: object,
+    words: str,
+) -> None:
+    folder = tmp_path / "b"
+    parts.save(folder)
+    edit_contract(folder, lambda record: put(record, ("contract", *path), value))
+    state_anew(folder)
+    with pytest.raises(BundleError, match=words) as refused:
+        load_bundle(folder)
+    assert len(str(refused.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("value", [["mlp"], {}, None, 3])
+def test_a_policy_of_no_known_kind_is_refused(parts: Parts, tmp_path: Path, value: object) -> None:
+    folder = tmp_path / "b"
+    parts.save(folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["policy"]["architecture"] = value
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(BundleError, match=r"policy\.safetensors"):
+        load_bundle(folder)
+
+
+def test_golden_vectors_that_are_no_numbers_are_refused(parts: Parts, tmp_path: Path) -> None:
+    golden = dataclasses.replace(parts.golden, action=parts.golden.action.astype("U9"))
+    with pytest.raises(BundleError, match="golden action does not hold numbers"):
+        dataclasses.replace(parts, golden=golden).save(tmp_path / "b")
 
 
 @pytest.mark.parametrize(

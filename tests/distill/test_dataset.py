@@ -415,7 +415,7 @@ def test_recorded_teachers_are_weighed_as_the_recipe_says(tmp_path):
 
     write_dataset(tmp_path, batches(), ACTIONS, name="test/two-v0")
     recordings = read_dataset(tmp_path)
-    weights = MixtureConfig(folders=("runs/second",), weights=(0.0, 1.0))
+    weights = MixtureConfig(others=("runs/second",), weights=(0.0, 1.0))
     student = distilled(recordings, teachers=weights, steps=60 * 128)[0].student
     seen = recordings[0].observations["student"][:-1, None]
     mode = student(seen, student.initial_state(1), torch.zeros(seen.shape[:2]).bool())[0].mode()

@@ -319,3 +319,11 @@ def test_mistaken_shapes_are_refused_and_not_broadcast():
         proximal(torch.zeros(3, 4), torch.zeros(4))
     with pytest.raises(DistributionError, match="temperature"):
         policy_kl(g, g, temperature=2.0)
+
+
+def test_a_squashed_gaussian_of_uneven_range_can_be_selected_from():
+    scale = torch.tensor([1.0, 2.0, 3.0])
+    whole = TanhGaussian(torch.zeros(4, 5, 3), torch.ones(4, 5, 3), scale=scale)
+    part = whole.select((slice(None), torch.tensor([0, 2])))
+    torch.testing.assert_close(part.scale, scale.expand(4, 2, 3))
+    torch.testing.assert_close(part.log_prob(part.mode()), whole.log_prob(whole.mode())[:, [0, 2]])

@@ -194,7 +194,7 @@ def test_a_second_teacher_is_named_by_its_run_folder(finished, tmp_path):
     pair = dataclasses.replace(
         SMALL,
         distill=dataclasses.replace(
-            SMALL.distill, teachers=MixtureConfig(folders=(str(finished),), weights=(0.5, 0.5))
+            SMALL.distill, teachers=MixtureConfig(others=(str(finished),), weights=(0.5, 0.5))
         ),
     )
     (tmp_path / "teacher").symlink_to(finished / "teacher")
@@ -205,3 +205,15 @@ def test_a_second_teacher_is_named_by_its_run_folder(finished, tmp_path):
     torch.testing.assert_close(  # the same teacher twice is that teacher
         one["student"]["layers.0.weight"], two["student"]["layers.0.weight"], rtol=1e-2, atol=1e-2
     )
+
+
+def test_a_teacher_from_elsewhere_is_named_by_its_file_and_must_fit(finished, tmp_path):
+    file = tmp_path / "other.onnx"
+    file.write_bytes(b"nothing of the kind")
+    other = dataclasses.replace(
+        SMALL,
+        distill=dataclasses.replace(SMALL.distill, teachers=MixtureConfig(others=(str(file),))),
+    )
+    (tmp_path / "teacher").symlink_to(finished / "teacher")
+    with pytest.raises(RetortError, match=r"other\.onnx"):
+        stages.distil_student(other, tmp_path)

@@ -143,6 +143,7 @@ FAILURES = {
     "RetortError",
     "ShapeError",
     "StatisticsError",
+    "SweepRunError",
 }
 
 

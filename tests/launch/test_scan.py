@@ -13,7 +13,7 @@ from retort.hardware.robot import parse
 from retort.hardware.scan import Progress, Scan, scan
 from retort.hardware.virtual import Emulator, Faults, LockstepClock, LockstepPort, VirtualRobot
 from retort.hardware.virtual.device import BAUDS
-from retort.hardware.virtual.faults import Corrupt, Drop, Fault, Garbage
+from retort.hardware.virtual.faults import Corrupt, Delay, Drop, Fault, Garbage, Merge
 from retort.hardware.virtual.feetech import FeetechResponder
 from retort.hardware.virtual.feetech_servo import FeetechServo
 from retort.hardware.virtual.plant import RigidPlant
@@ -175,7 +175,16 @@ def test_an_id_used_in_both_protocols_is_no_clash():
     assert [(d.protocol, d.clash) for d in found.devices] == [("dynamixel2", ""), ("feetech", "")]
 
 
-@pytest.mark.parametrize("fault", [Corrupt(rate=0.05), Drop(rate=0.05), Garbage(rate=0.3)])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Corrupt(rate=0.05),
+        Drop(rate=0.05),
+        Garbage(rate=0.3),
+        Delay(rate=0.02, seconds=0.034),
+        Merge(rate=0.05),
+    ],
+)
 @pytest.mark.parametrize("seed", range(3))
 def test_a_bad_line_makes_no_devices_and_no_clashes(fault, seed):
     wire = Wire(faults=(fault,), seed=seed)

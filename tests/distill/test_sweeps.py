@@ -1,0 +1,197 @@
+"""Noise and attacks cost what they must, reckoned by hand where that can be done."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from retort.distill.corruption import corrupted, corrupted_teacher
+from retort.distill.evaluation import actor_of
+from retort.distill.experiment import Experiment
+from retort.distill.networks import Critic, GaussianActor, make_actor
+from retort.distill.students import KINDS, Interface, StudentConfig, make_student
+from retort.distill.sweeps import attack_sweep, noise_sweep, observation_deviation
+from retort.distill.target import ATTACKS, SweepError, Target, attacked, learn_target, watch
+from retort.distill.teacher import ActorTeacher
+from retort.sim.wrapped import WrappedEnv
+
+EPSILON, STD = 0.3, 2.0
+
+
+@pytest.fixture(scope="module")
+def target(tracking, tracker):
+    return learn_target(tracking(32, autoreset=True), tracker(), 0.5, 3, ticks=60, updates=400)
+
+
+@pytest.fixture(scope="module")
+def sweep(target, tracking):
+    return attack_sweep(tracking(64), {"tracker": target}, [EPSILON], 9)
+
+
+def loss(trial):
+    return 10.0 - trial.score.value
+
+
+def test_the_unit_of_noise_is_the_deviation_of_what_is_seen(tracking, tracker):
+    deviation = observation_deviation(
+        tracking(64, autoreset=True), actor_of(tracker()), 1, ticks=100
+    )
+    for values in deviation.values():
+        np.testing.assert_allclose(values, STD, rtol=0.03)
+
+
+def test_noise_costs_what_its_size_says_and_every_policy_gets_the_same(tracking, tracker):
+    actors = {name: actor_of(tracker()) for name in ("one", "other")}
+    deviation = {group: np.full(2, STD) for group in ("student", "teacher")}
+    result = noise_sweep(tracking(200), actors, deviation, 5)
+    assert [trial.strength for trial in result.at_worst("one")] == [0.0, 0.1, 0.2, 0.3]
+    for trial in result.at_worst("one"):
+        expected = trial.strength * STD * math.sqrt(2.0 / math.pi)
+        assert loss(trial) == pytest.approx(expected, rel=0.06, abs=1e-5)
+    one, other = (
+        [t.score.value for t in result.trials if t.policy == name] for name in result.policies
+    )
+    assert one == other
+
+
+def test_a_part_without_deviation_gets_no_noise(tracking, tracker):
+    deviation = {"teacher": np.array([0.0, STD])}
+    result = noise_sweep(tracking(8), {"one": actor_of(tracker())}, deviation, 5)
+    assert all(loss(trial) == pytest.approx(0.0, abs=1e-5) for trial in result.trials)
+
+
+def test_an_attack_costs_at_most_what_its_box_allows(sweep):
+    assert loss(sweep.clean("tracker")) == pytest.approx(0.0, abs=1e-5)
+    for trial in sweep.trials:
+        assert loss(trial) <= EPSILON * STD * (1 + 1e-4)
+
+
+def test_random_costs_half_of_what_those_that_look_for_the_worst_do(sweep):
+    cost = {trial.change: loss(trial) for trial in sweep.trials}
+    assert cost["random"] == pytest.approx(EPSILON * STD / 2, rel=0.05)
+    for name in ("mad", "sarsa", "sarsa_mad"):
+        assert cost[name] > 0.9 * EPSILON * STD, name
+
+
+def test_the_worst_attack_is_named(sweep):
+    worst = sweep.worst("tracker", EPSILON)
+    assert worst.change not in ("none", "random")
+    assert loss(worst) == max(loss(trial) for trial in sweep.trials)
+    with pytest.raises(SweepError, match=r"not tried at 0.5; there are \[0.0, 0.3\]"):
+        sweep.worst("tracker", 0.5)
+    said = json.loads(json.dumps(sweep.to_json()))
+    assert said["worst"]["tracker"][1]["change"] == worst.change
+
+
+def test_a_sweep_repeats(target, sweep, tracking):
+    again = attack_sweep(tracking(64), {"tracker": target}, [EPSILON], 9)
+    assert again == sweep
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_student_acts_on_and_remembers_what_it_was_made_to_see(kind, monkeypatch):
+    torch.manual_seed(0)
+    student = make_student(StudentConfig(kind=kind, hidden=(8,)), Interface.plain(2, 1))
+    student.eval().requires_grad_(False)
+    student.normaliser.variance.fill_(4.0)
+    shown, states = [], []
+    forward = student.forward
+
+    def spy(sequence, state, resets):
+        said, after = forward(sequence, state, resets)
+        shown.append(sequence[0])
+        states.append(after)
+        return said, after
+
+    monkeypatch.setattr(student, "forward", spy)
+    actor = attacked(Target(student), "mad", EPSILON, 1)
+    state, reset = torch.zeros(5, 0), torch.ones(5, dtype=torch.bool)
+    seen = torch.randn(6, 5, 2)
+    for tick in range(6):
+        _, _, state = actor({"student": seen[tick]}, state, reset)
+        reset = torch.zeros(5, dtype=torch.bool)
+    change = (torch.stack(shown) - seen) / student.normaliser.std
+    assert change.abs().max() <= EPSILON + 1e-5
+    assert change.abs().mean() > 0.5 * EPSILON
+    resets = torch.zeros(6, 5, dtype=torch.bool)
+    resets[0] = True
+    _, expected = forward(torch.stack(shown), student.initial_state(5), resets)
+    torch.testing.assert_close(state, expected)
+
+
+def test_discrete_actions_are_attacked_without_a_value():
+    policy = make_actor(4, WrappedEnv("CartPole-v1", 1).single_action_space, (8,))
+    policy.requires_grad_(False)
+    target = learn_target(WrappedEnv("CartPole-v1", 2), policy, 0.9, 1)
+    env = WrappedEnv("CartPole-v1", 2, max_episode_steps=20, autoreset=False)
+    result = attack_sweep(env, {"p": target}, [0.1], 1, steps=2)
+    assert {trial.change for trial in result.trials} == {"none", "random", "mad"}
+    with pytest.raises(SweepError, match="actions are discrete"):
+        attacked(target, "sarsa", 0.1, 1)
+
+
+def test_an_attack_that_needs_a_value_says_so(tracker):
+    with pytest.raises(SweepError, match="learn_target"):
+        attacked(Target(tracker()), "critic", 0.1, 1)
+    with pytest.raises(SweepError, match="there are " + ", ".join(ATTACKS)):
+        attacked(Target(tracker()), "cunning", 0.1, 1)
+
+
+def test_negative_strengths_are_refused(tracking, tracker):
+    with pytest.raises(SweepError, match="not negative"):
+        attack_sweep(tracking(2), {"t": Target(tracker())}, [-0.1], 1)
+
+
+def test_what_was_cut_off_is_not_learnt_from(tracking, tracker):
+    from retort.distill.target import transitions
+
+    batch = watch(tracking(4, 5, autoreset=True), actor_of(tracker()), 1, 12, 0)
+    rows = transitions(batch, Target(tracker()), 0.9)
+    assert len(rows.reward) == int((~batch.truncated[:-1]).sum()) < 4 * 11
+    assert not rows.terminated.any()
+
+
+def test_the_balancer_s_teacher_and_student_go_through_both_sweeps():
+    experiment = Experiment(robot="balancer", task="balancer")
+    watched = experiment.make_env(4, episode_seconds=0.2)
+    env = experiment.make_env(4, episode_seconds=0.1, autoreset=False)
+    torch.manual_seed(0)
+    actor = GaussianActor(watched.teacher_size, watched.contract.action_size, (8,))
+    student = make_student(StudentConfig(kind="gru"), watched.contract)
+    policies = {"teacher": actor, "student": student.eval()}
+    deviation = observation_deviation(watched, actor_of(actor), 1, ticks=10)
+    actors = {name: actor_of(policy) for name, policy in policies.items()}
+    noise = noise_sweep(env, actors, deviation, 2, levels=[0.2])
+    targets = {
+        name: learn_target(watched, policy, 0.9, 1, ticks=10, updates=5)
+        for name, policy in policies.items()
+    }
+    attack = attack_sweep(env, targets, [0.1], 2, steps=2)
+    for name in policies:
+        assert noise.clean(name) == noise.trials[list(policies).index(name) * 2]
+        assert noise.clean(name).score.value == attack.clean(name).score.value
+        assert {t.change for t in attack.trials if t.policy == name} == {"none", *ATTACKS}
+
+
+def test_corruption_damages_a_copy_by_the_noise_it_says():
+    torch.manual_seed(0)
+    teacher = ActorTeacher(GaussianActor(50, 2, (200,)), Critic(50, (8,)))
+    before = {name: value.clone() for name, value in teacher.actor.state_dict().items()}
+    damaged = corrupted_teacher(teacher, torch.Generator().manual_seed(1), 0.05)
+    change = {n: v - before[n] for n, v in damaged.actor.state_dict().items()}
+    moved = torch.cat([v.flatten() for n, v in change.items() if n.startswith("network")])
+    assert moved.std().item() == pytest.approx(0.05, rel=0.03)
+    assert all(not v.any() for n, v in change.items() if not n.startswith("network"))
+    assert all(torch.equal(v, before[n]) for n, v in teacher.actor.state_dict().items())
+    assert damaged.critic is teacher.critic
+
+
+def test_corruption_repeats_and_refuses_a_negative_deviation():
+    student = make_student(StudentConfig(kind="gru"), Interface.plain(2, 1))
+    one, other = (
+        corrupted(student, torch.Generator().manual_seed(4)).state_dict() for _ in range(2)
+    )
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    with pytest.raises(ValueError, match="must not be negative"):
+        corrupted(student, torch.Generator(), -1.0)
