@@ -23,7 +23,7 @@ from .statistics import (
 )
 
 RUNS_LEAST = 3  # below which runs say nothing of their spread
-_DRAWS = 2000
+_DRAWS = 1000  # of pairs of episodes, which are many
 
 
 @dataclasses.dataclass(frozen=True)

@@ -239,7 +239,7 @@ class PPO:
                 totals += torch.stack([policy_loss, value_loss, entropy, kl]).detach()
         names = ("policy_loss", "value_loss", "entropy", "kl")
         means = (totals / (config.epochs * config.minibatches)).tolist()
-        losses = dict(zip(names, means, strict=True))
+        losses: dict[str, float] = dict(zip(names, means, strict=True))
         check_finite("teacher", losses, self.parameters)
         self.normalise(batch.observations["teacher"])
         return {

@@ -12,15 +12,14 @@ from .ppo import PPOConfig
 
 Kind = Literal["fast", "efficient"]
 
+# Minibatches of 512 with rectifiers: most return per second; of 256 with tanh: most per step.
 _CONTINUOUS: dict[Kind, dict[str, Any]] = {
     "fast": {
-        "num_envs": 128,
+        "num_envs": 64,
         "ticks": 32,
-        "epochs": 5,
-        "minibatches": 8,
-        "learning_rate": 2e-3,
-        "gamma": 0.98,
-        "lam": 0.92,
+        "epochs": 6,
+        "minibatches": 4,
+        "learning_rate": 1e-3,
         "activation": "relu",
     },
     "efficient": {
@@ -29,21 +28,28 @@ _CONTINUOUS: dict[Kind, dict[str, Any]] = {
         "epochs": 10,
         "minibatches": 8,
         "learning_rate": 1e-3,
-        "gamma": 0.99,
-        "lam": 0.95,
         "activation": "tanh",
     },
 }
-_CHANGES: dict[tuple[str, Kind], dict[str, Any]] = {}
+# Tasks whose episodes end in a fall need to look further ahead, and to try more at first.
+_FALLS: dict[str, Any] = {"gamma": 0.995, "initial_std": 1.0}
+_CHANGES: dict[tuple[str, Kind], dict[str, Any]] = {
+    ("HalfCheetah", "fast"): {"learning_rate": 2e-3},
+    ("Hopper", "fast"): _FALLS,
+    ("Hopper", "efficient"): {**_FALLS, "learning_rate": 7e-4, "activation": "relu"},
+    ("Walker2d", "fast"): _FALLS,
+    ("Walker2d", "efficient"): {**_FALLS, "learning_rate": 7e-4, "activation": "relu"},
+}
 _DISCRETE: dict[str, Any] = {
     "num_envs": 8,
     "ticks": 64,
-    "epochs": 10,
+    "epochs": 5,
     "minibatches": 4,
     "learning_rate": 3e-3,
     "gamma": 0.98,
     "lam": 0.9,
     "activation": "tanh",
+    "reward_scale": "horizon",
 }
 
 
@@ -69,6 +75,9 @@ def discrete_ppo(*, steps: int = 100_000, **changes: Any) -> PPOConfig:
 
 def _settings(fields: dict[str, Any]) -> PPOConfig:
     base = PPOConfig(
+        gamma=0.99,
+        lam=0.95,
+        reward_scale="return",
         hidden=(64, 64),
         critic_hidden=(64, 64),
         learning_rate_schedule="linear",

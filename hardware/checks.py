@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import numbers
-from typing import Any
+from typing import Any, cast
 
 from .errors import RetortError
 
@@ -29,8 +29,9 @@ class Range:
     def __contains__(self, value: object) -> bool:
         if not isinstance(value, numbers.Real):
             return False
-        above = self.low < value if self.open_low else self.low <= value
-        below = value < self.high if self.open_high else value <= self.high
+        number = cast("float", value)  # NumPy's, too; not converted: an int may be any size
+        above = self.low < number if self.open_low else self.low <= number
+        below = number < self.high if self.open_high else number <= self.high
         return above and below
 
     def __str__(self) -> str:

@@ -52,6 +52,7 @@ def chosen_recipe(options: argparse.Namespace) -> Recipe:
         RetortError: the recipe or the host file is not as it must be, or nothing fits the budget.
     """
     recipe = load_recipe(options.recipe, options.set)
+    recipe.check()  # before anything begins: what cannot be leaves no trace
     budget, path = getattr(options, "budget_us", None), getattr(options, "host", None)
     if budget is None and path is None:
         return recipe
@@ -78,7 +79,6 @@ def run_folder(recipe: Recipe, options: argparse.Namespace) -> Path:
 def do_stage(name: str, recipe: Recipe, folder: Path, *, fresh: bool = False) -> bool:
     """Do stage ``name`` unless it is complete; whether there was something to do."""
     ledger = Ledger(folder, recipe)
-    recipe.check()  # before the stage begins: what cannot be leaves no trace
     if not ledger.begin(name, fresh=fresh):
         return False
     with progress_bar(name) as report:

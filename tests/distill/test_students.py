@@ -34,10 +34,10 @@ INTERFACE = Interface.plain(20, 3)
         ({"kind": "gru", "channels": [4]}, "belongs to kind = 'tcn'"),
         ({"kind": "tcn", "channels": []}, "at least one convolution"),
         ({"kind": "tcn", "kernel": 1}, "kernel is 1"),
-        ({"kind": "gru", "recurrent": 0}, "at least 1"),
-        ({"hidden": [0]}, "at least 1"),
+        ({"kind": "gru", "recurrent": 0}, "student.recurrent is 0; use 1 to"),
+        ({"hidden": [0]}, r"student\.hidden\[0\] is 0; use 1 to"),
         ({"quantise": "int4"}, "'none', 'int8'"),
-        ({"initial_std": 0.0}, "must be positive"),
+        ({"initial_std": 0.0}, r"initial_std is 0\.0; use more than 0"),
         ({"units": 3}, "unknown key 'units'"),
     ],
 )

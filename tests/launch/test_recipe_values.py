@@ -114,11 +114,12 @@ TOGETHER = {
 }
 
 
+@pytest.mark.parametrize("verb", ["train", "launch"])
 @pytest.mark.parametrize("override", TOGETHER)
-def test_wrong_values_end_a_stage_before_it_leaves_a_trace(
-    override: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_wrong_values_end_a_verb_before_it_leaves_a_trace(
+    verb: str, override: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["train", "balancer", f"--out={tmp_path / 'run'}", "--set", override]) == 2
+    assert main([verb, "balancer", f"--out={tmp_path / 'run'}", "--set", override]) == 2
     said = capsys.readouterr().err
     assert re.search(TOGETHER[override], said)
     assert len(said.splitlines()) == 1

@@ -1,0 +1,207 @@
+"""``retort eval`` on several runs, and one run's sweeps, through the command line."""
+
+from __future__ import annotations
+
+import functools
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from retort.distill.comparison import ArmScores, compare_arms
+from retort.distill.statistics import StatisticsError
+from retort.launch import evaluate
+from retort.launch.cli import main
+from retort.launch.compare import CompareError, group, load_runs, table
+from retort.launch.recipe import load_recipe, save_recipe
+
+SMALL = (
+    "teacher.steps=768",
+    "teacher.num_envs=16",
+    "teacher.hidden=[8]",
+    "teacher.critic_hidden=[8]",
+    "distill.steps=1920",
+    "distill.num_envs=16",
+    "distill.episode_seconds=0.3",
+    'curriculum.kind="fixed"',
+    "curriculum.levels=2",
+    "evaluation.episodes=3",
+    "evaluation.seconds=0.2",
+    "evaluation.hardest_episodes=6",
+    "evaluation.hardest_seconds=0.2",
+)
+
+
+def _make(folder: Path, *changes: str) -> Path:
+    options = [f"--set={change}" for change in (*SMALL, *changes)]
+    for verb in ("train", "distill"):
+        assert main([verb, "balancer", "--out", str(folder), *options]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two seeds of one arm and one of a smaller student."""
+    root = tmp_path_factory.mktemp("runs")
+    seeds = [_make(root / f"wide-{seed}", f"seed={seed}") for seed in (1, 2)]
+    made = [*seeds, _make(root / "narrow", "student.hidden=[4]")]
+    for folder in (made[0], made[2]):  # which an evaluation by levels waits for
+        assert main(["export", str(folder)]) == 0
+    return made
+
+
+def test_several_runs_become_a_table_a_file_and_a_figure(
+    runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert main(["eval", *map(str, runs), "--out", str(out)]) == 0
+    said = capsys.readouterr().out
+    lines = said.splitlines()
+    assert "wide" in lines[1]
+    assert "narrow" in lines[2]
+    assert all(len(line) <= 80 for line in lines if not line.startswith("eval: made"))
+    data = json.loads((out / "comparison.json").read_text())
+    assert [arm["seeds"] for arm in data["arms"]] == [[1, 2], [1]]
+    assert [arm["over"] for arm in data["arms"]] == ["episodes", "episodes"]
+    assert data["arms"][0]["parameters"] > data["arms"][1]["parameters"]
+    assert data["arms"][0]["first_better"] is None
+    assert 0.0 <= data["arms"][1]["first_better"]["value"] <= 1.0
+    assert "<svg" in (out / "comparison.svg").read_text()
+
+
+def test_what_a_comparison_says_of_a_run_is_what_its_evaluation_does(
+    runs: list[Path], tmp_path: Path
+) -> None:
+    assert main(["eval", str(runs[2])]) == 0
+    assert main(["eval", str(runs[2]), str(runs[0]), "--out", str(tmp_path)]) == 0
+    hardest = json.loads((runs[2] / "evaluation.json").read_text())["hardest"]
+    first = json.loads((tmp_path / "comparison.json").read_text())["arms"][0]
+    assert first["run_scores"] == [pytest.approx(hardest["student"]["score"])]
+    assert first["of_teacher"]["value"] == pytest.approx(hardest["ratio"]["value"])
+
+
+def test_seeds_of_one_arm_are_put_together_and_the_same_seed_twice_is_not(
+    runs: list[Path], tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(runs[0], copy)
+    arms = group(load_runs([*runs, copy]))
+    assert [[run.recipe.seed for run in arm.runs] for arm in arms] == [[1, 2], [1], [1]]
+    assert arms[0].name.endswith("wide")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        (lambda f: (f / "recipe.toml").unlink(), "is no run folder"),
+        (lambda f: shutil.rmtree(f / "distillation"), "distill is not complete there"),
+        (lambda f: (f / "stages.json").unlink(), "train is not complete there"),
+    ],
+)
+def test_what_is_no_finished_run_is_said(
+    runs: list[Path],
+    tmp_path: Path,
+    spoil,
+    sentence: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    spoilt = tmp_path / "spoilt"
+    shutil.copytree(runs[0], spoilt)
+    spoil(spoilt)
+    assert main(["eval", str(runs[1]), str(spoilt), "--out", str(tmp_path / "out")]) == 2
+    assert sentence in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_runs_of_different_tasks_are_refused(
+    runs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("retort.launch.compare.Ledger.complete", lambda *_: True)
+    other = tmp_path / "other"
+    save_recipe(load_recipe(runs[0], ["task=elsewhere"]), other / "recipe.toml")
+    with pytest.raises(CompareError, match=r"another task than .*elsewhere and balancer"):
+        load_runs([runs[0], other])
+
+
+def test_a_run_given_twice_is_refused(runs: list[Path]) -> None:
+    with pytest.raises(CompareError, match="given twice"):
+        load_runs([runs[0], runs[1], runs[0]])
+
+
+def test_sweeps_are_of_one_run(
+    runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["eval", str(runs[0]), str(runs[1]), "--noise", "--out", str(tmp_path)]) == 2
+    assert "are for one run" in capsys.readouterr().err
+
+
+def test_sweeps_of_a_run_stand_beside_its_evaluation(
+    runs: list[Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    short = functools.partial(evaluate.learn_target, ticks=10, updates=5)
+    monkeypatch.setattr(evaluate, "learn_target", short)
+    folder = tmp_path / "run"
+    shutil.copytree(runs[0], folder)
+    asked = ["--noise", "--attack", "--epsilon", "0.1", "--forgetting"]
+    assert main(["eval", str(folder), *asked]) == 0
+    assert (folder / "evaluation.json").is_file()
+    for name in ("noise", "attack", "forgetting"):
+        assert json.loads((folder / f"{name}.json").read_text())
+        assert "<svg" in (folder / f"{name}.svg").read_text()
+    noise = json.loads((folder / "noise.json").read_text())["worst"]
+    assert [row["strength"] for row in noise["student"]] == [0.0, 0.1, 0.2, 0.3]
+    said = capsys.readouterr().out
+    assert "most forgotten" in said
+    assert "of its clean return" in said
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "x", "0.1,,0.2"])
+def test_an_epsilon_that_is_none_is_bad_input(text: str) -> None:
+    assert main(["eval", "balancer", f"--epsilon={text}"]) == 2
+
+
+def _arm(name: str, scores: np.ndarray) -> ArmScores:
+    return ArmScores(name, scores, np.full_like(scores, 0.8))
+
+
+def test_with_three_runs_intervals_are_over_runs_and_with_two_over_episodes() -> None:
+    rng = np.random.default_rng(0)
+    level = np.array([[0.2], [0.5], [0.8]])
+    scores = level + rng.normal(0.0, 0.001, (3, 200))
+    three, two = compare_arms([_arm("three", scores), _arm("two", scores[:2])], rng).arms
+    assert (three.over, two.over) == ("runs", "episodes")
+    assert three.score.high - three.score.low > 0.3  # seeds differ, episodes do not
+    assert two.score.high - two.score.low < 0.2
+    assert three.of_teacher.value == pytest.approx(0.5 / 0.8, rel=0.01)
+
+
+def test_the_first_arm_s_chance_to_be_better_is_that_of_its_episodes() -> None:
+    rng = np.random.default_rng(0)
+    first, worse = rng.normal(1.0, 1.0, (1, 100)), rng.normal(0.0, 1.0, (1, 100))
+    arms = compare_arms([_arm("a", first), _arm("b", worse), _arm("c", first)], rng).arms
+    assert arms[0].first_better is None
+    assert arms[1].first_better is not None
+    assert arms[2].first_better is not None
+    assert arms[1].first_better.value == pytest.approx(0.76, abs=0.06)  # Phi(1 / sqrt 2)
+    assert arms[1].first_better.low > 0.6
+    assert arms[2].first_better.value == 0.5
+
+
+def test_scores_that_do_not_fit_are_refused() -> None:
+    rng = np.random.default_rng(0)
+    with pytest.raises(StatisticsError, match=r"\(runs, episodes\)"):
+        compare_arms([_arm("flat", np.ones(3))], rng)
+    with pytest.raises(StatisticsError, match="nothing to compare"):
+        compare_arms([], rng)
+
+
+def test_a_long_name_keeps_its_end_and_the_table_its_width() -> None:
+    rng = np.random.default_rng(0)
+    arms = [_arm("runs/" + "x" * 60 + "/last", rng.random((1, 9))) for _ in range(2)]
+    lines = table(compare_arms(arms, rng), [100_000, 100_000])
+    assert all(len(line) <= 80 for line in lines)
+    assert "/last" in lines[1]
