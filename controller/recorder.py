@@ -2,7 +2,7 @@
 
 ``flight.npy`` holds one row per tick and ``wire.npy`` the raw bytes; both are rings over memory
 maps, so a row is on its way to the disk the moment it is written. ``meta.json`` says what they are.
-Reading is flight.py.
+An earlier flight stays until the first tick of the next one. Reading is flight.py.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -77,25 +79,41 @@ WIRE_DTYPE = np.dtype(
 
 
 class FlightRecorder:
-    """Records one run into ``folder``; an older flight there is replaced.
+    """Records one run, which takes the place of an older flight in ``folder`` once it has begun.
+
+    Until then it stands in ``FOLDER.partial``; if it never begins, nothing is left of it.
 
     Args:
         folder: where.
         contract: of the policy.
         robot: that is run.
         seconds: how much is kept; the oldest is overwritten by what comes later.
+        begun: called when this flight takes its place.
+
+    Attributes:
+        folder: where the flight stands now.
+        kept: whether it has taken its place.
 
     Raises:
         RecorderError: the folder cannot be written or the disk has not enough room for all of it.
     """
 
     def __init__(
-        self, folder: str | Path, contract: Contract, robot: Robot, seconds: float = 600.0
+        self,
+        folder: str | Path,
+        contract: Contract,
+        robot: Robot,
+        seconds: float = 600.0,
+        begun: Callable[[], None] | None = None,
     ) -> None:
-        self.folder = Path(folder)
+        self._place = Path(folder)
+        self._begun = begun
+        self.folder = self._place.with_name(f"{self._place.name}.partial")
+        self.kept = False
         ticks = max(1, int(np.ceil(seconds * contract.control_rate)))
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            _remove(self.folder)  # of a run that was killed before it began
+            self.folder.mkdir(parents=True)
             self._ticks = _allocate(self.folder / TICKS, tick_dtype(contract), ticks)
             # A request and a write out, a reply in, each of a few rows.
             rows = ticks * (4 + 2 * len(robot.joint))
@@ -108,10 +126,13 @@ class FlightRecorder:
                 "result": None,
             }
             self.note()
-        except OSError as error:
+        except (OSError, RecorderError) as error:
+            _remove(self.folder)
+            if isinstance(error, RecorderError):
+                raise
             raise RecorderError(
-                f"the flight log {self.folder} cannot be written: {error.strerror}; free some "
-                "space or name another folder"
+                f"the flight log {self._place} of {seconds:g} s cannot be written: "
+                f"{error.strerror}; free some space or name another folder"
             ) from error
         # A field's view is found once here instead of at every tick.
         assert self._ticks.dtype.names is not None
@@ -121,6 +142,30 @@ class FlightRecorder:
         self._wire_column = {name: self._wire[name] for name in WIRE_DTYPE.names or ()}
         self._wire_bytes = self._wire["data"]
         self._wire_sequence = 0
+
+    def begin(self) -> None:
+        """Take the place of an older flight. Called before the first tick at the latest.
+
+        Raises:
+            RecorderError: the older one cannot be moved out of the way.
+        """
+        if self.kept:
+            return
+        older = self._place.with_name(f"{self._place.name}.older")
+        try:
+            _remove(older)
+            if self._place.exists():
+                self._place.rename(older)
+            self.folder.rename(self._place)
+            self.folder, self.kept = self._place, True
+            if self._begun is not None:
+                self._begun()
+            _remove(older)
+        except OSError as error:
+            raise RecorderError(
+                f"the flight log {self._place} cannot be replaced: {error.strerror}; allow "
+                "writing there or name another folder"
+            ) from error
 
     def note(self, **facts: Any) -> None:
         """Put ``facts`` (JSON data) into ``meta.json``. Not for use while ticking."""
@@ -136,6 +181,8 @@ class FlightRecorder:
 
     def tick(self, tick: Tick) -> None:
         """Record one tick."""
+        if not self.kept:
+            self.begin()
         row = self._sequence % len(self._ticks)
         column, reading = self._column, tick.reading
         column["sequence"][row] = 0
@@ -184,7 +231,10 @@ class FlightRecorder:
             column["sequence"][row] = self._wire_sequence
 
     def close(self, result: Any) -> None:
-        """Flush everything and note the result (a dataclass or JSON data)."""
+        """Flush everything and note the result (a dataclass or JSON data), or leave no trace."""
+        if not self.kept:
+            _remove(self.folder)
+            return
         self._ticks.flush()
         self._wire.flush()
         self.note(result=result)
@@ -198,6 +248,10 @@ def _allocate(path: Path, dtype: np.dtype, rows: int) -> np.memmap:
     with open(path, "r+b") as file:
         os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
     return array
+
+
+def _remove(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _plain(value: Any) -> Any:

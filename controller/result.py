@@ -48,6 +48,7 @@ class RunResult:
     write: Spread
     counters: dict[str, DeviceCounters] = dataclasses.field(default_factory=dict)
     torque_off: dict[str, bool] = dataclasses.field(default_factory=dict)  # confirmed, per servo
+    energised: bool = False  # torque was switched on, or found on
     realtime: tuple[str, ...] = ()  # what was not granted and why
 
     @property

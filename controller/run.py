@@ -135,6 +135,8 @@ class _Run:
         self._obey(clock.now())
         if self.loop.finished:
             return
+        if self._recorder is not None:
+            self._recorder.begin()
         began = clock.now()
         slots = Slots(began + self._bus.robot.period, self._bus.robot.period)
         self.loop.arm(began)
@@ -189,6 +191,7 @@ class _Run:
             write=spread("write"),
             counters=dict(self._bus.counters),
             torque_off=self.torque_off,
+            energised=self.writer.energised,
             realtime=self.refused_grants,
         )
 
@@ -201,7 +204,8 @@ class _Run:
         if mismatches := check_robot(contract, robot, reports):
             return mismatches
         if any(report.torque for report in reports):
-            self.writer.torque_off()  # left on by a run that was killed
+            self.writer.energised = True  # left on by a run that was killed
+            self.writer.torque_off()
         self.writer.prepare()
         reports = self._bus.identify()
         if self._recorder is not None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+ECHO = 0.05  # [s] in which a signal is one with that before: `timeout` signals process and group
 
 
 class StopFlag:
@@ -24,18 +27,28 @@ class StopFlag:
 
 
 @contextlib.contextmanager
-def stop_on_signals(flag: StopFlag) -> Iterator[None]:
+def stop_on_signals(flag: StopFlag, now: Callable[[], float] = time.monotonic) -> Iterator[None]:
     """While this holds, SIGINT, SIGTERM and SIGHUP set ``flag``; handlers are restored after.
 
-    Outside the main thread, where Python allows no handlers, it does nothing.
+    A signal that comes within ``ECHO`` of the first asks for nothing more. Outside the main
+    thread, where Python allows no handlers, nothing is done.
+
+    Args:
+        flag: is set.
+        now: time [s].
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    previous = {
-        number: signal.signal(number, lambda got, _: flag.request(signal.Signals(got).name))
-        for number in SIGNALS
-    }
+    first: list[float] = []
+
+    def request(number: int, _: FrameType | None) -> None:
+        if first and now() - first[0] < ECHO:
+            return
+        first.append(now())
+        flag.request(signal.Signals(number).name)
+
+    previous = {number: signal.signal(number, request) for number in SIGNALS}
     try:
         yield
     finally:

@@ -34,6 +34,7 @@ class Writer:
         self._bus = bus
         self._names = bus.robot.joints
         self.last: JointCommand | None = None  # what was really sent last
+        self.energised = False  # some servo has had torque
 
     def prepare(self) -> None:
         """Write and verify what must stand in the servos before torque.
@@ -59,6 +60,7 @@ class Writer:
 
     def torque_on(self) -> tuple[str, ...]:
         """Switch torque on; returns the names of the servos that did not confirm."""
+        self.energised = True
         return self._bus.torque(True)
 
     def torque_off(self) -> dict[str, bool]:

@@ -44,8 +44,12 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
         ) from error
 
 
-def load_checkpoint(path: Path) -> dict[str, Any]:
+def load_checkpoint(path: Path, remedy: str = "delete it or start with --fresh") -> dict[str, Any]:
     """Read what ``save_checkpoint`` wrote; tensors stay tensors, arrays come back as tensors.
+
+    Args:
+        path: the file.
+        remedy: what helps if it is damaged, for a person.
 
     Raises:
         CheckpointError: the file is damaged or of another kind.
@@ -58,9 +62,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         if metadata.get("sha256") != _digest(metadata["state"], tensors):
             raise ValueError("its contents do not match their digest")
     except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise CheckpointError(
-            f"the checkpoint {path} is damaged ({error}); delete it or start with --fresh"
-        ) from error
+        raise CheckpointError(f"the checkpoint {path} is damaged ({error}); {remedy}") from error
     state: dict[str, Any] = {}
     for key, value in {**rest, **tensors}.items():
         node = state

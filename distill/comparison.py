@@ -44,7 +44,7 @@ class ComparedArm:
     episodes: int  # of each run
     over: Literal["runs", "episodes"]  # what the intervals are over
     score: Interval  # interquartile mean
-    of_teacher: Interval  # student / teacher
+    of_teacher: Interval  # student / teacher: of the runs' ratios, or of all episodes' means
     first_better: Interval | None  # P(first arm > this one); None for the first itself
     run_scores: tuple[float, ...]  # mean of each run
 

@@ -41,6 +41,18 @@ def load_teachers(experiment: Experiment, folder: Path, env: RobotEnv) -> list[T
     return teachers
 
 
+def require_teachers(experiment: Experiment, folder: Path) -> None:
+    """The checkpoints of the teachers to distil from must be there and whole.
+
+    Raises:
+        RetortError: one is missing, unfinished or damaged.
+    """
+    finished(folder / "teacher", experiment.teacher.steps, "train")
+    for other in experiment.distill.teachers.others:
+        if not Path(other).is_file():
+            finished(Path(other) / "teacher", 1, "train")
+
+
 def load_teacher(experiment: Experiment, folder: Path) -> ActorTeacher:
     """The finished teacher of a run folder: as distillation left it if it learnt there too.
 
@@ -97,7 +109,7 @@ def finished(folder: Path, budget: int, verb: str) -> dict[str, Any]:
     path = folder / "checkpoint.safetensors"
     if not path.exists():
         raise RetortError(f"there is no checkpoint {path}; run `retort {verb}` first")
-    saved = load_checkpoint(path)
+    saved = load_checkpoint(path, f"`retort {verb} {folder.parent} --fresh` makes it again")
     if int(saved["steps"]) < budget:
         raise RetortError(
             f"{path} stands at {saved['steps']} of {budget} steps; run `retort {verb}` to finish it"

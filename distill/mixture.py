@@ -13,9 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..hardware.checks import FINITE, POSITIVE, SHARE, check_fields
+from ..hardware.checks import FINITE, POSITIVE, SHARE, RangeError, check_fields
 from ..hardware.errors import RetortError
 from .losses.shapes import same_shape
+
+_SUM_TOLERANCE = 1e-6  # of weights
 
 
 class MixtureError(RetortError):
@@ -48,6 +50,8 @@ class MixtureConfig:
                 f"distill.teachers has {len(self.weights)} weights for {1 + len(self.others)} "
                 "teachers, the run's own and the others; give one each or none"
             )
+        if self.weights and abs(sum(self.weights) - 1.0) > _SUM_TOLERANCE:
+            raise RangeError(f"weights are {self.weights}; let them sum to 1")
 
 
 def teacher_weights(
@@ -92,7 +96,7 @@ def fixed_weights(weights: Sequence[float], shape: Sequence[int] | torch.Size) -
     Raises:
         MixtureError: they are not a point of the simplex.
     """
-    if not weights or min(weights) < 0.0 or abs(sum(weights) - 1.0) > 1e-6:
+    if not weights or min(weights) < 0.0 or abs(sum(weights) - 1.0) > _SUM_TOLERANCE:
         raise MixtureError(
             f"teachers' weights are {list(weights)}; use one each, none negative, that sum to 1"
         )

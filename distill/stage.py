@@ -1,10 +1,11 @@
-"""What every stage of training has: a checkpoint, a progress file, TensorBoard, and Ctrl-C."""
+"""What every stage of training has: checkpoint, progress file, TensorBoard, an end by signal."""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -95,17 +96,21 @@ class Stage:
 
 @contextmanager
 def _interrupt_flag() -> Iterator[list[int]]:
-    """A list that Ctrl-C makes true, so that an iteration is never cut in two."""
+    """A list that Ctrl-C or the like makes true, so that an iteration is never cut in two."""
     flag: list[int] = []
-    try:
-        previous = signal.signal(signal.SIGINT, lambda number, frame: flag.append(number))
-    except ValueError:  # not in the main thread
+    if threading.current_thread() is not threading.main_thread():
         yield flag
         return
+    previous = {
+        number: signal.signal(number, lambda number, frame: flag.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        if signal.getsignal(number) is not signal.SIG_IGN  # as under nohup
+    }
     try:
         yield flag
     finally:
-        signal.signal(signal.SIGINT, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def write_json(path: Path, data: Any) -> None:

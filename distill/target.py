@@ -25,7 +25,7 @@ from .batch import Batch
 from .distributions import Categorical, Distribution
 from .evaluation import actor_of
 from .losses.robust import Policy
-from .rollout import Actor, RolloutSource
+from .rollout import Actor, RolloutSource, one_thread
 from .students import Student
 
 AttackName = Literal["random", "mad", "critic", "sarsa", "sarsa_mad"]
@@ -106,7 +106,9 @@ def learn_target(
 
     batch = watch(env, act, seed, ticks, target.state_size)
     rows = transitions(batch, target, gamma)
-    return dataclasses.replace(target, q=fit_sarsa(rows, gamma, generator, updates=updates))
+    with one_thread():  # the networks are too small to share out
+        q = fit_sarsa(rows, gamma, generator, updates=updates)
+    return dataclasses.replace(target, q=q)
 
 
 def transitions(batch: Batch, target: Target, gamma: float) -> Transitions:

@@ -136,4 +136,6 @@ def _why_not_opened(url: str, baud: int, error: BaseException) -> str:
             f"the port {url} may not be opened by this user; join its group "
             "(`sudo usermod -aG dialout $USER`, then log in again)"
         )
+    if os.path.isfile(url) or os.path.isdir(url):
+        return f"the port {url} is no device but a file or folder; name a serial port"
     return f"the port {url} cannot be opened at {baud} bit/s: {error}"

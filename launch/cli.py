@@ -32,6 +32,7 @@ INPUT_ERRORS = {
     "DifficultyError",
     "EnvError",
     "FaultError",
+    "FolderError",
     "ForeignTeacherError",
     "ForgettingError",
     "HostError",

@@ -14,7 +14,7 @@ from ..distill.sweeps import Sweep, attack_sweep, noise_sweep, observation_devia
 from ..distill.target import learn_target
 from . import train
 from .compare import OUT, CompareError, compare_runs
-from .files import write_whole
+from .files import at_work, write_whole
 from .recipe import Recipe
 
 _WATCHED = 64  # environments that an attacker, or the unit of noise, is learnt in
@@ -37,20 +37,24 @@ def act(options: argparse.Namespace) -> int:
     recipe = train.chosen_recipe(options)
     folder = train.run_folder(recipe, options)
     for name in asked:
-        with train.progress_bar(name) as report:
-
-            def progress(done: int, total: int, report: train.Report = report) -> None:
-                report({"done": done, "total": total})
-
-            result: Sweep | Forgetting
-            if name == "noise":
-                result = noise(recipe, folder, progress)
-            elif name == "attack":
-                result = attack(recipe, folder, options.epsilon, progress)
-            else:
-                result = forgetting_of_run(recipe, folder, progress=progress)
-        _write(name, result, folder)
+        with at_work(folder):
+            _write(name, _measured(name, recipe, folder, options.epsilon), folder)
     return code
+
+
+def _measured(
+    name: str, recipe: Recipe, folder: Path, epsilons: tuple[float, ...]
+) -> Sweep | Forgetting:
+    with train.progress_bar(name) as report:
+
+        def progress(done: int, total: int) -> None:
+            report({"done": done, "total": total})
+
+        if name == "noise":
+            return noise(recipe, folder, progress)
+        if name == "attack":
+            return attack(recipe, folder, epsilons, progress)
+        return forgetting_of_run(recipe, folder, progress=progress)
 
 
 def noise(recipe: Recipe, folder: Path, progress: Callable[[int, int], None]) -> Sweep:

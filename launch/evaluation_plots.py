@@ -5,6 +5,7 @@ In the report's style and its light colours; every function takes results and wr
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -30,7 +31,7 @@ STYLE: dict[Any, Any] = {
     **{key: _STANDS_FOR.get(value, value) for key, value in _REPORT_STYLE.items()},
     "figure.facecolor": COLOUR["card"],
 }
-_CYCLE = ("student", "teacher", "c1", "c3", "c4", "c5")
+_OTHERS = ("c1", "c3", "c4", "c5")  # policies that are neither teacher nor student
 
 
 def draw_comparison(comparison: Comparison, path: Path) -> None:
@@ -53,12 +54,13 @@ def draw_comparison(comparison: Comparison, path: Path) -> None:
 def draw_sweep(sweep: Sweep, path: Path) -> None:
     """Mean score of every policy against the strength, under the worst change at each."""
     with _figure(path, 4.85, 2.8) as axes:
-        for name, policy in zip(_cycled(len(sweep.policies)), sweep.policies, strict=True):
+        others = itertools.cycle(_OTHERS)
+        for policy in sweep.policies:
             trials = sweep.at_worst(policy)
             _band(
                 axes,
                 policy,
-                name,
+                policy if policy in ("teacher", "student") else next(others),
                 [trial.strength for trial in trials],
                 [trial.score for trial in trials],
             )
@@ -85,7 +87,7 @@ def draw_forgetting(result: Forgetting, path: Path) -> None:
                 axes.text(column, row, f"{matrix[row, column]:.2f}", ha="center", va="center")
         axes.set_yticks(range(rows), [_after(s.after) for s in result.stands[:-1]] + ["final"])
         heads = [
-            f"{level:g}" + ("" if share is None else f"\n{-share.value:+.0%}")
+            f"{level:g}" + ("" if share is None else f"\n{-share.value:.1%}")
             for level, share in zip(result.levels, result.forgotten, strict=True)
         ]
         axes.set_xticks(range(columns), heads)
@@ -121,10 +123,6 @@ def _band(
 
 def _after(levels: dict[str, int]) -> str:
     return f"{np.mean(list(levels.values())):.2g}" if levels else "-"
-
-
-def _cycled(count: int) -> list[str]:
-    return [_CYCLE[number % len(_CYCLE)] for number in range(count)]
 
 
 def _legend(axes: Axes, entries: int) -> None:

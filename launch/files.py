@@ -1,7 +1,11 @@
-"""Writing a run folder's files so that each is there whole or as it was before."""
+"""A run folder's files: each there whole or as it was before, and one worker at a time."""
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from ..hardware.errors import RetortError
@@ -9,6 +13,68 @@ from ..hardware.errors import RetortError
 
 class FileError(RetortError):
     """A file of a run folder cannot be written."""
+
+
+class FolderError(FileError):
+    """What was named as a folder to write to is none, or cannot be made."""
+
+
+class BusyError(RetortError):
+    """Another process is at work in a run folder."""
+
+
+@contextlib.contextmanager
+def made_folder(folder: Path) -> Iterator[None]:
+    """Make ``folder`` unless it is there, and take it away again if nothing came of it.
+
+    Raises:
+        FolderError: it is something else, or cannot be made.
+    """
+    made = not folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        why = "it is a file" if folder.is_file() else error.strerror or str(error)
+        raise FolderError(
+            f"{folder} cannot be the folder to write to ({why}); name another one with --out"
+        ) from error
+    try:
+        yield
+    finally:
+        if made:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+
+
+@contextlib.contextmanager
+def at_work(folder: Path) -> Iterator[None]:
+    """Be the only one at work in ``folder``, which is made if it is not there.
+
+    The lock is on the folder itself: it leaves no file and ends with the process.
+
+    Raises:
+        FolderError: there can be no such folder.
+        BusyError: another process is at work there.
+    """
+    with made_folder(folder):
+        try:
+            descriptor = os.open(folder, os.O_RDONLY)
+        except OSError as error:
+            raise FolderError(f"{folder} cannot be opened ({error.strerror})") from error
+        try:
+            _lock(descriptor, folder)
+            yield
+        finally:
+            os.close(descriptor)
+
+
+def _lock(descriptor: int, folder: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise BusyError(
+            f"another retort is at work in {folder}; wait until it is done, or give another --out"
+        ) from error
 
 
 def write_whole(path: Path, text: str) -> None:

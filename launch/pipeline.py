@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
+from ..controller import load_bundle
 from ..hardware.errors import RetortError
 from . import run, virtual
 from .figures import missed
+from .files import BusyError, FolderError, at_work
 from .recipe import Recipe
 from .report import write_report
 from .results import load_results
@@ -29,7 +31,7 @@ def launch(options: argparse.Namespace) -> int:
         try:
             if _do(name, recipe, folder, fresh=options.fresh):
                 done.append(name)
-        except StageError:
+        except (StageError, BusyError, FolderError):
             raise  # nothing was begun
         except RetortError as error:
             failed = f"{name} failed: {error}"
@@ -59,9 +61,16 @@ def _do(name: str, recipe: Recipe, folder: Path, *, fresh: bool) -> bool:
     """Do one stage unless it is complete; whether there was something to do."""
     if name != "run":
         return do_stage(name, recipe, folder, fresh=fresh)
-    ledger = Ledger(folder, recipe)
-    if not ledger.begin(name, fresh=fresh):
-        return False
+    with at_work(folder):
+        ledger = Ledger(folder, recipe)
+        if not ledger.begin(name, fresh=fresh, inputs=lambda: load_bundle(folder / "student")):
+            return False
+        _fly(recipe, folder)
+        ledger.finish(name)
+    return True
+
+
+def _fly(recipe: Recipe, folder: Path) -> None:
     # A process of its own: nothing that training loaded stands beside the loop.
     command = [sys.executable, "-m", "retort.launch.cli", "run", str(folder / "student")]
     command += ["--robot", recipe.robot, "--out", str(folder)]
@@ -71,8 +80,6 @@ def _do(name: str, recipe: Recipe, folder: Path, *, fresh: bool) -> bool:
         raise KeyboardInterrupt
     if code != 0:
         raise RetortError(f"the run on {recipe.run.port} ended with code {code}; see above")
-    ledger.finish(name)
-    return True
 
 
 def _run(command: Sequence[str]) -> int:

@@ -117,7 +117,7 @@ def load_recipe(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         _apply(data, override)
     for key in ("robot", "task"):
         value = data.get(key)
-        if isinstance(value, str) and (path.parent / value).exists():
+        if isinstance(value, str) and value and (path.parent / value).exists():
             data[key] = str((path.parent / value).resolve())
     try:
         return parse(Recipe, data)

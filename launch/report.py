@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
 from string import Template
@@ -51,32 +51,33 @@ def build_page(results: Results, rows: Sequence[Figure], *, animate: bool = True
     """The whole page as text."""
     judged = [figure for figure in rows if figure.met is not None]
     met = sum(bool(figure.met) for figure in judged)
-    sections = [_hero(results, animate)]
-    for title, intro, content in (
-        ("Figures", "", _figure_table(rows)),
+    sections = [_shown("The first part", lambda: _hero(results, animate))]
+    for title, intro, draw in (
+        ("Figures", "", lambda: _figure_table(rows)),
         (
             "On the bus",
             "The student at work: every value as it was read or sent while it had authority.",
-            bus_section(results),
+            lambda: bus_section(results),
         ),
         (
             "Real time",
             "How punctual the loop was, and what the line carried.",
-            real_time_section(results.bus),
+            lambda: real_time_section(results.bus),
         ),
         (
             "Student against teacher",
             "Held-out episodes at each curriculum level, with 95 % intervals. The score is the "
             "mean reward per tick; 1 is perfect tracking.",
-            evaluation_section(results),
+            lambda: evaluation_section(results),
         ),
         (
             "Learning",
             "From the first step of the teacher to the last of the student.",
-            learning_section(results),
+            lambda: learning_section(results),
         ),
     ):
         lead = f"<p>{intro}</p>" if intro else ""
+        content = _shown(f"{title!r}", draw)
         sections.append(f"<section><h2>{title}</h2>{lead}{content}</section>")
     sections.extend(note(text) for text in results.notes.values())
     name = results.recipe.get("name", results.folder.name)
@@ -94,6 +95,14 @@ def build_page(results: Results, rows: Sequence[Figure], *, animate: bool = True
         body="\n".join(sections),
         footer=f"Made from {escape(str(results.folder.resolve()))}. This page needs no other file.",
     )
+
+
+def _shown(what: str, draw: Callable[[], str]) -> str:
+    """What ``draw`` makes, or what kept it from it: one part must not cost the whole page."""
+    try:
+        return draw()
+    except Exception as error:  # of whatever kind: the files come from anywhere
+        return note(f"{what} could not be shown ({type(error).__name__}: {error}).")
 
 
 def _hero(results: Results, animate: bool) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from ..controller import Flight, State, load_flight
 from ..controller.program import projected_gravity
 from ..controller.recorder import DIRECTIONS
 from ..hardware.errors import RetortError
+from . import shapes
 
 Json = dict[str, Any]
 
@@ -86,26 +88,27 @@ def load_results(folder: Path) -> Results:
         raise ResultsError(f"there is no run folder {folder}; `retort launch RECIPE` makes one")
     notes: dict[str, str] = {}
 
-    def lines(name: str, *keys: str) -> list[Json]:
+    def lines(name: str, whole: Callable[[Json], bool]) -> list[Json]:
         path = folder / name
         if not path.is_file():
             return []
         rows = []
         for number, line in enumerate(path.read_text(errors="replace").splitlines(), start=1):
             row = _object(line)
-            if row is None or any(key not in row for key in keys):
+            if row is None or not whole(row):
                 notes[name] = f"{name}: line {number} is not complete and was left out."
             else:
                 rows.append(row)
         return rows
 
-    def json_file(name: str) -> Json | None:
+    def json_file(name: str, whole: Callable[[Json], bool]) -> Json | None:
         path = folder / name
         if not path.is_file():
             return None
         data = _object(path.read_text(errors="replace"))
-        if data is None:
+        if data is None or not whole(data):
             notes[name] = f"{name} is damaged and was left out."
+            return None
         return data
 
     def recipe() -> Json:
@@ -114,7 +117,7 @@ def load_results(folder: Path) -> Results:
             data = tomllib.loads(path.read_text()) if path.is_file() else {}
         except (tomllib.TOMLDecodeError, UnicodeDecodeError):
             data = None
-        if data is None or not _is_recipe(data):
+        if data is None or not shapes.is_recipe(data):
             notes[path.name] = f"{path.name} is damaged and was left out."
             return {}
         return data
@@ -125,17 +128,19 @@ def load_results(folder: Path) -> Results:
             bus = _bus_run(load_flight(folder / "flight"))
             if bus is None:
                 notes["flight"] = "The policy never had authority in the recorded flight."
-        except (RetortError, OSError, ValueError, KeyError) as error:
+        except RetortError as error:
             notes["flight"] = f"The flight log cannot be read: {error}"
+        except (OSError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as e:
+            notes["flight"] = f"The flight log is damaged and was left out ({e!r})."
     return Results(
         folder=folder,
         recipe=recipe(),
-        stages=json_file("stages.json") or {},
-        teacher=lines("teacher/progress.jsonl", "steps", "seconds"),
-        student=lines("distillation/progress.jsonl", "steps", "seconds"),
-        evaluation=json_file("evaluation.json"),
+        stages=json_file("stages.json", shapes.is_stages) or {},
+        teacher=lines("teacher/progress.jsonl", shapes.is_progress),
+        student=lines("distillation/progress.jsonl", shapes.is_progress),
+        evaluation=json_file("evaluation.json", shapes.is_evaluation),
         bus=bus,
-        events=lines("emulator.jsonl", "time", "event"),
+        events=lines("emulator.jsonl", shapes.is_event),
         notes=notes,
     )
 
@@ -144,15 +149,9 @@ def _object(text: str) -> Json | None:
     """A JSON object; None if ``text`` is not one."""
     try:
         data = json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         return None
     return data if isinstance(data, dict) else None
-
-
-def _is_recipe(data: Json) -> bool:
-    """Whether the parts the report shows are of their kinds."""
-    texts = all(isinstance(data.get(name, ""), str) for name in ("name", "robot", "task"))
-    return texts and all(isinstance(data.get(name, {}), dict) for name in ("run", "virtual"))
 
 
 def _bus_run(flight: Flight) -> BusRun | None:
@@ -172,6 +171,9 @@ def _bus_run(flight: Flight) -> BusRun | None:
     velocity[~ticks["joint_valid"]] = np.nan
     contract = flight.meta["contract"]
     period = float(flight.meta["period"])
+    result = flight.meta.get("result") or {}
+    if not (period > 0.0 and np.isfinite([start, end]).all() and shapes.is_result(result)):
+        raise ValueError("its times or its result are not what a run leaves")
     wire: dict[str, int] = {name: 0 for name in DIRECTIONS}
     for when, direction, data in flight.wire():
         if start <= when <= end:
@@ -190,7 +192,7 @@ def _bus_run(flight: Flight) -> BusRun | None:
         joints=tuple(contract["joints"]),
         commands=tuple((spec["name"], spec["unit"]) for spec in contract["command"]),
         start=start,
-        result=flight.meta.get("result") or {},
+        result=result,
         wire_bytes=tuple(wire.values()),
         flight=flight,
     )

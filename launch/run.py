@@ -36,6 +36,7 @@ from ..hardware.checks import FINITE, SECONDS, check, check_fields
 from ..hardware.virtual import LockstepClock, LockstepPort
 from . import virtual
 from .emulate import emulator_process
+from .files import made_folder
 from .ports import VIRTUAL, named_ports
 from .virtual import VirtualWorld, require_mujoco
 
@@ -133,7 +134,8 @@ def main(options: argparse.Namespace) -> int:
         )
     try:
         given = {} if options.seconds is None else {"seconds": options.seconds}
-        RunConfig(command=tuple(options.command), **given)
+        port = VIRTUAL if options.port is None else options.port
+        RunConfig(port=port, command=tuple(options.command), **given)
     except ValueError as error:
         raise RunError(str(error)) from error
     bundle = load_bundle(options.bundle)
@@ -143,39 +145,68 @@ def main(options: argparse.Namespace) -> int:
     steps = [(step.time, step.values) for step in options.command]
     commands = Schedule(bundle.contract, steps)
     kept = 600.0 if options.seconds is None else options.seconds + 30.0
-    with _reporting() as progress, _ports(options, name, robot, out) as (ports, clock):
-        # Only now, so that a missing port costs no earlier flight.
-        recorder = FlightRecorder(out / "flight", bundle.contract, robot, seconds=kept)
+    log = _EmulatorLog(out / "emulator.jsonl")
+    with (
+        made_folder(out),
+        log,
+        _reporting() as progress,
+        _ports(options, name, robot, log) as (ports, clock),
+    ):
+        recorder = FlightRecorder(
+            out / "flight", bundle.contract, robot, seconds=kept, begun=log.replace
+        )
         bus = open_bus(robot, ports, clock, recorder.tap)
         run_options = RunOptions(
             seconds=options.seconds, realtime=not options.lockstep, progress=progress
         )
         result = run(bundle, bus, run_options, commands, recorder)
-    _say(result, out)
+    if not recorder.kept and result.outcome in ("error", "refused") and not _unconfirmed(result):
+        raise RetortError(result.sentence)
+    _say(result, out if recorder.kept else None)
     if result.outcome == "stopped" and options.seconds is not None:
         return INTERRUPTED
     return 0 if result.ok else 1
 
 
+class _EmulatorLog:
+    """The virtual robot's log, which takes the place of an older one together with the flight."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.partial = path.with_name(f"{path.name}.partial")
+
+    def __enter__(self) -> None:
+        self.partial.unlink(missing_ok=True)  # of a run that was killed before it began
+
+    def __exit__(self, *_: object) -> None:
+        self.partial.unlink(missing_ok=True)
+
+    def replace(self) -> None:
+        """Take that place; without a log, as on a real robot, an older one told of another run."""
+        if self.partial.exists():
+            self.partial.replace(self._path)
+        else:
+            self._path.unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
 def _ports(
-    options: argparse.Namespace, name: str, robot: Robot, out: Path
+    options: argparse.Namespace, name: str, robot: Robot, log: _EmulatorLog
 ) -> Iterator[tuple[dict[str, Port], Clock]]:
     """The robot's lines as asked for, and their time; what was started for them is ended after."""
-    log = out / "emulator.jsonl"
     config = virtual.from_options(options)
     lines = [line.name for line in robot.line]
     ports: dict[str, Port] = {}
     with contextlib.ExitStack() as stack:
         if options.lockstep:
             require_mujoco("`--lockstep`")
-            world = VirtualWorld(robot, config, log)
+            world = VirtualWorld(robot, config, log.partial)
             stack.callback(world.close)
             clock = LockstepClock(world.virtual)
             ports |= {line: LockstepPort(world.virtual, clock, line) for line in lines}
         else:
             if options.port == VIRTUAL:
-                found = stack.enter_context(emulator_process(name, config, log))
+                found = stack.enter_context(emulator_process(name, config, log.partial))
                 urls = dict(zip(lines, found, strict=True))
             else:
                 urls = named_ports(robot, options.port)
@@ -184,8 +215,6 @@ def _ports(
                 port = SerialPort(urls[line.name], line.baud)
                 stack.callback(port.close)
                 ports[line.name] = port
-            if options.port != VIRTUAL:
-                log.unlink(missing_ok=True)  # it told of another run
         yield ports, clock
 
 
@@ -227,7 +256,15 @@ def _reporting() -> Iterator[Callable[[Progress], None] | None]:
         thread.join(timeout=1.0)
 
 
-def _say(result: RunResult, out: Path) -> None:
+def _unconfirmed(result: RunResult) -> list[str]:
+    """Servos that have had torque and did not confirm that it is off."""
+    if not result.energised:
+        return []
+    return [name for name, confirmed in result.torque_off.items() if not confirmed]
+
+
+def _say(result: RunResult, out: Path | None) -> None:
+    """How it ended, and what is kept in ``out``; None if nothing is."""
     late = result.lateness
     print(f"{result.outcome}: {result.sentence}" if result.sentence else result.outcome)
     if result.run_ticks:
@@ -236,17 +273,23 @@ def _say(result: RunResult, out: Path) -> None:
             f"{result.overruns} overruns; lateness p50 {late.p50 * 1e6:.0f}, "
             f"p99 {late.p99 * 1e6:.0f}, max {late.max * 1e6:.0f} µs"
         )
-    for name, counted in result.counters.items():
+    asked = {name: counted for name, counted in result.counters.items() if counted.asked}
+    for name, counted in asked.items():
         lost = counted.asked - counted.answered
         print(f"  {name}: {counted.asked} readings asked for, {lost} lost")
     for reason in result.realtime:
         print(f"not granted: {reason}")
-    silent = [name for name, confirmed in result.torque_off.items() if not confirmed]
-    if silent:
+    if silent := _unconfirmed(result):
         print(f"NOT CONFIRMED that torque is off: {', '.join(silent)}; switch the supply off")
-    print(f"flight log: {out / 'flight'}; look at it with `retort report {out}`")
+    if out is not None:
+        print(f"flight log: {out / 'flight'}; look at it with `retort report {out}`")
 
 
 def _step(text: str) -> CommandStep:
     time, _, values = text.partition(":")
-    return CommandStep(time=float(time), values=tuple(float(v) for v in values.split(",")))
+    try:
+        return CommandStep(time=float(time), values=tuple(float(v) for v in values.split(",")))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not of the form T:V,V with numbers, such as 2.5:0.3,0"
+        ) from None

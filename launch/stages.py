@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ class Stage:
     file: str  # there when the stage is complete
     settings: tuple[str, ...]  # the recipe's parts that it adds to those of the stages before
     precious: bool = False  # begun work is never thrown away without --fresh
+    replaceable: bool = False  # others write that file too: only the very one made here counts
 
 
 STAGES = (
@@ -43,7 +46,7 @@ STAGES = (
     ),
     Stage("export", "student/manifest.json", ()),
     Stage("eval", "evaluation.json", ("evaluation",)),
-    Stage("run", "flight/meta.json", ("run", "virtual")),
+    Stage("run", "flight/meta.json", ("run", "virtual"), replaceable=True),
 )
 ORDER = tuple(stage.name for stage in STAGES)
 
@@ -72,10 +75,19 @@ class Ledger:
         record = self._records.get(name)
         if record is None or not record["complete"] or not self._file(name).is_file():
             return False
-        return record["settings"] == self._settings(name)
+        if record["settings"] != self._settings(name):
+            return False
+        return not _stage(name).replaceable or record.get("made") == _digest(self._file(name))
 
-    def begin(self, name: str, *, fresh: bool = False) -> bool:
+    def begin(
+        self, name: str, *, fresh: bool = False, inputs: Callable[[], object] | None = None
+    ) -> bool:
         """Prepare stage ``name``; False if there is nothing left to do.
+
+        Args:
+            name: of the stage.
+            fresh: do it even if it is complete.
+            inputs: called before anything is forgotten; raises if the stage cannot be done.
 
         Raises:
             StageError: an earlier stage is not complete, the stage was begun with other settings
@@ -96,6 +108,8 @@ class Ledger:
                 )
         if not fresh:
             self._refuse_changes(name)
+        if inputs is not None:
+            inputs()
         for later in ORDER[ORDER.index(name) :]:
             self._records.pop(later, None)
         self._records[name] = {"complete": False, "settings": self._settings(name)}
@@ -106,11 +120,13 @@ class Ledger:
     def finish(self, name: str) -> None:
         """Stage ``name`` is complete."""
         self._records[name]["complete"] = True
+        if _stage(name).replaceable:
+            self._records[name]["made"] = _digest(self._file(name))
         self._save()
 
     def _refuse_changes(self, name: str) -> None:
         record = self._records.get(name)
-        if record is None or not STAGES[ORDER.index(name)].precious:
+        if record is None or not _stage(name).precious:
             return
         if not self._file(name).is_file():
             return  # begun, but nothing came of it
@@ -126,7 +142,7 @@ class Ledger:
         return json.loads(json.dumps(sections(self.recipe, parts)))
 
     def _file(self, name: str) -> Path:
-        return self.folder / STAGES[ORDER.index(name)].file
+        return self.folder / _stage(name).file
 
     def _before(self, name: str) -> tuple[str, ...]:
         """Stages whose results ``name`` needs; the evaluation is not needed to run."""
@@ -140,6 +156,14 @@ class Ledger:
 def again(folder: Path, given: str) -> str:
     """The arguments to go on in ``folder``: itself, or ``given`` until it holds a recipe."""
     return str(folder) if (folder / "recipe.toml").is_file() else f"{given} --out {folder}"
+
+
+def _stage(name: str) -> Stage:
+    return STAGES[ORDER.index(name)]
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _checked(records: Any) -> dict[str, Any]:

@@ -162,6 +162,7 @@ def _act(options: argparse.Namespace) -> int:
     from .recipe import load_recipe
 
     recipe = load_recipe(options.recipe, options.set)
+    recipe.check()  # before anything begins
     out = options.out or Path("runs") / f"{recipe.name}-sizes"
     results = sweep_sizes(recipe, options.teacher_sizes, out, fresh=options.fresh)
     for line in table(results):

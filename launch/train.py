@@ -21,7 +21,9 @@ from rich.progress import (
 from ..controller.host import load_host
 from ..distill import stages as learning
 from ..distill.budget import pick
+from ..distill.finished import load_student, load_teacher, require_teachers
 from ..distill.students import Interface
+from .files import at_work
 from .recipe import Recipe, RecipeError, find_recipe, load_recipe
 from .stages import Ledger, again
 
@@ -77,10 +79,32 @@ def run_folder(recipe: Recipe, options: argparse.Namespace) -> Path:
 
 
 def do_stage(name: str, recipe: Recipe, folder: Path, *, fresh: bool = False) -> bool:
-    """Do stage ``name`` unless it is complete; whether there was something to do."""
-    ledger = Ledger(folder, recipe)
-    if not ledger.begin(name, fresh=fresh):
-        return False
+    """Do stage ``name`` unless it is complete; whether there was something to do.
+
+    Raises:
+        BusyError: another process is at work in ``folder``.
+        RetortError: the stage cannot begin, or it failed.
+    """
+    with at_work(folder):
+        ledger = Ledger(folder, recipe)
+        if not ledger.begin(name, fresh=fresh, inputs=lambda: _require(name, recipe, folder)):
+            return False
+        _make(name, recipe, folder, fresh=fresh)
+        ledger.finish(name)
+    return True
+
+
+def _require(name: str, recipe: Recipe, folder: Path) -> None:
+    """What stage ``name`` reads must be there and whole."""
+    if name == "distill":
+        require_teachers(recipe, folder)
+    elif name in ("export", "eval"):
+        load_student(recipe, folder)
+    if name == "eval":
+        load_teacher(recipe, folder)
+
+
+def _make(name: str, recipe: Recipe, folder: Path, *, fresh: bool) -> None:
     with progress_bar(name) as report:
         if name == "train":
             made = learning.train_teacher(recipe, folder, fresh=fresh, progress=report)
@@ -91,9 +115,7 @@ def do_stage(name: str, recipe: Recipe, folder: Path, *, fresh: bool = False) ->
         else:
             learning.evaluate(recipe, folder, progress=report)
             made = folder / "evaluation.json"
-    ledger.finish(name)
     print(f"{name}: made {made}")
-    return True
 
 
 @contextlib.contextmanager

@@ -206,4 +206,9 @@ class VirtualWorld:
 
 
 def _times(text: str) -> tuple[float, ...]:
-    return tuple(sorted(float(part) for part in text.split(",") if part.strip()))
+    try:
+        return tuple(sorted(float(part) for part in text.split(",") if part.strip()))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a list of seconds, such as 1,2.5"
+        ) from None

@@ -31,6 +31,7 @@ from .report import (
     interval_over_seeds,
     markdown_table,
     mean_figure,
+    paragraph,
     ratio_over_seeds,
     settings_note,
 )
@@ -296,9 +297,11 @@ def report(results: Path, figures: Path) -> str:
     return "\n\n".join(
         [
             "## Compression",
-            "Teachers of 256-256, students of the widths named; `ppo` is the student's network by "
-            "PPO with the student's steps, `ppo-all` with the teacher's added. Return of 50 "
-            "held-out deterministic episodes after the last update; S/T is paired by seed.",
+            paragraph(
+                "Teachers of 256-256, students of the widths named; `ppo` is the student's network by "
+                "PPO with the student's steps, `ppo-all` with the teacher's added. Return of 50 "
+                "held-out deterministic episodes after the last update; S/T is paired by seed."
+            ),
             markdown_table([*header, "return", "S/T"], rows),
             settings_note(every),
         ]

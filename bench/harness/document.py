@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
 
 _HEAD = """# Benchmarks
 
@@ -14,15 +13,12 @@ over seeds; a middle value over seeds is the interquartile mean. Settings were c
 100 up, results are from the seeds named. Whatever fell short stands in the tables too."""
 
 
-class Table(Protocol):
-    """A module with a list of runs and a section made of their results."""
-
-    def report(self, results: Path, figures: Path) -> str: ...
+Section = Callable[[Path, Path], str]  # results and figures' folders to Markdown, or nothing
 
 
-def write_document(document: Path, results: Path, tables: Sequence[Table]) -> None:
+def write_document(document: Path, results: Path, sections: Sequence[Section]) -> None:
     """Write the page, and its figures beside it."""
     figures = document.parent / "figures"
-    sections = [table.report(results, figures) for table in tables]
+    texts = [section(results, figures) for section in sections]
     document.parent.mkdir(parents=True, exist_ok=True)
-    document.write_text("\n\n".join([_HEAD, *filter(None, sections)]) + "\n")
+    document.write_text("\n\n".join([_HEAD, *filter(None, texts)]) + "\n")

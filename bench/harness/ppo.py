@@ -8,7 +8,14 @@ from pathlib import Path
 from retort.distill.ppo_settings import Kind, gymnasium_ppo
 
 from . import stable_baselines3
-from .report import interval_over_seeds, markdown_table, plot_curves, seconds_to, settings_note
+from .report import (
+    interval_over_seeds,
+    markdown_table,
+    paragraph,
+    plot_curves,
+    seconds_to,
+    settings_note,
+)
 from .results import Result, read_results
 from .runs import Log, Made, Place, Run
 from .training import final_returns, learn_ppo
@@ -89,9 +96,11 @@ def report(results: Path, figures: Path) -> str:
     return "\n\n".join(
         [
             "## PPO",
-            "Return of 50 held-out deterministic episodes after the last update, and the time to a "
-            "target return: 20 deterministic episodes per point off the clock, two successive "
-            "points at or above it, the first of which counts; median over seeds.",
+            paragraph(
+                "Return of 50 held-out deterministic episodes after the last update, and the time to a "
+                "target return: 20 deterministic episodes per point off the clock, two successive "
+                "points at or above it, the first of which counts; median over seeds."
+            ),
             table,
             f"![Return against environment steps and seconds]({image})",
             settings_note(every),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,11 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """A table of Markdown."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+
+
+def paragraph(text: str) -> str:
+    """Text in lines of at most 100 characters."""
+    return textwrap.fill(text, 100)
 
 
 def interval_over_seeds(group: Sequence[Result]) -> str:
@@ -78,7 +84,7 @@ def settings_note(results: Sequence[Result]) -> str:
     machines = sorted({f"{r.machine['processor']}, {r.machine['cores']} cores" for r in results})
     load = [result.machine["load"] for result in results]
     dates = sorted({result.date for result in results})
-    return (
+    return paragraph(
         f"Round: seeds {', '.join(map(str, seeds))}; budgets "
         f"{', '.join(f'{budget / 1e6:g} M' for budget in budgets)} environment steps; "
         f"{'; '.join(machines)}, load of other work when runs began {min(load):.1f} to "

@@ -123,7 +123,7 @@ class GymnasiumTaskEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         self._contact_forces = None
         if self.task.needs_contact_forces:
             self._contact_forces = ContactForces(self.simulations)
-        self.axes = () if difficulty is None else AXES
+        self.axes: tuple[str, ...] = () if difficulty is None else AXES
         fixed = one_level_each(level, self.axes)
         self.level_source: LevelSource = lambda ids, rng: np.tile(fixed, (len(ids), 1))
         self._parts = self.task.parts(model)

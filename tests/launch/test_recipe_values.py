@@ -126,6 +126,12 @@ def test_wrong_values_end_a_verb_before_it_leaves_a_trace(
     assert not list(tmp_path.iterdir())
 
 
+def test_weights_of_teachers_must_sum_to_one() -> None:
+    given = ['distill.teachers.others=["a"]', "distill.teachers.weights=[0.5, 0.6]"]
+    with pytest.raises(RecipeError, match=r"distill\.teachers\.weights are .*sum to 1"):
+        load_recipe("balancer", given)
+
+
 def test_no_rounding_is_a_resolution_too() -> None:
     sensors = load_recipe("balancer", ["simulation.sensors.position_resolution=0.0"]).simulation
     assert sensors.sensors.position_resolution == 0.0

@@ -202,5 +202,6 @@ def teacher_place(tmp_path_factory):
 def test_the_committed_results_make_the_document(tmp_path):
     from harness.document import write_document
 
-    write_document(tmp_path / "benchmarks.md", BENCH / "results", tables())
+    sections = [table.report for table in tables()]
+    write_document(tmp_path / "benchmarks.md", BENCH / "results", sections)
     assert (tmp_path / "benchmarks.md").read_text().startswith("# Benchmarks")
