@@ -28,15 +28,12 @@ def is_progress(row: dict[str, Any]) -> bool:
     """One line of a progress.jsonl. Figures may be missing or null."""
     if not _has(row, ("steps", "seconds")):
         return False
+    terms, levels = row.get("terms", {}), row.get("levels", {})
+    if not (isinstance(terms, dict) and isinstance(levels, dict) and _has(levels, levels)):
+        return False
     names = ("score", "score_teacher", "score_student", "falls_per_minute")
-    figures = [row.get(name) for name in names]
-    for group in (row.get("terms", {}), row.get("levels", {})):
-        if not isinstance(group, dict):
-            return False
-        figures += group.values()
-    return all(value is None or _is_number(value) for value in figures) and all(
-        _number(level) for level in row.get("levels", {}).values()
-    )
+    figures = [*(row.get(name) for name in names), *terms.values()]
+    return all(value is None or _is_number(value) for value in figures)  # NaN is not drawn
 
 
 def is_event(row: dict[str, Any]) -> bool:

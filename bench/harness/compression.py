@@ -298,8 +298,8 @@ def report(results: Path, figures: Path) -> str:
         [
             "## Compression",
             paragraph(
-                "Teachers of 256-256, students of the widths named; `ppo` is the student's network by "
-                "PPO with the student's steps, `ppo-all` with the teacher's added. Return of 50 "
+                "Teachers of 256-256, students of the widths named; `ppo` is the student's network "
+                "by PPO with the student's steps, `ppo-all` with the teacher's added. Return of 50 "
                 "held-out deterministic episodes after the last update; S/T is paired by seed."
             ),
             markdown_table([*header, "return", "S/T"], rows),

@@ -97,9 +97,9 @@ def report(results: Path, figures: Path) -> str:
         [
             "## PPO",
             paragraph(
-                "Return of 50 held-out deterministic episodes after the last update, and the time to a "
-                "target return: 20 deterministic episodes per point off the clock, two successive "
-                "points at or above it, the first of which counts; median over seeds."
+                "Return of 50 held-out deterministic episodes after the last update, and the time "
+                "to a target return: 20 deterministic episodes per point off the clock, two "
+                "successive points at or above it, the first of which counts; median over seeds."
             ),
             table,
             f"![Return against environment steps and seconds]({image})",

@@ -145,3 +145,43 @@ def test_meta_is_valid_json_at_any_time(tmp_path: Path) -> None:
     meta = json.loads((tmp_path / "f" / "meta.json").read_text())
     assert meta["realtime"] == ["no priority"]
     assert meta["number"] == 1.5
+
+
+def test_a_run_that_never_begins_leaves_the_older_flight_and_no_trace(tmp_path: Path) -> None:
+    record(tmp_path / "f", 3, 1.0).close("old")
+    recorder = record(tmp_path / "f", 0, 1.0)
+    recorder.tap(0.0, "out", b"anybody there?")
+    recorder.close("new")
+    assert not recorder.kept
+    assert load_flight(tmp_path / "f").meta["result"] == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["f"]
+
+
+def test_bytes_before_the_beginning_are_in_the_flight(tmp_path: Path) -> None:
+    seen = []
+    robot = load_robot("balancer")
+    recorder = FlightRecorder(
+        tmp_path / "f", make_contract(robot), robot, 1.0, begun=lambda: seen.append(True)
+    )
+    recorder.tap(0.0, "out", b"ping")
+    assert not seen
+    recorder.tick(make_tick(robot, 0))
+    recorder.tick(make_tick(robot, 1))
+    recorder.close(None)
+    assert seen == [True]
+    assert load_flight(tmp_path / "f").wire() == [(0.0, "out", b"ping")]
+
+
+def test_a_recorder_that_cannot_be_made_costs_no_older_flight(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record(tmp_path / "f", 3, 1.0).close("old")
+
+    def full(descriptor: int, offset: int, length: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(RecorderError, match="No space left"):
+        record(tmp_path / "f", 1, 1.0)
+    assert load_flight(tmp_path / "f").meta["result"] == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["f"]

@@ -31,6 +31,7 @@ from retort.controller import (
     run,
 )
 from retort.controller.policy import Hidden, Policy
+from retort.controller.stop import ECHO, stop_on_signals
 from retort.hardware.robot import Robot
 from retort.hardware.state import Health, JointCommand
 
@@ -532,3 +533,36 @@ def test_a_fault_while_stopping_on_purpose_is_what_the_result_says(
     assert (result.outcome, result.fault) == ("fault", "NOT_FINITE")
     assert "not a finite number" in result.sentence
     assert np.all(np.isfinite(bus.writes))
+
+
+def test_a_refused_run_costs_no_older_flight(bundle: Bundle, bus: FakeBus, tmp_path: Path) -> None:
+    older = FlightRecorder(tmp_path / "f", bundle.contract, bus.robot, seconds=5)
+    assert go(bundle, bus, recorder=older).energised
+    wrong = FakeBus(bus.robot)
+    wrong.reports = tuple(dataclasses.replace(r, model="xl430-w250") for r in wrong.reports)
+    recorder = FlightRecorder(tmp_path / "f", bundle.contract, bus.robot, seconds=5)
+    result = go(bundle, wrong, recorder=recorder)
+    assert result.outcome == "refused"
+    assert not result.energised
+    assert not recorder.kept
+    assert load_flight(tmp_path / "f").meta["result"]["outcome"] == "completed"
+
+
+def test_torque_found_on_counts_as_torque_had(bundle: Bundle, bus: FakeBus) -> None:
+    bus.reports = tuple(dataclasses.replace(r, torque=True, model="other") for r in bus.reports)
+    assert not go(bundle, bus).energised  # refused on what is fitted, before torque is looked at
+    bus = FakeBus(bus.robot)
+    bus.reports = tuple(dataclasses.replace(r, torque=r.name != "imu") for r in bus.reports)
+    flag = StopFlag()
+    flag.request("SIGTERM")
+    assert go(bundle, bus, stop_flag=flag).energised
+
+
+@pytest.mark.parametrize(("apart", "requests"), [(0.5 * ECHO, 1), (2.0 * ECHO, 2)])
+def test_a_signal_and_its_echo_are_one_request(apart: float, requests: int) -> None:
+    flag, time = StopFlag(), [5.0]
+    with stop_on_signals(flag, lambda: time[0]):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time[0] += apart
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert flag.requests == requests

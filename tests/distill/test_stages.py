@@ -52,9 +52,17 @@ def finished(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("stage", ["teacher", "distillation"])
+@pytest.mark.parametrize(
+    ("stage", "number"),
+    [
+        ("teacher", signal.SIGINT),
+        ("teacher", signal.SIGTERM),
+        ("teacher", signal.SIGHUP),
+        ("distillation", signal.SIGINT),
+    ],
+)
 def test_an_interrupted_run_ends_where_an_uninterrupted_one_does_to_the_bit(
-    finished, tmp_path, stage
+    finished, tmp_path, stage, number
 ):
     if stage == "distillation":
         (tmp_path / "teacher").symlink_to(finished / "teacher")
@@ -64,7 +72,7 @@ def test_an_interrupted_run_ends_where_an_uninterrupted_one_does_to_the_bit(
     def interrupt(figures):
         seen.append(figures["steps"])
         if len(seen) == 3:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), number)
 
     with pytest.raises(KeyboardInterrupt):
         verb(SMALL, tmp_path, progress=interrupt)

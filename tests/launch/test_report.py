@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import re
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from retort.launch import report
 from retort.launch.animation import window
 from retort.launch.cli import main
 from retort.launch.figures import figures, missed
@@ -297,3 +301,124 @@ def test_the_animation_shows_a_push(whole: Path) -> None:
     assert results.bus is not None
     assert 0.0 <= first < last <= results.bus.seconds + 1e-9
     assert any(first <= push <= last for push in results.endured_pushes())
+
+
+_NONE = object()
+
+
+def _damaged(data: dict, path: str, value: object) -> dict:
+    """``data`` with what stands at ``path`` taken away or exchanged for ``value``."""
+    *parents, last = path.split("/")
+    node: Any = data
+    for key in parents:
+        node = node[int(key) if isinstance(node, list) else key]
+    if value is _NONE:
+        del node[last]
+    else:
+        node[last] = value
+    return data
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("levels", "x"),
+        ("levels", [3]),
+        ("levels/0/level", {}),
+        ("levels/0/teacher", _NONE),
+        ("levels/0/teacher", None),
+        ("levels/0/student", {}),
+        ("levels/0/student/score", "high"),
+        ("levels/1/student/turn_rate_rmse", _NONE),
+        ("levels/1/student/turn_rate_rmse", None),
+        ("levels/1/teacher/turn_rate_rmse", math.nan),
+        ("levels/2/ratio/low", True),
+        ("hardest", []),
+        ("hardest/episodes", 0),
+        ("parameters/student", 0),
+        ("parameters/teacher_actor", "many"),
+    ],
+)
+def test_an_evaluation_of_another_shape_is_left_out_and_said(
+    whole: Path, path: str, value: object
+) -> None:
+    file = whole / "evaluation.json"
+    file.write_text(json.dumps(_damaged(json.loads(file.read_text()), path, value)))
+    page = _page(whole)
+    _parsed(page)
+    assert "evaluation.json is damaged" in page
+    assert "Student and teacher have not been compared yet" in page
+    assert "could not be shown" not in page
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("contract", None),
+        ("contract/command", None),
+        ("contract/joints", 3),
+        ("period", 0.0),
+        ("period", None),
+        ("result", []),
+        ("result", "done"),
+        ("result/outcome", None),
+        ("result/counters", {"imu": {"asked": 3}}),
+        ("result/realtime", [3]),
+    ],
+)
+def test_a_flight_of_another_shape_is_left_out_and_said(
+    whole: Path, path: str, value: object
+) -> None:
+    file = whole / "flight" / "meta.json"
+    file.write_text(json.dumps(_damaged(json.loads(file.read_text()), path, value)))
+    page = _page(whole)
+    _parsed(page)
+    assert "The flight log is damaged and was left out" in page
+    assert "could not be shown" not in page
+
+
+@pytest.mark.parametrize("name", ["flight.npy", "wire.npy"])
+def test_a_flight_of_other_rows_is_left_out_and_said(whole: Path, name: str) -> None:
+    for damage in (np.zeros(3), np.zeros(3, dtype=[("sequence", "u8")])):
+        np.save(whole / "flight" / name, damage + 1 if damage.dtype.names is None else damage)
+        page = _page(whole)
+        assert "The flight log" in page or "never had authority" in page or name == "wire.npy"
+        assert "could not be shown" not in page
+    (whole / "flight" / name).write_bytes(b"")
+    assert "The flight log cannot be read" in _page(whole)
+
+
+@pytest.mark.parametrize(
+    ("name", "row"),
+    [
+        ("emulator.jsonl", {"time": 1.0, "event": "pose"}),
+        ("emulator.jsonl", {"time": 1.0, "event": "pose", "position": None, "orientation": None}),
+        ("emulator.jsonl", {"time": 1.0, "event": "pose", "position": [0, 0], "orientation": []}),
+        ("emulator.jsonl", {"time": None, "event": "push"}),
+        ("emulator.jsonl", {"time": "soon", "event": "push"}),
+        ("emulator.jsonl", {"time": 1.0, "event": ["push"]}),
+        ("teacher/progress.jsonl", {"steps": "many", "seconds": 1.0}),
+        ("teacher/progress.jsonl", {"steps": 1, "seconds": 1.0, "score": "good"}),
+        ("distillation/progress.jsonl", {"steps": 1, "seconds": 1.0, "terms": [1]}),
+        ("distillation/progress.jsonl", {"steps": 1, "seconds": 1.0, "levels": {"a": None}}),
+    ],
+)
+def test_a_row_of_another_shape_is_left_out_and_said(whole: Path, name: str, row: dict) -> None:
+    lines = (whole / name).read_text()
+    (whole / name).write_text(json.dumps(row) + "\n" + lines)
+    page = _page(whole)
+    _parsed(page)
+    assert f"{name}: line 1 is not complete" in page
+    assert "could not be shown" not in page
+
+
+def test_a_part_that_fails_costs_no_other(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(results: Results) -> str:
+        raise ZeroDivisionError("by <nothing>")
+
+    monkeypatch.setattr(report, "evaluation_section", fail)
+    page = _page(whole)
+    _parsed(page)
+    assert "could not be shown (ZeroDivisionError: by &lt;nothing&gt;)" in page
+    assert "Lateness of each tick" in page
+    assert "Curriculum levels" in page

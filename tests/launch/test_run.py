@@ -150,3 +150,70 @@ def test_a_profile_that_does_not_fit_the_robot_is_one_sentence(
         said = capsys.readouterr().err
         assert len(said.splitlines()) == 1
         assert "left_wheel, right_wheel, imu" in said or "the kinds are" in said
+
+
+def _flight(folder: Path) -> dict[str, bytes]:
+    files = [*(folder / "flight").iterdir(), folder / "emulator.jsonl"]
+    return {file.name: file.read_bytes() for file in files}
+
+
+@pytest.mark.parametrize("port", ["--lockstep", "--port=loop://"])
+def test_a_robot_that_does_not_answer_is_one_sentence_and_costs_no_earlier_flight(
+    flown: Path, bundle: Path, port: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    before, names = _flight(flown), sorted(flown.iterdir())
+    faults = ["--drop=1"] if port == "--lockstep" else []
+    code = main(["run", str(bundle), port, "--seconds=1", *faults, "--out", str(flown)])
+    said, complained = capfd.readouterr()
+    assert code == 1
+    assert said == ""
+    assert "do not answer" in complained
+    assert len(complained.splitlines()) == 1
+    assert _flight(flown) == before
+    assert sorted(flown.iterdir()) == names
+
+
+def test_an_out_folder_that_is_a_file_is_one_sentence(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    for verb in (["run", str(bundle), "--lockstep", "--seconds=1"], ["train", "balancer"]):
+        assert main([*verb, "--out", str(file)]) == 2
+        said = capsys.readouterr().err
+        assert f"{file} cannot be the folder to write to (it is a file)" in said
+        assert len(said.splitlines()) == 1
+
+
+def test_an_out_folder_in_which_nothing_was_written_does_not_stay(
+    bundle: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    assert main(["run", str(bundle), "--port=/dev/no-such-port", "--out", str(out)]) == 1
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("--command=0", "'0' is not of the form T:V,V"),
+        ("--command=0:x", "'0:x' is not of the form T:V,V"),
+        ("--push-times=0.1,foo", "'0.1,foo' is not a list of seconds"),
+    ],
+)
+def test_an_option_that_cannot_be_read_says_how_it_is_written(
+    bundle: Path, option: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", str(bundle), "--lockstep", "--seconds=1", option]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_an_empty_port_and_a_file_as_port_are_said_in_words(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", str(bundle), "--port=", "--out", str(tmp_path)]) == 2
+    assert "port is empty" in capsys.readouterr().err
+    file = tmp_path / "file"
+    file.touch()
+    assert main(["run", str(bundle), f"--port={file}", "--out", str(tmp_path)]) == 1
+    assert "no device but a file" in capsys.readouterr().err

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from retort.launch.cli import main
+from retort.launch.files import at_work
 from retort.launch.recipe import Recipe, load_recipe
 from retort.launch.stages import ORDER, STAGES, Ledger, Stage, StageError
 
@@ -96,3 +98,53 @@ def test_a_damaged_ledger_is_one_sentence_and_fresh_mends_it(
     with pytest.raises(StageError, match="--fresh"):
         Ledger(folder, _recipe(tmp_path)).begin("train")
     assert Ledger(folder, _recipe(tmp_path)).begin("train", fresh=True)
+
+
+def test_a_flight_recorded_over_the_one_of_the_recipe_is_flown_again(
+    folder: Path, tmp_path: Path
+) -> None:
+    (folder / "flight" / "meta.json").write_text("of a run by hand")
+    ledger = Ledger(folder, _recipe(tmp_path))
+    assert not ledger.complete("run")
+    assert ledger.begin("run")
+    ledger.finish("run")
+    assert Ledger(folder, _recipe(tmp_path)).complete("run")
+
+
+def _states(folder: Path) -> dict:
+    return json.loads((folder / "stages.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("verb", "helps"), [("distill", "train"), ("export", "distill"), ("eval", "distill")]
+)
+def test_a_damaged_input_is_named_with_its_stage_and_costs_no_record(
+    folder: Path, verb: str, helps: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = _states(folder)
+    assert main([verb, str(folder), "--fresh"]) == 1
+    said = capsys.readouterr().err
+    assert f"`retort {helps} {folder} --fresh` makes it again" in said
+    assert len(said.splitlines()) == 1
+    assert _states(folder) == before
+
+
+@pytest.mark.parametrize("verb", ["train", "distill", "launch"])
+def test_a_second_at_work_in_a_folder_is_refused(
+    folder: Path, verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = _states(folder)
+    with at_work(folder):
+        assert main([verb, str(folder), "--fresh"]) == 1
+    said = capsys.readouterr().err
+    assert f"another retort is at work in {folder}" in said
+    assert len(said.splitlines()) == 1
+    assert _states(folder) == before
+    with at_work(folder):
+        pass  # the first has ended
+
+
+def test_a_stage_that_cannot_begin_leaves_no_folder(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    assert main(["distill", "balancer", "--out", str(out)]) == 2
+    assert not out.exists()
