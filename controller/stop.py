@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import FrameType
+
+from ..hardware.clock import Clock, RealClock
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 ECHO = 0.05  # [s] in which a signal is one with that before: `timeout` signals process and group
@@ -27,7 +28,7 @@ class StopFlag:
 
 
 @contextlib.contextmanager
-def stop_on_signals(flag: StopFlag, now: Callable[[], float] = time.monotonic) -> Iterator[None]:
+def stop_on_signals(flag: StopFlag, clock: Clock | None = None) -> Iterator[None]:
     """While this holds, SIGINT, SIGTERM and SIGHUP set ``flag``; handlers are restored after.
 
     A signal that comes within ``ECHO`` of the first asks for nothing more. Outside the main
@@ -35,17 +36,18 @@ def stop_on_signals(flag: StopFlag, now: Callable[[], float] = time.monotonic) -
 
     Args:
         flag: is set.
-        now: time [s].
+        clock: tells when signals come; the machine's if None.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    clock = clock or RealClock()
     first: list[float] = []
 
     def request(number: int, _: FrameType | None) -> None:
-        if first and now() - first[0] < ECHO:
+        if first and clock.now() - first[0] < ECHO:
             return
-        first.append(now())
+        first.append(clock.now())
         flag.request(signal.Signals(number).name)
 
     previous = {number: signal.signal(number, request) for number in SIGNALS}

@@ -11,7 +11,16 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .checks import RangeError
+from .checks import (
+    FINITE,
+    NOT_NEGATIVE,
+    POSITIVE,
+    Range,
+    RangeError,
+    at_least,
+    check_fields,
+    check_rising,
+)
 from .errors import RobotFileError
 
 ROBOTS = Path(__file__).parent / "robots"
@@ -28,6 +37,12 @@ class Limits:
     velocity: float = np.inf  # [rad/s]
     effort: float = np.inf  # [N·m]
 
+    def __post_init__(self) -> None:
+        anything = Range()
+        check_fields(self, position_min=anything, position_max=anything)
+        check_fields(self, velocity=Range(0.0), effort=Range(0.0))
+        check_rising("position_min, position_max", (self.position_min, self.position_max))
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Line:
@@ -42,6 +57,9 @@ class Line:
     baud: int  # [bit/s]
     port: str = ""
     echo: bool = False  # the adapter gives back every byte the host sends
+
+    def __post_init__(self) -> None:
+        check_fields(self, baud=Range(9_600, 4_500_000))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -58,6 +76,9 @@ class Joint:
     default: float = 0.0  # [rad]
     limits: Limits = Limits()
     gains: dict[str, int] = dataclasses.field(default_factory=dict)  # register values
+
+    def __post_init__(self) -> None:
+        check_fields(self, zero=FINITE, default=FINITE)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -108,6 +129,9 @@ class Ramp:
     seconds: float = 0.5
     timeout: float = 10.0  # [s]
 
+    def __post_init__(self) -> None:
+        check_fields(self, tilt=POSITIVE, rate=POSITIVE, seconds=NOT_NEGATIVE, timeout=POSITIVE)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Damp:
@@ -120,6 +144,9 @@ class Damp:
     gain: float = 0.01  # [N·m per rad/s]
     seconds: float = 0.25
 
+    def __post_init__(self) -> None:
+        check_fields(self, gain=NOT_NEGATIVE, seconds=NOT_NEGATIVE)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Safety:
@@ -130,6 +157,10 @@ class Safety:
     slew: float  # [unit of the target per second]
     temperature: float = 70.0  # [°C]
     voltage_min: float = 0.0  # [V]
+
+    def __post_init__(self) -> None:
+        check_fields(self, tilt=POSITIVE, stale_ticks=at_least(1), slew=POSITIVE)
+        check_fields(self, temperature=POSITIVE, voltage_min=NOT_NEGATIVE)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -151,6 +182,8 @@ class Robot:
     imu: ImuDevice | None = None
 
     def __post_init__(self) -> None:
+        # The servos' own watchdog counts up to 127 times 20 ms.
+        check_fields(self, control_rate=Range(1.0, 2_000.0), watchdog=Range(0.02, 2.54))
         _require(self.control_rate > 0, f"control_rate is {self.control_rate}; it must be positive")
         _require(0 < self.read_fraction < 1, f"read_fraction is {self.read_fraction}; use 0 to 1")
         names = [joint.name for joint in self.joint]

@@ -137,5 +137,6 @@ def _why_not_opened(url: str, baud: int, error: BaseException) -> str:
             "(`sudo usermod -aG dialout $USER`, then log in again)"
         )
     if os.path.isfile(url) or os.path.isdir(url):
-        return f"the port {url} is no device but a file or folder; name a serial port"
+        kind = "folder" if os.path.isdir(url) else "file"
+        return f"the port {url} cannot be opened: it is a {kind}, no device; name a serial port"
     return f"the port {url} cannot be opened at {baud} bit/s: {error}"

@@ -19,6 +19,17 @@ from . import shapes
 
 Json = dict[str, Any]
 
+# What reading arrays and facts of another shape raises.
+_DAMAGED = (
+    OSError,
+    EOFError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
+)
+
 
 class ResultsError(RetortError):
     """A run folder is missing or cannot be read."""
@@ -130,8 +141,8 @@ def load_results(folder: Path) -> Results:
                 notes["flight"] = "The policy never had authority in the recorded flight."
         except RetortError as error:
             notes["flight"] = f"The flight log cannot be read: {error}"
-        except (OSError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as e:
-            notes["flight"] = f"The flight log is damaged and was left out ({e!r})."
+        except _DAMAGED as error:
+            notes["flight"] = f"The flight log is damaged and was left out ({error!r})."
     return Results(
         folder=folder,
         recipe=recipe(),

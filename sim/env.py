@@ -22,13 +22,16 @@ from ..hardware.robot import Robot, load_robot
 from ..hardware.state import RobotState
 from .arguments import check_making, checked_actions, one_level_each, stagger
 from .physics import Physics
+from .randomisation import Changeable
 from .sensing import Sensing, SensorModel
+from .switches import Switch, SwitchError
 from .task import ContractConfig, Rows, Task, load_task, make_contract
 
 LevelSource = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 _ALL, _FIRST = slice(None), slice(0, 1)
 _RESET_EVERY = 10  # [ticks] staggered episodes end on multiples of it: fewer, larger resets
 _EASY_COMMANDS = 0.4  # share of the command range at width 0
+_NEVER = np.iinfo(np.int64).max
 _DELAYED_TARGETS = 3  # targets that may be on their way; the teacher sees them
 
 
@@ -68,10 +71,12 @@ class RobotEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         observation: which group ``reset`` and ``step`` return.
         autoreset: see above.
         simulation: substeps, threads, sensors.
+        switches: changes in the middle of episodes, of quantities that the task randomises.
         render_mode: None or ``rgb_array``.
 
     Raises:
         EnvError: an argument that cannot be; RangeError if it is a number.
+        SwitchError: the task does not have such a quantity.
 
     ``reading`` is the last ``RobotState`` the program observed, ``command`` the command with it.
     """
@@ -95,6 +100,7 @@ class RobotEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         observation: Literal["student", "teacher"] = "student",
         autoreset: bool = True,
         simulation: SimulationConfig = SimulationConfig(),
+        switches: tuple[Switch, ...] = (),
         render_mode: str | None = None,
     ) -> None:
         check_making(num_envs, observation, render_mode)
@@ -130,6 +136,8 @@ class RobotEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
             for term in terms:
                 term.bind(self.physics)
                 self._drawn[term.name] = np.zeros((num_envs, term.size), dtype=np.float32)
+        self.switches = switches
+        self._changed = [self._changeable(switch) for switch in switches]
         self._allocate()
         mode = AutoresetMode.SAME_STEP if autoreset else AutoresetMode.DISABLED
         self.metadata = {**self.metadata, "autoreset_mode": mode}
@@ -150,6 +158,7 @@ class RobotEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         self.finished = np.zeros(n, dtype=bool)  # only without autoreset
         self._next_command = np.zeros(n, dtype=np.int64)
         self._next_push = np.zeros(n, dtype=np.int64)
+        self._next_switch = np.full((n, len(self.switches)), _NEVER)
         self._targets = np.zeros((n, _DELAYED_TARGETS, joints), dtype=np.float32)
         self._memory = program.initial_memory(self.contract, (n,))
         self._scale = np.array(self.contract.action.scale, dtype=np.float32)
@@ -238,6 +247,7 @@ class RobotEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         command, self._memory = program.act(self.contract, actions, self._memory)
         self._targets[:, :-1] = self._targets[:, 1:]
         self._targets[:, -1] = command.target / self._scale
+        self._switch()
         pushed = self._push()
         self.physics.step(command.target)
         self.elapsed += 1
@@ -313,6 +323,30 @@ class RobotEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
             _, high = self._ticks_between(self.task.pushes.interval)
             # The first may come at once, so that short episodes see as many as long ones.
             self._next_push[ids] = rng.integers(0, high, len(ids))
+        for number, switch in enumerate(self.switches):
+            seconds = rng.uniform(*switch.time, len(ids))
+            self._next_switch[ids, number] = np.rint(seconds / self.period)
+
+    def _changeable(self, switch: Switch) -> Changeable:
+        every = [term for terms in self.task.randomisations.values() for term in terms]
+        found = [term for term in every if isinstance(term, Changeable)]
+        for term in found:
+            if term.name == switch.quantity:
+                return term
+        raise SwitchError(
+            f"{self.task.name} randomises no {switch.quantity} that could switch; it has "
+            f"{', '.join(term.name for term in found) or 'nothing of that kind'}"
+        )
+
+    def _switch(self) -> None:
+        """Make the changes that are due; the teacher sees them."""
+        due = self._next_switch == self.elapsed[:, None]
+        for number in np.flatnonzero(due.any(axis=0)):
+            ids, term = np.flatnonzero(due[:, number]), self._changed[number]
+            value = self._rng.uniform(*self.switches[number].value, len(ids))
+            drawn = self._drawn[term.name]
+            drawn[ids] = term.change(self.physics, ids, value, drawn[ids])
+            self.physics.batch.set_const(ids)
 
     def _push(self) -> np.ndarray:
         if self.task.pushes is None:
@@ -389,6 +423,7 @@ class RobotEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
             **{f"drawn.{k}": v.copy() for k, v in self._drawn.items()},
             **{f"memory.{k}": np.array(v) for k, v in memory.items()},
             **{name: getattr(self, name).copy() for name in _ARRAYS},
+            **({"_next_switch": self._next_switch.copy()} if self.switches else {}),
             "rng": self._rng.bit_generator.state,
         }
 
@@ -406,6 +441,8 @@ class RobotEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         self._memory = program.Memory(**memory)
         for name in _ARRAYS:
             setattr(self, name, np.asarray(state[name]).copy())
+        if self.switches:
+            self._next_switch = np.asarray(state["_next_switch"]).copy()
         self._rng.bit_generator.state = state["rng"]
         self._started = True
 

@@ -7,7 +7,7 @@ A term's ``sample`` takes a width in [0, 1] per environment: 0 is nominal, 1 the
 from __future__ import annotations
 
 import dataclasses
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -28,6 +28,23 @@ class Randomisation(Protocol):
         self, physics: Physics, ids: np.ndarray, width: np.ndarray, rng: np.random.Generator
     ) -> np.ndarray:
         """Draw for ``ids``; returns what was drawn, scaled to about [-1, 1], (len(ids), size)."""
+        ...
+
+
+@runtime_checkable
+class Changeable(Protocol):
+    """A quantity that can also change in the middle of an episode (``switches``)."""
+
+    name: str
+
+    def change(
+        self, physics: Physics, ids: np.ndarray, value: np.ndarray, drawn: np.ndarray
+    ) -> np.ndarray:
+        """Give ``ids`` a value each, (len(ids),), in the unit of ``Switch``.
+
+        Returns what ``sample`` would have to have drawn, (len(ids), size), given what it drew;
+        beyond [-1, 1] where the value is outside the range of training.
+        """
         ...
 
 
@@ -70,6 +87,15 @@ class Payload:
         )
         return np.stack([mass, x, y, height], axis=1)
 
+    def change(
+        self, physics: Physics, ids: np.ndarray, value: np.ndarray, drawn: np.ndarray
+    ) -> np.ndarray:
+        mass = value * physics.model.body_mass.sum()
+        physics.fields["body_mass"][ids, self._body] = np.maximum(
+            mass, physics.nominal["body_mass"][self._body]
+        )
+        return np.concatenate([(mass / self.mass)[:, None], drawn[:, 1:]], axis=1)
+
 
 @dataclasses.dataclass(kw_only=True)
 class Friction:
@@ -96,6 +122,17 @@ class Friction:
             physics.fields["geom_friction"][ids, geom, 0] = nominal + share * reach
         return drawn
 
+    def change(
+        self, physics: Physics, ids: np.ndarray, value: np.ndarray, drawn: np.ndarray
+    ) -> np.ndarray:
+        share = np.zeros(len(ids))
+        for geom in self._geoms:
+            nominal = physics.nominal["geom_friction"][geom, 0]
+            physics.fields["geom_friction"][ids, geom, 0] = nominal * value
+            reach = np.where(value < 1, nominal - self.low, self.high - nominal)
+            share = nominal * (value - 1.0) / reach
+        return share[:, None]
+
 
 @dataclasses.dataclass(kw_only=True)
 class MotorStrength:
@@ -117,6 +154,12 @@ class MotorStrength:
         drawn = symmetric(rng, width, self.size)
         physics.strength[ids] = 1.0 + drawn * self.spread
         return drawn
+
+    def change(
+        self, physics: Physics, ids: np.ndarray, value: np.ndarray, drawn: np.ndarray
+    ) -> np.ndarray:
+        physics.strength[ids] = value[:, None]
+        return np.repeat(((value - 1.0) / self.spread)[:, None], self.size, axis=1)
 
 
 @dataclasses.dataclass(kw_only=True)

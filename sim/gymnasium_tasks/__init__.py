@@ -1,6 +1,7 @@
 """Gymnasium's MuJoCo tasks, vectorised on native threads and equal to Gymnasium's."""
 
-from .difficulty import AXES, Difficulty, DifficultyError, Switch
+from ..switches import Switch
+from .difficulty import AXES, Difficulty, DifficultyError
 from .env import GymnasiumTaskEnv, random_deviation
 from .single import GymnasiumTaskSingleEnv
 from .student_view import StudentView

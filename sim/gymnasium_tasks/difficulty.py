@@ -1,4 +1,4 @@
-"""What makes a task harder, and what changes in the middle of an episode. Off unless asked for."""
+"""What makes a task harder, and the dynamics it changes. Off unless asked for."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from ..randomisation import symmetric
 from ..simulations import Simulations
 
 AXES = ("randomisation", "sensing", "latency", "pushes")
-QUANTITIES = ("payload", "motor_strength", "friction")
 
 
 class DifficultyError(RetortError):
@@ -50,29 +49,6 @@ class Difficulty:
         if not 0 < self.push_interval[0] <= self.push_interval[1]:
             raise DifficultyError(
                 f"push_interval must be two rising times [s], got {self.push_interval}"
-            )
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Switch:
-    """A lasting change at a random time of every episode.
-
-    ``quantity`` is ``payload`` (on the first body, fraction of the whole mass), ``motor_strength``
-    or ``friction`` (both relative to nominal).
-    """
-
-    quantity: str
-    time: tuple[float, float]  # [s] drawn between
-    value: tuple[float, float]  # drawn between
-
-    def __post_init__(self) -> None:
-        if self.quantity not in QUANTITIES:
-            raise DifficultyError(
-                f"there is no switch of {self.quantity!r}; there are {', '.join(QUANTITIES)}"
-            )
-        if not 0 <= self.time[0] <= self.time[1] or not 0 <= self.value[0] <= self.value[1]:
-            raise DifficultyError(
-                f"a switch needs rising, non-negative time and value, got {self.time}, {self.value}"
             )
 
 

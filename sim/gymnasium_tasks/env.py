@@ -15,8 +15,9 @@ from ..arguments import check_choice, check_making, checked_actions, one_level_e
 from ..env import LevelSource
 from ..randomisation import Latency
 from ..simulations import Simulations
+from ..switches import Switch
 from .contact_forces import ContactForces
-from .difficulty import AXES, Difficulty, DifficultyError, Dynamics, Switch, has_contacts
+from .difficulty import AXES, Difficulty, DifficultyError, Dynamics, has_contacts
 from .student_view import StudentView
 from .task import GymnasiumTask, Rows, load_gymnasium_model
 from .tasks import make_task

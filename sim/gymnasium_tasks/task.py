@@ -9,11 +9,12 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import ClassVar
 
+import gymnasium
 import mujoco
 import numpy as np
-from gymnasium.envs.mujoco.mujoco_env import expand_model_path
 
 from ..physics import ModelError
 
@@ -141,7 +142,7 @@ def load_gymnasium_model(task: GymnasiumTask, *, delay: float = 0.0) -> mujoco.M
     """
     with _quietly():
         try:
-            spec = mujoco.MjSpec.from_file(expand_model_path(task.xml_file))
+            spec = mujoco.MjSpec.from_file(_model_path(task.xml_file))
             if delay:
                 samples = int(np.ceil(delay / spec.option.timestep - 1e-9))
                 for actuator in spec.actuators:
@@ -162,3 +163,13 @@ def _quietly() -> Iterator[None]:
             yield
     finally:
         mujoco.set_mju_user_warning(previous)
+
+
+def _model_path(file: str) -> str:
+    """Where a model file is: among those Gymnasium ships if it is a bare name.
+
+    Gymnasium's own function stands in a module that also loads its viewers.
+    """
+    if file.startswith((".", "/", "~")):
+        return str(Path(file).expanduser())
+    return str(Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets" / file)

@@ -32,6 +32,7 @@ from retort.controller import (
 )
 from retort.controller.policy import Hidden, Policy
 from retort.controller.stop import ECHO, stop_on_signals
+from retort.hardware.clock import VirtualClock
 from retort.hardware.robot import Robot
 from retort.hardware.state import Health, JointCommand
 
@@ -560,9 +561,9 @@ def test_torque_found_on_counts_as_torque_had(bundle: Bundle, bus: FakeBus) -> N
 
 @pytest.mark.parametrize(("apart", "requests"), [(0.5 * ECHO, 1), (2.0 * ECHO, 2)])
 def test_a_signal_and_its_echo_are_one_request(apart: float, requests: int) -> None:
-    flag, time = StopFlag(), [5.0]
-    with stop_on_signals(flag, lambda: time[0]):
+    flag, clock = StopFlag(), VirtualClock(5.0)
+    with stop_on_signals(flag, clock):
         os.kill(os.getpid(), signal.SIGTERM)
-        time[0] += apart
+        clock.sleep_until(5.0 + apart)
         os.kill(os.getpid(), signal.SIGTERM)
     assert flag.requests == requests

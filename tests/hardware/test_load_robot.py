@@ -2,6 +2,7 @@
 
 import pytest
 from retort.hardware import RobotFileError, load_robot
+from retort.hardware.robot import ROBOTS
 
 
 def test_a_shipped_robot_is_found_whatever_else_has_its_name_here(tmp_path, monkeypatch):
@@ -13,3 +14,25 @@ def test_a_shipped_robot_is_found_whatever_else_has_its_name_here(tmp_path, monk
 def test_a_robot_that_does_not_exist_names_those_that_do():
     with pytest.raises(RobotFileError, match="balancer"):
         load_robot("no-such-robot")
+
+
+@pytest.mark.parametrize(
+    ("line", "changed", "key"),
+    [
+        ("tilt = 0.8 ", "tilt = nan ", "safety.tilt"),
+        ("slew = 15.0", "slew = -1.0", "safety.slew"),
+        ("stale_ticks = 5 ", "stale_ticks = -3 ", "safety.stale_ticks"),
+        ("temperature = 65.0", "temperature = nan", "safety.temperature"),
+        ("effort = 0.15", "effort = nan", "effort"),
+        ("zero = 0.0", "zero = inf", "zero"),
+        ("watchdog = 0.1 ", "watchdog = nan ", "watchdog"),
+        ("baud = 1_000_000", "baud = 12", "baud"),
+        ("control_rate = 100.0", "control_rate = inf", "control_rate"),
+    ],
+)
+def test_numbers_that_would_switch_a_protection_off_are_refused(tmp_path, line, changed, key):
+    text = (ROBOTS / "balancer" / "robot.toml").read_text()
+    assert line in text
+    (tmp_path / "robot.toml").write_text(text.replace(line, changed, 1))
+    with pytest.raises(RobotFileError, match=key):
+        load_robot(tmp_path)

@@ -216,4 +216,4 @@ def test_an_empty_port_and_a_file_as_port_are_said_in_words(
     file = tmp_path / "file"
     file.touch()
     assert main(["run", str(bundle), f"--port={file}", "--out", str(tmp_path)]) == 1
-    assert "no device but a file" in capsys.readouterr().err
+    assert "it is a file, no device" in capsys.readouterr().err

@@ -1,0 +1,190 @@
+"""How long a policy needs after a switch of the dynamics: reward rates over windows of time.
+
+A rate is compared with the policy's own before the switch, so that a weak policy is not punished
+for being weak, only for being thrown off. Whoever has fallen earns nothing and is censored.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import torch
+
+from ...sim.interface import LearningEnv
+from ..rollout import Actor, one_thread
+from ..statistics import StatisticsError, steps_to_reach, summarise_reach
+
+WINDOW = 0.5  # [s]
+TARGET = 0.9  # of the policy's own steady rate
+
+
+@dataclasses.dataclass(frozen=True)
+class Trace:
+    """Rewards of episodes with a switch at the same tick of each."""
+
+    reward: np.ndarray  # (ticks, episodes), nothing after a fall
+    fell_at: np.ndarray  # (episodes,) tick of the fall, that of the end for who stood
+    period: float  # [s] of one tick
+    switch_tick: int  # the first tick under the new dynamics
+
+
+def trace_rewards(env: LearningEnv, actor: Actor, seed: int, switch_time: float) -> Trace:
+    """One episode in every environment, tick by tick.
+
+    Args:
+        env: made with ``autoreset=False`` and a switch at ``switch_time``.
+        actor: as ``evaluation.run_episodes`` takes it.
+        seed: of the episodes; the same for every policy that is compared.
+        switch_time: [s] from the start of the episode.
+
+    Raises:
+        ValueError: an environment that resets by itself, or no tick before or after the switch.
+    """
+    if env.autoreset:
+        raise ValueError("a trace needs an environment made with autoreset=False")
+    tick = round(switch_time / env.period)
+    if not 0 < tick < env.episode_ticks:
+        raise ValueError(
+            f"the switch at {switch_time:g} s is not within the episode of "
+            f"{env.episode_ticks * env.period:g} s; move it or make the episode longer"
+        )
+    _, info = env.reset(seed=seed)
+    n = env.num_envs
+    state, reset = torch.zeros(n, 0), torch.ones(n, dtype=torch.bool)
+    rewards = np.zeros((env.episode_ticks, n))
+    fell_at = np.full(n, env.episode_ticks)
+    with one_thread():
+        for t in range(env.episode_ticks):
+            groups = {group: torch.from_numpy(info[group]) for group in env.groups}
+            action, _, state = actor(groups, state, reset)
+            reset = torch.zeros(n, dtype=torch.bool)
+            _, rewards[t], terminated, truncated, info = env.step(action.numpy())
+            fell_at = np.where(terminated, np.minimum(fell_at, t), fell_at)
+            if (terminated | truncated).all():
+                break
+    return Trace(rewards, fell_at, env.period, tick)
+
+
+def window_rates(trace: Trace, window: float = WINDOW) -> tuple[np.ndarray, np.ndarray]:
+    """Reward per second in windows side by side, counted from the switch in both directions.
+
+    Args:
+        trace: of a policy.
+        window: [s], at least one tick.
+
+    Returns:
+        Rates before the switch (windows, episodes), the latest last, and after it, the first first.
+        Ticks that fill no window are left out.
+
+    Raises:
+        StatisticsError: no whole window before or after the switch.
+    """
+    ticks = max(1, round(window / trace.period))
+    before, after = trace.reward[: trace.switch_tick], trace.reward[trace.switch_tick :]
+    if len(before) < ticks or len(after) < ticks:
+        raise StatisticsError(
+            f"a window of {window:g} s does not fit before and after the switch, which has "
+            f"{len(before) * trace.period:g} s and {len(after) * trace.period:g} s; make the "
+            "episode longer"
+        )
+    before = before[len(before) % ticks :]
+    after = after[: len(after) - len(after) % ticks]
+    scale = ticks * trace.period
+    return tuple(part.reshape(-1, ticks, part.shape[1]).sum(1) / scale for part in (before, after))  # type: ignore[return-value]
+
+
+def relative_rate(
+    trace: Trace, window: float = WINDOW, settling: float = 0.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rates after the switch relative to the policy's steady one before it.
+
+    The steady rate is the mean over all episodes, those which fell before the switch left out: one
+    episode's own, over a few strides, would be noise.
+
+    Args:
+        trace: of a policy.
+        window: [s].
+        settling: [s] from the start of an episode that are not steady yet.
+
+    Returns:
+        (windows, episodes), and which episodes count, (episodes,) bool.
+
+    Raises:
+        StatisticsError: no window is left, every episode fell, or the steady rate is not positive.
+    """
+    before, after = window_rates(trace, window)
+    began = trace.switch_tick * trace.period - len(before) * window
+    before = before[max(0, int(np.ceil((settling - began) / window - 1e-9))) :]
+    standing = trace.fell_at >= trace.switch_tick
+    if not len(before) or not standing.any():
+        raise StatisticsError(
+            "no episode has a window before the switch that is steady and standing; switch later, "
+            "settle for less time, or use a policy that stands"
+        )
+    steady = float(before[:, standing].mean())
+    if steady <= 0.0:
+        raise StatisticsError(
+            f"the steady reward rate is {steady:g}; it must be positive to be compared with"
+        )
+    return after / steady, standing
+
+
+def recovery_times(
+    relative: np.ndarray, *, window: float = WINDOW, target: float = TARGET, passes: int = 2
+) -> np.ndarray:
+    """Time from the switch to the end of the first of ``passes`` windows at ``target``, [s].
+
+    Args:
+        relative: (windows, episodes).
+        window: [s].
+        target: relative rate.
+        passes: successive windows, so that one lucky stride is no recovery.
+
+    Returns:
+        (episodes,), infinite for who never was; ``window`` for who was never thrown off.
+    """
+    ends = (1 + np.arange(len(relative))) * window
+    return np.array([steps_to_reach(ends, one, target, passes=passes) for one in relative.T])
+
+
+def recovery_row(
+    policy: str,
+    switch: str,
+    trace: Trace,
+    *,
+    window: float = WINDOW,
+    settling: float = 0.0,
+    target: float = TARGET,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Everything a table needs of one policy under one switch, as JSON data.
+
+    Infinite times are None. ``mean_recovery`` is that of the mean over episodes, in which the
+    gait's own swing is averaged out; ``median`` is Kaplan-Meier over single episodes.
+    """
+    relative, counted = relative_rate(trace, window, settling)
+    relative = relative[:, counted]
+    times = recovery_times(relative, window=window, target=target)
+    reach = summarise_reach(times, len(relative) * window, np.random.default_rng(seed))
+    together = recovery_times(relative.mean(1, keepdims=True), window=window, target=target)
+    return {
+        "policy": policy,
+        "switch": switch,
+        "window": window,
+        "target": target,
+        "episodes": reach.runs,
+        "recovered": reach.reached,
+        "fell_after": int((trace.fell_at[counted] < len(trace.reward)).sum()),
+        "median": _finite(reach.median),
+        "median_low": _finite(reach.low),
+        "median_high": _finite(reach.high),
+        "restricted_mean": reach.restricted_mean,
+        "mean_recovery": _finite(float(together[0])),
+        "curve": np.round(relative.mean(1), 4).tolist(),
+    }
+
+
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None

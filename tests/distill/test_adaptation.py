@@ -1,0 +1,223 @@
+"""Recovery after a switch, and starts from which a few gradient steps suffice."""
+
+import copy
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from retort.distill.adaptation import (
+    MetaConfig,
+    MetaLearner,
+    PredictiveStudent,
+    Trace,
+    adapt,
+    policy_loss,
+    prediction_loss,
+    recovery_row,
+    recovery_times,
+    relative_rate,
+    trace_rewards,
+)
+from retort.distill.distributions import Gaussian
+from retort.distill.ppo import PPO, PPOConfig
+from retort.distill.rollout import RolloutSource
+from retort.distill.statistics import StatisticsError
+from retort.distill.students import Interface, StudentConfig, make_student
+from retort.sim.env import RobotEnv
+from retort.sim.gymnasium_tasks import GymnasiumTaskEnv
+from retort.sim.switches import Switch, SwitchError
+
+KINDS = ("mlp", "gru", "tcn")
+
+
+def made(levels, *, ticks=10, before=4, fell_at=None):
+    """A trace of windows of 0.5 s: steady 2 per second, then ``levels`` times as much."""
+    rates = np.concatenate([np.ones(before), levels])
+    reward = np.repeat(rates, ticks)[:, None] * 2.0 * 0.05
+    fell_at = np.array([len(reward)]) if fell_at is None else np.array([fell_at])
+    return Trace(reward, fell_at, 0.05, before * ticks)
+
+
+def test_recovery_is_the_end_of_the_first_of_two_windows_at_the_target():
+    relative, counted = relative_rate(made([0.2, 0.95, 0.5, 0.9001, 1.0, 1.0]))
+    np.testing.assert_allclose(relative[:, 0], [0.2, 0.95, 0.5, 0.9001, 1.0, 1.0])
+    assert counted.all()
+    assert recovery_times(relative).tolist() == [2.0]
+    assert recovery_times(relative, passes=1).tolist() == [1.0]
+
+
+def test_a_policy_that_never_returns_is_censored_and_its_row_is_json():
+    row = recovery_row("mlp", "payload", made([0.2] * 6))
+    assert row["recovered"] == 0
+    assert row["median"] is None
+    assert row["restricted_mean"] == 3.0
+    assert json.loads(json.dumps(row, allow_nan=False)) == row
+
+
+def test_episodes_that_fell_before_the_switch_do_not_count():
+    with pytest.raises(StatisticsError, match="standing"):
+        relative_rate(made([1.0, 1.0], fell_at=5))
+
+
+def still(env):
+    def act(groups, state, reset):
+        return torch.zeros(env.num_envs, env.single_action_space.shape[0]), None, state
+
+    return act
+
+
+def test_a_motor_that_dies_is_seen_at_its_time_in_any_environment():
+    switch = Switch(quantity="motor_strength", time=(1.0, 1.0), value=(0.0, 0.0))
+    robot = RobotEnv(
+        num_envs=3, level=0.0, episode_seconds=2.0, autoreset=False, switches=(switch,)
+    )
+    task = GymnasiumTaskEnv(
+        "HalfCheetah", 3, max_episode_steps=40, dtype="float32", autoreset=False, switches=(switch,)
+    )
+    for env in (robot, task):
+        trace = trace_rewards(env, still(env), 1, 1.0)
+        assert trace.reward.shape == (env.episode_ticks, 3)
+        assert trace.switch_tick * env.period == pytest.approx(1.0)
+        with pytest.raises(ValueError, match="within the episode"):
+            trace_rewards(env, still(env), 1, 2.0)
+
+
+@pytest.mark.parametrize("quantity", ["payload", "motor_strength", "friction"])
+def test_a_robots_switch_lasts_until_the_episode_ends_and_the_teacher_sees_it(quantity):
+    switch = Switch(quantity=quantity, time=(0.1, 0.1), value=(0.5, 0.5))
+    env = RobotEnv(num_envs=2, level=0.0, episode_seconds=0.4, switches=(switch,))
+    env.reset(seed=0)
+    physics, [term] = env.physics, env._changed
+    at = round(0.1 / env.period)
+
+    def value():
+        if quantity == "payload":
+            return physics.fields["body_mass"][:, term._body] / physics.model.body_mass.sum()
+        if quantity == "motor_strength":
+            return physics.strength[:, 0]
+        return (
+            physics.fields["geom_friction"][:, term._geoms[0], 0]
+            / (physics.nominal["geom_friction"][term._geoms[0], 0])
+        )
+
+    nominal, seen = value().copy(), env._drawn[quantity].copy()
+    for tick in range(env.episode_ticks):
+        _, _, terminated, truncated, _ = env.step(np.zeros((2, 2), dtype=np.float32))
+        if (terminated | truncated).any():
+            break
+        np.testing.assert_allclose(value(), 0.5 if tick >= at else nominal, rtol=1e-6)
+        assert (env._drawn[quantity] != seen).any() == (tick >= at)
+    ended = terminated | truncated
+    np.testing.assert_allclose(value()[ended], nominal[ended])
+
+
+def test_a_saved_switch_happens_after_loading_too():
+    switch = Switch(quantity="payload", time=(0.1, 0.3), value=(0.1, 0.9))
+    first, second = (
+        RobotEnv(num_envs=4, episode_seconds=1.0, switches=(switch,)) for _ in range(2)
+    )
+    first.reset(seed=3)
+    second.reset(seed=4)
+    still = np.zeros((4, 2), dtype=np.float32)
+    first.step(still)
+    second.load_state_dict(first.state_dict())
+    for _ in range(30):
+        a, b = first.step(still), second.step(still)
+        np.testing.assert_array_equal(a[0], b[0])
+        np.testing.assert_array_equal(a[-1]["teacher"], b[-1]["teacher"])
+
+
+def test_a_switch_of_what_a_task_does_not_have_is_refused():
+    with pytest.raises(SwitchError, match="motor_strength"):
+        Switch(quantity="gravity", time=(0, 1), value=(0, 1))
+
+
+def recorded(kind, ticks=24):
+    """A student and what it lived through on a balancer, both small."""
+    env = RobotEnv(num_envs=4, episode_seconds=1.0)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        student = make_student(StudentConfig(kind=kind, hidden=(8,)), env.contract)
+        module = PredictiveStudent(student, 2)
+    ppo = PPO(PPOConfig(num_envs=4, hidden=(8,), critic_hidden=(8,)), env, 1)
+    source = RolloutSource(env, ticks, hidden_size=student.state_size)
+    source.start(1)
+
+    def act(groups, state, reset):
+        said, state = student(groups["student"][None], state, reset[None])
+        action = said.sample(ppo.generator)
+        return action[0].detach(), said.log_prob(action)[0].detach(), state.detach()
+
+    batch = source.collect(act)
+    student.normaliser.update(batch.observations["student"])
+    return module, batch
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_adaptation_lowers_its_loss_and_leaves_the_start_alone(kind):
+    module, batch = recorded(kind)
+    teacher = Gaussian(batch.action * 0.5, torch.full_like(batch.action, 0.3))
+    losses = {
+        "prediction": (module, lambda m: prediction_loss(m, batch), 0.05),
+        "policy": (module.student, lambda m: policy_loss(m, batch, teacher), 0.01),
+    }
+    for start, loss, rate in losses.values():
+        kept = copy.deepcopy(start.state_dict())
+        adapted, again = (adapt(start, loss, steps=5, rate=rate) for _ in range(2))
+        assert float(loss(adapted).detach()) < float(loss(start).detach())
+        for name, value in start.state_dict().items():
+            assert torch.equal(value, kept[name])
+            assert torch.equal(adapted.state_dict()[name], again.state_dict()[name])
+
+
+def test_prediction_moves_the_layers_that_the_policy_acts_by():
+    module, batch = recorded("mlp")
+    adapted = adapt(module, lambda m: prediction_loss(m, batch), steps=5, rate=0.05)
+    before, after = module.student.layers[0].weight, adapted.student.layers[0].weight
+    assert not torch.equal(before, after)
+
+
+def wave(generator):
+    """A robot whose right action is a sine of unknown phase: seen at ten places, asked at fifty."""
+    phase = torch.rand((), generator=generator) * math.pi
+
+    def loss(n):
+        x = torch.rand(n, 1, 1, generator=generator) * 6.0 - 3.0
+        right = torch.sin(x + phase)
+
+        def of(student):
+            said, _ = student(x, student.initial_state(1), torch.zeros(n, 1, dtype=torch.bool))
+            return ((said.mode() - right) ** 2).mean()
+
+        return of
+
+    return loss(10), loss(50)
+
+
+@pytest.mark.parametrize(("kind", "rate"), [("reptile", 0.3), ("fomaml", 3e-3)])
+def test_a_meta_learnt_start_adapts_better_than_one_that_only_knows_the_average(kind, rate):
+    config = MetaConfig(kind=kind, inner_steps=5, inner_rate=0.05, outer_rate=rate)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        student = make_student(
+            StudentConfig(hidden=(32, 32), activation="tanh"), Interface.plain(1, 1)
+        )
+    joint = copy.deepcopy(student)
+    generator = torch.Generator().manual_seed(0)
+    learner = MetaLearner(student, config)
+    optimiser = torch.optim.Adam(joint.parameters(), lr=3e-3)
+    for _ in range(300):
+        situations = [wave(generator) for _ in range(4)]
+        learner.update(situations)
+        optimiser.zero_grad()
+        sum(outer(joint) for _, outer in situations).backward()
+        optimiser.step()
+    fresh = torch.Generator().manual_seed(1)
+    after = {"meta": 0.0, "joint": 0.0}
+    for _ in range(40):
+        inner, outer = wave(fresh)
+        for name, start in (("meta", student), ("joint", joint)):
+            after[name] += float(outer(adapt(start, inner, steps=5, rate=0.05)).detach()) / 40
+    assert after["meta"] < 0.85 * after["joint"]
