@@ -47,6 +47,7 @@ INPUT_ERRORS = {
     "RunError",
     "ScheduleError",
     "StageError",
+    "SwitchError",
     "SweepError",
     "TaskError",
     "TermError",

@@ -139,6 +139,7 @@ def test_no_rounding_is_a_resolution_too() -> None:
 
 # Not the user's input but the world: devices, disks, damaged work, a part that is not installed.
 FAILURES = {
+    "BusyError",
     "CheckpointError",
     "DeviceError",
     "DistributionError",
