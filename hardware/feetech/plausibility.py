@@ -117,6 +117,8 @@ class Plausibility:
         reach = self._fastest[joint] * (time - self._candidate_time[joint]) + SLACK
         possible = abs(counts[VELOCITY]) <= self._fastest[joint]
         follows = possible and abs(change[0]) <= reach and abs(change[1]) <= WARMING
+        # In a row means: nothing was believed since.
+        follows = follows and self._time[joint] <= self._candidate_time[joint] > -math.inf
         self._confirmed[joint] = self._confirmed[joint] + 1 if follows else int(possible)
         self._candidate[:, joint] = counts
         self._candidate_time[joint] = time

@@ -100,3 +100,12 @@ def test_one_joints_lie_costs_the_others_nothing():
     assert verdict is not None
     assert verdict.tolist() == [True, False, True]
     assert judge.judge(ALL, start.copy(), 2 * PERIOD) is None
+
+
+@pytest.mark.parametrize("joints", [ALL, np.array([0])], ids=["all", "picked"])
+def test_bad_readings_far_apart_do_not_confirm_one_another(joints):
+    judge = plausibility()
+    for tick in range(500):
+        wrong = tick > 0 and tick % 100 == 0
+        position = 2000.0 + (1000.0 if wrong else 0.0)
+        assert believed(judge, counts(position), tick * PERIOD, joints) != wrong
