@@ -182,8 +182,8 @@ class Robot:
     imu: ImuDevice | None = None
 
     def __post_init__(self) -> None:
-        # The servos' own watchdog counts up to 127 times 20 ms.
-        check_fields(self, control_rate=Range(1.0, 2_000.0), watchdog=Range(0.02, 2.54))
+        # The servos' own watchdog counts up to 127 times 20 ms; 0 where they have none.
+        check_fields(self, control_rate=Range(1.0, 2_000.0), watchdog=Range(0.0, 2.54))
         _require(self.control_rate > 0, f"control_rate is {self.control_rate}; it must be positive")
         _require(0 < self.read_fraction < 1, f"read_fraction is {self.read_fraction}; use 0 to 1")
         names = [joint.name for joint in self.joint]
