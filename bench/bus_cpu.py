@@ -16,43 +16,15 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import dynamixel_sdk as sdk
 import numpy as np
+from harness.servos import BAUD, IDS, SERVOS, twelve
 from retort.hardware import JointCommand, RealClock, open_bus
 from retort.hardware.dynamixel import codec
-from retort.hardware.robot import Robot, parse
 
-SERVOS = 12
-BAUD = 1_000_000
-IDS = range(1, SERVOS + 1)
 ADDRESS, LENGTH, GOAL = 126, 10, 116
 ROUNDS = 20
-
-
-def twelve(protocol: str, servo: str, values: tuple[str, ...]) -> Robot:
-    """A robot of twelve position servos on one line."""
-    names = [f"joint_{id}" for id in IDS]
-    return parse(
-        Robot,
-        {
-            "name": "twelve",
-            "folder": Path("/nowhere"),
-            "model": "none.xml",
-            "control_rate": 100.0,
-            "watchdog": 0.1,
-            "line": [{"name": "main", "protocol": protocol, "baud": BAUD}],
-            "joint": [
-                {"name": name, "line": "main", "id": id, "servo": servo, "mode": "position"}
-                for id, name in zip(IDS, names, strict=True)
-            ],
-            "read": {"order": names, "values": list(values)},
-            "ramp": {"kind": "pose"},
-            "damp": {"kind": "hold"},
-            "safety": {"tilt": 1.0, "stale_ticks": 5, "slew": 10.0},
-        },
-    )
 
 
 class Memory:
@@ -116,7 +88,7 @@ def dynamixel() -> tuple[Callable[[], object], Callable[[], object], int]:
         data += b"".join(v.to_bytes(4, "little", signed=True) for v in (velocity, position))
         block, crc = codec.fast_status_block(id, 0, data, crc)
         answer += block
-    robot = twelve("dynamixel2", "xl330-m288", ("effort", "velocity", "position"))
+    robot = twelve(values=["effort", "velocity", "position"])
     clock = RealClock()
     bus = open_bus(robot, Memory(answer), clock)
     target = np.linspace(-1.0, 1.0, SERVOS)

@@ -14,66 +14,42 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
+from harness.servos import SERVOS, twelve
 from retort.controller.realtime import quiet_gc, realtime
-from retort.hardware import JointCommand, RealClock, Robot, SerialPort, open_bus
-from retort.hardware.robot import parse
+from retort.hardware import JointCommand, RealClock, SerialPort, open_bus
 from retort.hardware.virtual import Emulator, RigidPlant, VirtualRobot
 
-SERVOS = 12
+ROBOT = twelve(mode="velocity", values=["effort", "velocity", "position"])
 LIMIT = 1.15
 REQUEST, ANSWER = 26, 176  # [bytes]
 EMULATOR_PRIORITY, PRIORITY = 20, 50
 
 
-def robot() -> Robot:
-    names = [f"joint_{id}" for id in range(1, SERVOS + 1)]
-    return parse(
-        Robot,
-        {
-            "name": "twelve",
-            "folder": Path("/nowhere"),
-            "model": "none.xml",
-            "control_rate": 100.0,
-            "watchdog": 0.1,
-            "line": [{"name": "main", "protocol": "dynamixel2", "baud": 1_000_000}],
-            "joint": [
-                {"name": name, "line": "main", "id": id, "servo": "xl330-m288", "mode": "velocity"}
-                for id, name in enumerate(names, 1)
-            ],
-            "read": {"order": names, "values": ["effort", "velocity", "position"]},
-            "ramp": {"kind": "pose"},
-            "damp": {"kind": "hold"},
-            "safety": {"tilt": 1.0, "stale_ticks": 5, "slew": 10.0},
-        },
-    )
-
-
 def serve() -> None:
     """The virtual servos, until a signal."""
-    emulator = Emulator(VirtualRobot(robot(), RigidPlant(robot())))
+    emulator = Emulator(VirtualRobot(ROBOT, RigidPlant(ROBOT)))
     with realtime(EMULATOR_PRIORITY), quiet_gc():
         emulator.serve_until_signal(lambda ports: print(ports["main"], flush=True))
 
 
 def measure(port: str, ticks: int) -> tuple[np.ndarray, int]:
     """Time of every read [s], and readings lost."""
-    made, clock = robot(), RealClock()
+    clock = RealClock()
     times = []
-    bus = open_bus(made, SerialPort(port, made.line[0].baud), clock)
+    bus = open_bus(ROBOT, SerialPort(port, ROBOT.line[0].baud), clock)
     try:
         bus.identify()
         target = JointCommand(np.zeros(SERVOS))
         with realtime(PRIORITY) as refused, quiet_gc():
             for reason in refused:
                 print(f"not granted: {reason}")
-            start = clock.now() + made.period
+            start = clock.now() + ROBOT.period
             for tick in range(ticks):
-                clock.sleep_until(start + tick * made.period)
+                clock.sleep_until(start + tick * ROBOT.period)
                 began = clock.now()
-                bus.read(began + 0.9 * made.period)
+                bus.read(began + 0.9 * ROBOT.period)
                 times.append(clock.now() - began)
                 bus.write(target)
         return np.array(times), sum(c.asked - c.answered for c in bus.counters.values())
@@ -97,7 +73,7 @@ def main() -> int:
     finally:
         os.kill(process.pid, signal.SIGTERM)
         process.wait(10.0)
-    wire = (REQUEST + ANSWER) * 10 / robot().line[0].baud
+    wire = (REQUEST + ANSWER) * 10 / ROBOT.line[0].baud
     median, p99, worst = np.percentile(times, [50, 99, 100]) / wire
     print(f"one read of {SERVOS} servos over a pseudo-terminal, in wire times of {1e3 * wire} ms:")
     print(f"  median {median:.3f} (at most {LIMIT})   p99 {p99:.3f}   max {worst:.3f}")

@@ -7,7 +7,6 @@ write; the wire is memory. The SDK gives three raw values per servo (its ``getDa
 
 from __future__ import annotations
 
-import dataclasses
 import statistics
 import sys
 import time
@@ -15,16 +14,15 @@ from collections.abc import Callable
 
 import numpy as np
 import scservo_sdk as sdk
-from retort.hardware import RealClock, load_robot
+from harness.servos import BAUD, IDS, twelve
+from retort.hardware import RealClock
 from retort.hardware.feetech import codec
 from retort.hardware.feetech.driver import FeetechDriver
 from retort.hardware.feetech.line import FeetechLine
 from retort.hardware.feetech.units import ADDRESS, LENGTH
 from retort.hardware.line_driver import devices_of
 from retort.hardware.readings import Readings
-from retort.hardware.robot import Joint, Line, Robot
 
-IDS = tuple(range(1, 13))
 TICKS = 4000
 LIMIT = 0.5
 GOAL = 42
@@ -33,7 +31,7 @@ GOAL = 42
 class Wire:
     """Answers every sync read at once with the same bytes; a ``Port`` and the SDK's port in one."""
 
-    baud = 1_000_000
+    baud = BAUD
 
     def __init__(self) -> None:
         block = bytearray(LENGTH)
@@ -76,26 +74,12 @@ class Wire:
         return True
 
 
-def robot() -> Robot:
-    joints = tuple(
-        Joint(name=f"joint{id}", line="main", id=id, servo="sts3215", mode="position") for id in IDS
-    )
-    balancer = load_robot("balancer")
-    return dataclasses.replace(
-        balancer,
-        joint=joints,
-        imu=None,
-        line=(Line(name="main", protocol="feetech", baud=1_000_000),),
-        read=dataclasses.replace(balancer.read, order=tuple(joint.name for joint in joints)),
-    )
-
-
 def ours() -> Callable[[], None]:
-    twelve, wire, clock = robot(), Wire(), RealClock()
-    readings = Readings(twelve)
-    driver = FeetechDriver(twelve, devices_of(twelve, "main"), FeetechLine(wire, clock), readings)
+    robot, wire, clock = twelve("feetech"), Wire(), RealClock()
+    readings = Readings(robot)
+    driver = FeetechDriver(robot, devices_of(robot, "main"), FeetechLine(wire, clock), readings)
     for servo in driver.devices:
-        driver._arm(servo, True)
+        driver._armed.switch(servo.index, True)
     target = np.linspace(-1.0, 1.0, len(IDS))
 
     def tick() -> None:

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import torch
 from harness import compression, ppo
-from harness.document import write_document
+from harness.document import Table, write_document
 from harness.runs import Place, Run, go_on, select
 
 ROOT = Path(__file__).parents[1]
-SECTIONS = (ppo.report, compression.report)
+TABLES: tuple[Table, ...] = (ppo, compression)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -36,13 +36,13 @@ def main(arguments: list[str] | None = None) -> int:
     if not 0.0 < given.scale <= 1.0:
         parser.error(f"--scale is {given.scale}; use a part of the budget above 0, at most 1")
     place = _place(given.scale, given.results)
-    runs = select([*ppo.runs(), *compression.runs()], given.words, given.seeds)
+    runs = select([run for table in TABLES for run in table.runs()], given.words, given.seeds)
     if given.verb == "run":
         torch.set_num_threads(1)  # networks this small are no work for two; physics has all cores
         done = go_on(runs, place, lambda text: print(text, flush=True), given.minutes)
         print(f"{done} runs done, {sum(not run.done(place) for run in runs)} left")
     elif given.verb == "report":
-        write_document(given.document, place.results, SECTIONS)
+        write_document(given.document, place, TABLES)
         print(f"wrote {given.document}")
     else:
         _status(runs, place)

@@ -92,7 +92,7 @@ class Stack(Policy):
         return np.zeros(self.state_size, np.float32) if self.state_size else None
 
     def step(self, observation: np.ndarray, hidden: Hidden) -> tuple[np.ndarray, Hidden]:
-        # program.normalise, into an array that exists already
+        # clip((observation - mean) / std, +-limit), into an array that exists already
         x, limit = self._input, self._limit
         np.subtract(observation[self._columns], self._mean, out=x)
         np.divide(x, self._std, out=x)

@@ -135,13 +135,6 @@ def flatten(contract: Contract, history: Array) -> Array:
     return xp.concat(parts, axis=-1)
 
 
-def normalise(contract: Contract, observation: Array, mean: Array, std: Array) -> Array:
-    """``clip((observation - mean) / std, +-normaliser_clip)``."""
-    xp = _namespace(observation)
-    limit = contract.normaliser_clip
-    return xp.clip((observation - mean) / std, -limit, limit)
-
-
 def act(contract: Contract, action: Array, memory: Memory) -> tuple[JointCommand, Memory]:
     """Joint targets from the policy's output, (..., joints); see ``ActionMap`` for the formula."""
     xp = _namespace(memory.target)

@@ -152,8 +152,8 @@ def _outside_limits(robot: Robot, memory: Memory) -> str:
         low, high = joint.limits.position_min, joint.limits.position_max
         if joint.mode == "position" and not low <= position <= high:
             return (
-                f"{joint.name} stands at {position:.2f} rad, its limits are {low:.2f} to "
-                f"{high:.2f} rad; move it there by hand and run again"
+                f"{joint.name} stands at {position:.3f} rad, its limits are {low:.3f} to "
+                f"{high:.3f} rad; move it there by hand and run again"
             )
     return ""
 

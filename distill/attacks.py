@@ -12,7 +12,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from .losses.robust import Policy, policy_perturbation, worst_perturbation
+from .losses.robust import (
+    Policy,
+    policy_perturbation,
+    random_perturbation,
+    worst_perturbation,
+)
 from .losses.shapes import same_shape
 from .networks import mlp
 
@@ -24,13 +29,7 @@ def random_attack(epsilon: float, generator: torch.Generator | None = None) -> A
     """Uniform in the box: what noise alone does."""
 
     def attack(observation: Tensor) -> Tensor:
-        noise = torch.rand(
-            observation.shape,
-            generator=generator,
-            dtype=observation.dtype,
-            device=observation.device,
-        )
-        return observation + epsilon * (2.0 * noise - 1.0)
+        return observation + random_perturbation(observation, epsilon, generator)
 
     return attack
 

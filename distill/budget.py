@@ -10,6 +10,7 @@ import torch
 from ..controller.host import Host, Timing
 from ..hardware.errors import RetortError
 from .students import Interface, StudentConfig, make_student
+from .students.tcn import CHANNELS
 
 
 class BudgetError(RetortError):
@@ -91,7 +92,7 @@ def pick(
 
 
 def _family(config: StudentConfig) -> tuple[int, int]:
-    memory = {"mlp": 0, "gru": 1, "tcn": 2 if config.channels is None else len(config.channels)}
+    memory = {"mlp": 0, "gru": 1, "tcn": len(config.channels or CHANNELS)}
     return memory[config.kind], len(config.hidden)
 
 

@@ -9,25 +9,19 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
 
-from ..hardware.checks import NOT_NEGATIVE, Range, above, between, check_fields
-from .batch import STUDENT, TEACHER, Batch
-from .curriculum import Curriculum
+from ..hardware.checks import NOT_NEGATIVE, above, between, check_fields
+from .batch import TEACHER, Batch
 from .distributions import Distribution
 from .networks import Actor, GaussianActor
 from .ppo import PPO
-from .rollout import RolloutSource
-from .students import MlpStudent
+from .students import MlpStudent, Student
 from .teacher import ActorTeacher
-
-if TYPE_CHECKING:
-    from .distiller import Distiller
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,7 +35,6 @@ class ConcurrentConfig:
     ``kl_guard`` times its running mean counts as a divergence and is taken back.
     """
 
-    teacher_share: float = 0.75  # of the environments
     shared_layers: int = 0
     pull: float = 0.0
     kl_guard: float = 10.0
@@ -49,7 +42,6 @@ class ConcurrentConfig:
     def __post_init__(self) -> None:
         check_fields(
             self,
-            teacher_share=Range(0.0, 1.0, open_low=True, open_high=True),
             shared_layers=between(0, 100),
             pull=NOT_NEGATIVE,
             kl_guard=above(1.0),
@@ -82,24 +74,30 @@ class LearningTeacher:
             if student is None:
                 raise ValueError("shared_layers needs a student of kind 'mlp'")
             share_head(ppo.actor, student, config.shared_layers)
-            ppo.parameters = [*ppo.actor.parameters(), *ppo.critic.parameters()]
-            ppo.optimiser = torch.optim.Adam(ppo.parameters, lr=ppo.config.learning_rate)
+            ppo.make_optimiser()
         self.teacher = ActorTeacher(ppo.actor, ppo.critic, std_floor=std_floor, frozen=False)
         self.mean_kl = math.nan
         self.kl = math.nan  # KL(pi_T || pi_S) after the last update
         self.divergences = 0
 
+    def learn(self, batch: Batch, student: Student, fraction: float) -> dict[str, float]:
+        """One update on what the teacher itself did, after ``fraction`` of the budget."""
+        self.ppo.fraction = fraction
+        taught = batch.columns(batch.driver == TEACHER)
+        pull = _answer(student, taught) if self.config.pull else None
+        return self.ppo.update(taught, pull, self.config.pull)
+
     @contextlib.contextmanager
-    def guarding(self, distiller: Distiller, teacher: Distribution, batch: Batch) -> Iterator[None]:
+    def guarding(self, student: Student, teacher: Distribution, batch: Batch) -> Iterator[None]:
         """Take back what the body does to the student if that leaves it far from its teacher."""
-        before = {k: v.clone() for k, v in distiller.student.state_dict().items()}
+        before = {k: v.clone() for k, v in student.state_dict().items()}
         yield
-        kl = _kl(distiller, teacher, batch)
+        kl = float(teacher.kl(_answer(student, batch)).mean())
         usual = kl if math.isnan(self.mean_kl) else self.mean_kl
         if not math.isfinite(kl) or kl > self.config.kl_guard * max(usual, 1e-3):
             self.divergences += 1
-            distiller.student.load_state_dict(before)
-            kl = _kl(distiller, teacher, batch)
+            student.load_state_dict(before)
+            kl = float(teacher.kl(_answer(student, batch)).mean())
         self.kl = kl
         self.mean_kl = kl if math.isnan(self.mean_kl) else 0.9 * self.mean_kl + 0.1 * kl
 
@@ -153,77 +151,7 @@ def share_head(actor: Actor, student: MlpStudent, layers: int) -> None:
         actor.log_std = student.log_std
 
 
-def learn_together(
-    learning: LearningTeacher,
-    distiller: Distiller,
-    source: RolloutSource,
-    curriculum: Curriculum,
-    *,
-    steps_done: int = 0,
-    seconds: float = 0.0,
-) -> Iterator[dict[str, Any]]:
-    """Yield one dict of figures per iteration until the distiller's budget is spent.
-
-    Args:
-        learning: the teacher.
-        distiller: ``learning.teacher`` is its only one.
-        source: both act in it.
-        curriculum: gates on the student relative to the teacher as they are.
-    """
-    ppo, config, settings = learning.ppo, learning.config, distiller.config
-    per_iteration = settings.ticks * settings.num_envs
-    if steps_done == 0:  # the first rollout gives the normalisers their scale
-        observations = source.collect(distiller.act, ppo.act).observations
-        distiller.normalise(observations)
-        ppo.normalise(observations["teacher"])
-        steps_done = per_iteration
-    while steps_done < settings.steps:
-        began = time.perf_counter()
-        fraction = min(1.0, steps_done / settings.steps)
-        ppo.fraction = fraction
-        source.share_with_teacher(config.teacher_share)
-        batch = source.collect(distiller.act, ppo.act)
-        episodes = batch.episodes
-        by_teacher = (batch.driver == TEACHER)[episodes.env].numpy()
-        score = episodes.score.numpy()
-        curriculum.record(episodes.running.numpy(), score, by_teacher)
-        taught = batch.columns(batch.driver == TEACHER)
-        pull = None
-        if config.pull:
-            with torch.no_grad():
-                pull, _ = distiller.student(
-                    taught.observations["student"], taught.initial_state, taught.reset
-                )
-        figures = ppo.update(taught, pull, config.pull)
-        recorded = distiller.record(batch, fraction)
-        with learning.guarding(distiller, recorded.teachers[0].distribution, batch):
-            losses = distiller.update(recorded, fraction, curriculum.relative_score())
-        curriculum.advance(fraction)
-        elapsed = time.perf_counter() - began
-        steps_done += per_iteration
-        seconds += elapsed
-        yield {
-            "steps": steps_done,
-            "seconds": seconds,
-            "steps_per_second": per_iteration / elapsed,
-            "score_student": _mean(score[~by_teacher]),
-            "score_teacher": _mean(score[by_teacher]),
-            "reward_student": float(batch.reward[:, batch.driver == STUDENT].mean()),
-            "reward_teacher": float(batch.reward[:, batch.driver == TEACHER].mean()),
-            "levels": curriculum.frontier,
-            "terms": losses,
-            "teacher": figures,
-            "kl": learning.kl,
-            "divergences": learning.divergences,
-            "teacher_queries": distiller.queries,
-        }
-
-
 @torch.no_grad()
-def _kl(distiller: Distiller, teacher: Distribution, batch: Batch) -> float:
-    student, _ = distiller.student(batch.observations["student"], batch.initial_state, batch.reset)
-    return float(teacher.kl(student).mean())
-
-
-def _mean(values: Any) -> float | None:
-    return float(values.mean()) if len(values) else None
+def _answer(student: Student, batch: Batch) -> Distribution:
+    """The student's distributions along a batch, (T, N)."""
+    return student(batch.observations["student"], batch.initial_state, batch.reset)[0]

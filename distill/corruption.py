@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import torch
 
+from .distributions import standard_noise
 from .networks import Actor
 from .students import Student
 from .teacher import ActorTeacher
@@ -33,8 +34,7 @@ def corrupted(policy: Policy, generator: torch.Generator, sigma: float = 0.05) -
     with torch.no_grad():
         for name, parameter in damaged.named_parameters():
             if name != "log_std":
-                noise = torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
-                parameter += sigma * noise
+                parameter += sigma * standard_noise(parameter, generator)
     return damaged
 
 

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..hardware.checks import NOT_NEGATIVE, SHARE, RangeError, between, check_fields
+from .schedules import relative_score
 
 REPLAY = -1  # "axis" of an episode that replays earlier levels
 
@@ -173,8 +174,9 @@ class Curriculum:
         random_score = self.random_score[axis.frontier]
         student, teacher = np.array(axis.student), np.array(axis.teacher)
         axis.clear()
-        above = max(float(teacher.mean()) - random_score, 1e-6)
-        axis.relative_score = float((student.mean() - random_score) / above)
+        axis.relative_score = relative_score(
+            float(student.mean()), float(teacher.mean()), float(random_score)
+        )
         if teacher.mean() - random_score < config.teacher_bar:
             return 0 if axis.frontier == 0 else -1  # the teacher itself fails here
         if self._bound(student, teacher, random_score, config.bar, -1.0) > 0:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib.metadata
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..hardware.checks import POSITIVE, check
 from .batch import Batch
 from .recording import DatasetError, Recording, imitated, label, label_arrays, label_kind
 from .teacher import Teacher, TeacherOutput
@@ -119,9 +120,9 @@ def read_dataset(path: Path, *, noise_std: float = 0.1) -> list[Recording]:
     Raises:
         DatasetError: Minari is missing, the folder holds no data set, or observations or actions
             are of a kind that students do not have.
+        RangeError: a ``noise_std`` that is not above 0.
     """
-    if not noise_std > 0:
-        raise DatasetError(f"noise_std is {noise_std}; it must be above 0")
+    check("noise_std", noise_std, POSITIVE)
     storage, _ = _minari()
     folder = path / "data" if (path / "data").is_dir() else path
     try:
@@ -233,7 +234,7 @@ def _with_blank_row(values: np.ndarray) -> np.ndarray:
     return np.concatenate([values, np.full_like(values[:1], blank)])
 
 
-def _map(tree: Any, function: Any) -> Any:
+def _map(tree: Any, function: Callable[[Any], Any]) -> Any:
     """``function`` of every leaf of nested dicts."""
     if isinstance(tree, dict):
         return {key: _map(value, function) for key, value in tree.items()}

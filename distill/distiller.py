@@ -6,39 +6,27 @@ Who acts is the source's business, what is minimised the terms'; neither knows t
 from __future__ import annotations
 
 import dataclasses
-import time
-from collections import deque
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..hardware.checks import (
-    NOT_NEGATIVE,
-    POSITIVE,
-    SECONDS,
-    SHARE,
-    Range,
-    between,
-    check,
-    check_fields,
-)
-from .batch import STUDENT, TEACHER, Batch, critic_advantages, spread
+from ..hardware.checks import POSITIVE, SHARE, Range, between, check, check_fields
+from .batch import STUDENT, Batch, critic_advantages
 from .checkpoint import load_optimiser_state, optimiser_state
 from .concurrent import ConcurrentConfig
-from .curriculum import Curriculum
 from .distributions import Distribution
 from .diverged import check_finite
-from .losses.policy import corrected_reward
+from .kept import KeptBatches, Recorded
 from .mixture import MixtureConfig, mix, teacher_weights
 from .networks import Critic
-from .ppo import BUDGET, DISCOUNT, EVENT_RATE, WIDTH, learning_reward
-from .rollout import RolloutSource
+from .ppo import LEARNING, learning_reward
+from .pseudo_reward import pseudo_reward
 from .students import Student
 from .teacher import Teacher, TeacherOutput
-from .terms import Sample, Term, TermConfig, TermError, make_term, weighted_sum
+from .terms import Sample, Term, TermConfig, TermError, make_term
 
 Mode = Literal["student", "teacher", "mixed", "aggregate", "concurrent"]
 
@@ -50,7 +38,8 @@ class DistillConfig:
     ``mode`` says where the data comes from. ``student``: the student acts, but for
     ``teacher_share`` of the environments. ``teacher``: the teacher acts in all of them. ``mixed``:
     the teacher's share falls linearly from all to ``teacher_share``. ``aggregate``: as ``student``,
-    and labelled batches are kept and learnt from again (DAgger, Ross et al. 2011). ``concurrent``:
+    and labelled batches are kept and learnt from again in every epoch but the first (DAgger, Ross
+    et al. 2011); they stand in the checkpoint, which becomes large. ``concurrent``:
     as ``student``, while the teacher goes on learning (``concurrent`` says how).
     """
 
@@ -83,20 +72,16 @@ class DistillConfig:
     def __post_init__(self) -> None:
         check_fields(
             self,
-            **BUDGET,
-            critic_hidden=WIDTH,
-            gamma=DISCOUNT,
-            lam=SHARE,
-            learning_rate=Range(0.0, 1.0, open_low=True),
-            final_learning_rate=between(0.0, 1.0),
-            max_gradient_norm=POSITIVE,
-            episode_seconds=SECONDS,
-            event_rate=EVENT_RATE,
+            **LEARNING,
             teacher_share=SHARE,
             kept_batches=between(1, 10**6),
             std_floor=POSITIVE,
-            fall_penalty=NOT_NEGATIVE,
         )
+        if self.mode == "concurrent":  # both must act to learn
+            inside = Range(0.0, 1.0, open_low=True, open_high=True)
+            check("teacher_share", self.teacher_share, inside)
+        if self.mode == "aggregate":  # the first pass is over the new batch
+            check("epochs", self.epochs, between(2, 1000))
         check("minibatches", self.minibatches, between(1, self.num_envs))  # of environments
         if not self.terms:
             raise ValueError("distill.terms is empty; name at least one, as 'policy_kl'")
@@ -110,23 +95,9 @@ class DistillConfig:
         """Share of the environments that the teacher drives after ``fraction`` of the budget."""
         if self.mode == "teacher":
             return 1.0
-        if self.mode == "concurrent":
-            return self.concurrent.teacher_share
         if self.mode == "mixed":
             return 1.0 + (self.teacher_share - 1.0) * min(max(fraction, 0.0), 1.0)
         return self.teacher_share
-
-
-@dataclasses.dataclass(frozen=True)
-class Recorded:
-    """A batch with what teachers and critic say of it."""
-
-    batch: Batch
-    teachers: tuple[TeacherOutput, ...]  # (T, N, ...) each
-    weights: Tensor  # (T, N, teachers)
-    advantage: Tensor  # (T, N)
-    lambda_return: Tensor  # (T, N)
-    own: Tensor  # (T, N)
 
 
 class Distiller:
@@ -135,7 +106,7 @@ class Distiller:
     Args:
         config: settings.
         student: learns, and acts.
-        teachers: label; the first one drives where a teacher acts, or that of the task.
+        teachers: label; the first one drives where a teacher acts.
         critic: the student's, on the privileged observation; it never leaves training.
         seed: of sampled actions and minibatches.
     """
@@ -154,10 +125,11 @@ class Distiller:
             tuple(teachers) if isinstance(teachers, Sequence) else (teachers,)
         )
         self.terms = [(term, make_term(term)) for term in config.terms]
+        self.labels = _labels([term.name for term in config.terms])
         self.needs = frozenset[str]().union(*(term.needs for _, term in self.terms))
         self.generator = torch.Generator().manual_seed(seed)
         self.queries = 0  # situations the teachers have labelled
-        self._kept: deque[Recorded] = deque(maxlen=config.kept_batches)
+        self._kept = KeptBatches(config.kept_batches)
         self._optimise()
 
     @torch.no_grad()
@@ -181,11 +153,17 @@ class Distiller:
         return action[0], output.distribution.log_prob(action)[0], state
 
     @torch.no_grad()
-    def record(self, batch: Batch, fraction: float) -> Recorded:
-        """Label a batch, add pseudo-rewards, estimate advantages."""
+    def record(self, batch: Batch, fraction: float, relative_score: float = 0.0) -> Recorded:
+        """Label a batch, add pseudo-rewards, estimate advantages.
+
+        Args:
+            batch: what was done.
+            fraction: of the budget that is spent, 0 to 1.
+            relative_score: (J_S - J_0) / (J_T - J_0), for weights that follow it.
+        """
         config = self.config
         self._prepare(batch)
-        teachers = tuple(self._label(batch))
+        teachers = self._label(batch)
         value = self.critic(batch.observations["teacher"])
         weights = teacher_weights(
             config.teachers, batch.task, [said.value for said in teachers], value
@@ -195,15 +173,17 @@ class Distiller:
         for settings, term in self.terms:
             if term.corrected:
                 # In the units of the reward, which is scaled by (1 - gamma).
-                weight = settings.at(fraction, 0.0) * (1.0 - config.gamma)
-                reward = reward + weight * self._pseudo_reward(term, batch, teachers, weights)
+                weight = settings.at(fraction, relative_score) * (1.0 - config.gamma)
+                reward = reward + weight * pseudo_reward(
+                    term, batch, self.student, self.teachers, teachers, weights,
+                    discount=config.gamma, generator=self.generator,
+                )  # fmt: skip
         advantage, target = critic_advantages(
             batch, reward, self.critic, gamma=config.gamma, lam=config.lam
         )
         recorded = Recorded(batch, teachers, weights, advantage, target, own)
         if config.mode == "aggregate":
-            # What is learnt from again was taken by an older student: no material for RL.
-            self._kept.append(dataclasses.replace(recorded, own=torch.zeros_like(own)))
+            self._kept.keep(recorded)
         return recorded
 
     def update(
@@ -212,7 +192,7 @@ class Distiller:
         """Some epochs over the batch in minibatches of whole environments.
 
         Returns:
-            Mean loss of each term by name.
+            Mean loss of each term by name, numbered where a name stands more than once.
 
         Raises:
             DivergedError: one of them or a weight is not finite.
@@ -226,10 +206,12 @@ class Distiller:
         for epoch in range(config.epochs):
             order = torch.randperm(recorded.batch.num_envs, generator=self.generator)
             for ids in order.chunk(config.minibatches):
-                part = recorded if epoch == 0 else self._again(recorded)
+                part = recorded
+                if epoch > 0 and config.mode == "aggregate":
+                    part = self._kept.pick(self.generator)
                 totals += self._descend(self._sample(part, ids, fraction), part, ids, weights)
         means = (totals / (config.epochs * config.minibatches)).tolist()
-        losses = {term.name: mean for (term, _), mean in zip(self.terms, means, strict=True)}
+        losses = dict(zip(self.labels, means, strict=True))
         check_finite("distill", losses, self.parameters)
         self.normalise(recorded.batch.observations)
         return losses
@@ -242,15 +224,12 @@ class Distiller:
             self._loss(term, sample, recorded, ids) if weight else torch.zeros(1)
             for weight, (_, term) in zip(weights, self.terms, strict=True)
         ]
-        named = {
-            f"{i}": (weight, loss)
-            for i, (weight, loss) in enumerate(zip(weights, losses, strict=True))
-        }
+        means = torch.stack([loss.mean() for loss in losses])
         self.optimiser.zero_grad()
-        weighted_sum(named).backward()
+        (torch.tensor(weights) * means).sum().backward()
         nn.utils.clip_grad_norm_(self.parameters, self.config.max_gradient_norm)
         self.optimiser.step()
-        return torch.stack([loss.detach().mean() for loss in losses])
+        return means.detach()
 
     def _loss(self, term: Term, sample: Sample, recorded: Recorded, ids: Tensor) -> Tensor:
         """A term's loss, (T, n): over the teachers by their weights if it compares with them."""
@@ -311,101 +290,28 @@ class Distiller:
             return distribution, features
         return self.student(sequence, state, reset)[0], {}
 
-    def _label(self, batch: Batch) -> Iterator[TeacherOutput]:
+    def _label(self, batch: Batch) -> tuple[TeacherOutput, ...]:
         """What every teacher says of a batch; what stands in it already, if anything does."""
         if batch.labels is not None:
-            yield from batch.labels
-            return
+            return batch.labels
+        self.queries += batch.ticks * batch.num_envs * len(self.teachers)
+        return tuple(self._said(batch))
+
+    def _said(self, batch: Batch) -> Iterator[TeacherOutput]:
         for teacher in self.teachers:
             output, _ = teacher(
                 batch.observations, teacher.initial_state(batch.num_envs), batch.reset
             )
-            self.queries += batch.ticks * batch.num_envs
             if "teacher_features" not in self.needs:
                 output = dataclasses.replace(output, features={})
             yield output
-
-    def _pseudo_reward(
-        self, term: Term, batch: Batch, teachers: tuple[TeacherOutput, ...], weights: Tensor
-    ) -> Tensor:
-        """``-l(s')`` of a corrected term, (T, N)."""
-        seen = batch.observations
-        student, state, features = self.student.forward_features(
-            seen["student"], batch.initial_state, batch.reset
-        )
-        at = self._compare(term, student, teachers, weights)
-        never = torch.zeros(1, batch.num_envs, dtype=torch.bool)
-        last = {group: values[None] for group, values in batch.last_observations.items()}
-        ended = batch.terminated[-1] | batch.truncated[-1]
-        after, _, _ = self.student.forward_features(last["student"], state, ended[None])
-        said = self._ask(last, never)
-        last_loss = self._compare(term, after, said, weights[-1:])[0]
-        final_loss = torch.zeros_like(batch.reward)
-        if len(batch.final_index):
-            final = {group: values[None] for group, values in batch.final_observations.items()}
-            tick, env = batch.final_index.unbind(-1)
-            memory = batch.initial_state[env]
-            if "memory" in features:  # the state before the next tick, not yet forgotten
-                memory = self._state_after(batch, features["memory"], tick, env)
-            one, _, _ = self.student.forward_features(final["student"], memory, never[:, env])
-            said = self._ask(final, never[:, env])
-            rows = self._compare(term, one, said, weights[tick, env][None])[0]
-            final_loss = spread(batch, rows)
-        return corrected_reward(
-            at, last_loss, final_loss, batch.terminated, batch.truncated, self.config.gamma
-        )
-
-    def _state_after(self, batch: Batch, memory: Tensor, tick: Tensor, env: Tensor) -> Tensor:
-        """The student's state after ``tick`` of ``env``, (K, state_size), resets left out."""
-        sequence = batch.observations["student"][tick, env][None]
-        first = batch.reset[tick, env][None]
-        return self.student(sequence, memory[tick, env], first)[1]
-
-    def _ask(self, groups: dict[str, Tensor], reset: Tensor) -> tuple[TeacherOutput, ...]:
-        n = reset.shape[1]
-        return tuple(t(groups, t.initial_state(n), reset)[0] for t in self.teachers)
-
-    def _compare(
-        self,
-        term: Term,
-        student: Distribution,
-        teachers: tuple[TeacherOutput, ...],
-        weights: Tensor,
-    ) -> Tensor:
-        """A corrected term's loss where nothing but distributions is needed, (T, N)."""
-        blank = torch.zeros(student.batch_shape)
-        losses = []
-        for said in teachers:
-            sample = Sample(
-                observations={},
-                reset=blank > 0,
-                student=student,
-                teacher=said,
-                action=blank,
-                value=blank,
-                ratio=blank + 1.0,
-                advantage=blank,
-                lambda_return=blank,
-                own=blank + 1.0,
-                fraction=0.0,
-                generator=self.generator,
-            )
-            losses.append(term.loss(sample))
-        return mix(weights, losses)
-
-    def _again(self, recorded: Recorded) -> Recorded:
-        """What a later epoch learns from: the batch at hand, or one that was kept."""
-        if not self._kept:
-            return recorded
-        pick = torch.randint(len(self._kept), (), generator=self.generator)
-        return self._kept[int(pick)]
 
     def _prepare(self, batch: Batch) -> None:
         """Let terms size what they learn on the first batch; then the optimiser knows it too."""
         waiting = [term for _, term in self.terms if not term.prepared]
         if not waiting:
             return
-        teachers = tuple(self._label(batch))
+        teachers = batch.labels or tuple(self._said(batch))
         blank = torch.zeros_like(batch.reward)
         recorded = Recorded(
             batch, teachers, torch.ones(*blank.shape, len(teachers)), blank, blank, blank
@@ -441,6 +347,7 @@ class Distiller:
             "optimiser": optimiser_state(self.optimiser),
             "generator": self.generator.get_state(),
             "queries": self.queries,
+            "kept": self._kept.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -454,58 +361,20 @@ class Distiller:
         load_optimiser_state(self.optimiser, state["optimiser"])
         self.generator.set_state(state["generator"])
         self.queries = int(state["queries"])
+        with torch.no_grad():
+            self._kept.load_state_dict(state.get("kept", {}), lambda b: tuple(self._said(b)))
+
+
+def _labels(names: list[str]) -> list[str]:
+    """Every name once: those that stand more than once are numbered."""
+    total, seen = Counter(names), Counter[str]()
+    made = []
+    for name in names:
+        seen[name] += 1
+        made.append(name if total[name] == 1 else f"{name}_{seen[name]}")
+    return made
 
 
 def _asking(teacher: Teacher, reset: Tensor) -> Any:
     """A function from observation groups to what ``teacher`` says of them."""
     return lambda groups: teacher(groups, teacher.initial_state(reset.shape[1]), reset)[0]
-
-
-def distil(
-    distiller: Distiller,
-    source: RolloutSource,
-    curriculum: Curriculum,
-    *,
-    steps_done: int = 0,
-    seconds: float = 0.0,
-) -> Iterator[dict[str, Any]]:
-    """Yield one dict of figures per iteration until the budget of environment steps is spent."""
-    config = distiller.config
-    per_iteration = config.ticks * config.num_envs
-    if steps_done == 0:  # as in PPO: the first rollout gives the normalisers their scale
-        distiller.normalise(source.collect(distiller.act, distiller.act_as_teacher).observations)
-        steps_done = per_iteration
-    while steps_done < config.steps:
-        began = time.perf_counter()
-        fraction = steps_done / config.steps
-        source.share_with_teacher(config.share(fraction))
-        batch = source.collect(distiller.act, distiller.act_as_teacher)
-        episodes = batch.episodes
-        by_teacher = (batch.driver == TEACHER)[episodes.env].numpy()
-        score = episodes.score.numpy()
-        curriculum.record(episodes.running.numpy(), score, by_teacher)
-        recorded = distiller.record(batch, fraction)
-        losses = distiller.update(recorded, fraction, curriculum.relative_score())
-        curriculum.advance(fraction)
-        elapsed = time.perf_counter() - began
-        steps_done += per_iteration
-        seconds += elapsed
-        students = ~(batch.driver == TEACHER)
-        minutes = per_iteration * source.env.period / 60.0
-        falls = float(batch.terminated[:, students].sum())
-        yield {
-            "steps": steps_done,
-            "seconds": seconds,
-            "steps_per_second": per_iteration / elapsed,
-            "score_student": _mean(score[~by_teacher]),
-            "score_teacher": _mean(score[by_teacher]),
-            "levels": curriculum.frontier,
-            "terms": losses,
-            "falls_per_minute": falls / (minutes * float(students.float().mean()) + 1e-9),
-            "teacher_queries": distiller.queries,
-            "learning_rate": distiller.optimiser.param_groups[0]["lr"],
-        }
-
-
-def _mean(values: np.ndarray) -> float | None:
-    return float(values.mean()) if len(values) else None

@@ -10,6 +10,7 @@ import abc
 import dataclasses
 import functools
 import math
+from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
@@ -86,7 +87,7 @@ class Distribution(abc.ABC):
         """The same without gradient."""
         return self._map(Tensor.detach)
 
-    def _map(self, function: Any) -> Self:
+    def _map(self, function: Callable[[Tensor], Tensor]) -> Self:
         assert dataclasses.is_dataclass(self)
         fields = (getattr(self, field.name) for field in dataclasses.fields(self))
         return type(self)(*(function(x) if isinstance(x, Tensor) else x for x in fields))
@@ -119,7 +120,7 @@ class Gaussian(Distribution):
         return self.mean.shape[:-1]
 
     def rsample(self, generator: torch.Generator | None = None) -> Tensor:
-        return self.mean + self.std * _noise(self.mean, generator)
+        return self.mean + self.std * standard_noise(self.mean, generator)
 
     def log_prob(self, action: Tensor) -> Tensor:
         _fits(action, self.mean.shape)
@@ -178,7 +179,7 @@ class TanhGaussian(Distribution):
         return self.mean.shape[:-1]
 
     def rsample(self, generator: torch.Generator | None = None) -> Tensor:
-        return self._squash(self.mean + self.std * _noise(self.mean, generator))
+        return self._squash(self.mean + self.std * standard_noise(self.mean, generator))
 
     def log_prob(self, action: Tensor) -> Tensor:
         """Log density of whole actions, (...); one outside the range counts as at its edge."""
@@ -300,6 +301,11 @@ class Categorical(Distribution):
         return -(self.log_probs.exp() * other.log_probs).sum(-1)
 
 
+def standard_noise(like: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """Draws from N(0, 1), of the shape and type of ``like``."""
+    return torch.randn(like.shape, generator=generator, dtype=like.dtype, device=like.device)
+
+
 def _same_mean_and_std(mean: Tensor, std: Tensor) -> None:
     if mean.shape != std.shape:
         raise DistributionError(
@@ -313,10 +319,6 @@ def _fits(got: Tensor, expected: torch.Size) -> None:
         raise DistributionError(
             f"got shape {tuple(got.shape)} where the distribution has {tuple(expected)}"
         )
-
-
-def _noise(like: Tensor, generator: torch.Generator | None) -> Tensor:
-    return torch.randn(like.shape, generator=generator, dtype=like.dtype, device=like.device)
 
 
 @functools.cache

@@ -23,6 +23,11 @@ def load_teachers(experiment: Experiment, folder: Path, env: RobotEnv) -> list[T
     Raises:
         RetortError: one is missing, unfinished, damaged, or sees something else.
     """
+    if experiment.distill.teachers.weighting == "task":
+        raise RetortError(
+            "distill.teachers.weighting is 'task', but a recipe has one task; use 'fixed' or "
+            "'value', or route in code, where a RolloutSource is told its environments' tasks"
+        )
     first = load_teacher(experiment, folder)
     teachers: list[Teacher] = [first]
     for other in experiment.distill.teachers.others:
@@ -66,7 +71,9 @@ def load_teacher(experiment: Experiment, folder: Path) -> ActorTeacher:
     return _teacher(experiment, saved["learner"])
 
 
-def go_on(experiment: Experiment, folder: Path, env: RobotEnv, student: Student) -> LearningTeacher:
+def load_learning_teacher(
+    experiment: Experiment, folder: Path, env: RobotEnv, student: Student
+) -> LearningTeacher:
     """The teacher of a run folder as a learner that goes on beside ``student``.
 
     Raises:

@@ -13,7 +13,7 @@ from ..hardware.errors import RetortError
 from .distributions import Categorical, Gaussian
 
 Activation = Literal["elu", "tanh", "relu"]
-_ACTIVATIONS: dict[str, type[nn.Module]] = {"elu": nn.ELU, "tanh": nn.Tanh, "relu": nn.ReLU}
+ACTIVATIONS: dict[str, type[nn.Module]] = {"elu": nn.ELU, "tanh": nn.Tanh, "relu": nn.ReLU}
 
 
 class Normaliser(nn.Module):
@@ -54,19 +54,24 @@ class Normaliser(nn.Module):
         self.count.copy_(total)
 
 
+def linear(inputs: int, outputs: int, gain: float = 2**0.5) -> nn.Linear:
+    """A layer with orthogonal weights and no bias to begin with."""
+    layer = nn.Linear(inputs, outputs)
+    nn.init.orthogonal_(layer.weight, gain)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
 def mlp(
     sizes: tuple[int, ...], activation: Activation = "elu", *, last_gain: float = 1.0
 ) -> nn.Sequential:
     """A perceptron with orthogonal weights; ``last_gain`` scales those of the output layer."""
     layers: list[nn.Module] = []
     for i, (inputs, outputs) in enumerate(itertools.pairwise(sizes)):
-        layer = nn.Linear(inputs, outputs)
         last = i == len(sizes) - 2
-        nn.init.orthogonal_(layer.weight, last_gain if last else 2**0.5)
-        nn.init.zeros_(layer.bias)
-        layers.append(layer)
+        layers.append(linear(inputs, outputs, last_gain if last else 2**0.5))
         if not last:
-            layers.append(_ACTIVATIONS[activation]())
+            layers.append(ACTIVATIONS[activation]())
     return nn.Sequential(*layers)
 
 

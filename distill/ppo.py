@@ -35,17 +35,24 @@ from .networks import Activation, Actor, Critic, GaussianActor, make_actor
 from .return_scale import ReturnScale
 from .rollout import RolloutSource
 
+WIDTH = between(1, 65_536)  # of a layer
 # What learning of any kind may be given.
-BUDGET = {
+LEARNING = {
     "steps": between(1, 10**12),
     "num_envs": between(1, 10**6),
     "ticks": between(1, 10**5),
     "epochs": between(1, 1000),
     "minibatches": between(1, 10**6),
+    "critic_hidden": WIDTH,
+    "gamma": Range(0.0, 1.0, open_high=True),  # rewards are scaled by 1 - gamma
+    "lam": SHARE,
+    "learning_rate": Range(0.0, 1.0, open_low=True),
+    "final_learning_rate": between(0.0, 1.0),
+    "max_gradient_norm": POSITIVE,
+    "episode_seconds": SECONDS,
+    "event_rate": between(0.001, 1000.0),
+    "fall_penalty": NOT_NEGATIVE,
 }
-WIDTH = between(1, 65_536)  # of a layer
-DISCOUNT = Range(0.0, 1.0, open_high=True)  # rewards are scaled by 1 - gamma
-EVENT_RATE = between(0.001, 1000.0)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -93,19 +100,10 @@ class PPOConfig:
     def __post_init__(self) -> None:
         check_fields(
             self,
-            **BUDGET,
-            critic_hidden=WIDTH,
-            gamma=DISCOUNT,
-            lam=SHARE,
-            learning_rate=Range(0.0, 1.0, open_low=True),
-            final_learning_rate=between(0.0, 1.0),
-            max_gradient_norm=POSITIVE,
-            episode_seconds=SECONDS,
-            event_rate=EVENT_RATE,
+            **LEARNING,
             hidden=WIDTH,
             initial_std=Range(0.0, 100.0, open_low=True),
             target_kl=POSITIVE,
-            fall_penalty=NOT_NEGATIVE,
             final_fall_penalty=NOT_NEGATIVE,
             clip=Range(0.0, 1.0, open_low=True),
             entropy=NOT_NEGATIVE,
@@ -137,10 +135,14 @@ class PPO:
                 initial_std=config.initial_std,
             )
             self.critic = Critic(size, config.critic_hidden, config.activation)
+        self.return_scale = ReturnScale(config.gamma)
+        self.make_optimiser()
+
+    def make_optimiser(self) -> None:
+        """A new optimiser for the networks as they are now."""
         self.parameters = [*self.actor.parameters(), *self.critic.parameters()]
         # Small networks: one fused step costs a third of one that loops over the tensors.
-        self.return_scale = ReturnScale(config.gamma)
-        self.optimiser = torch.optim.Adam(self.parameters, lr=config.learning_rate, fused=True)
+        self.optimiser = torch.optim.Adam(self.parameters, lr=self.config.learning_rate, fused=True)
 
     def draw_levels(self, ids: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Difficulty of new episodes, (len(ids), axes) in [0, 1]; harder as the budget is spent."""

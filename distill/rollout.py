@@ -23,31 +23,38 @@ class RolloutSource:
     Args:
         env: with autoreset.
         ticks: of one batch.
-        drivers: (N,) STUDENT or TEACHER; all STUDENT when None.
         hidden_size: of the student's state.
         running: what each environment runs, (N, k), to be told with its episode when it ends.
+        tasks: (N,) int64, which of several tasks each environment sets; all the first when None.
+
+    The student acts everywhere until ``share_with_teacher`` is called.
     """
 
     def __init__(
         self,
         env: LearningEnv,
         ticks: int,
-        drivers: Tensor | None = None,
         hidden_size: int = 0,
         running: Callable[[], np.ndarray] | None = None,
+        tasks: Tensor | None = None,
     ) -> None:
         self.env = env
         self.ticks = ticks
         n = env.num_envs
-        self.drivers = torch.full((n,), STUDENT) if drivers is None else drivers
+        self.drivers = torch.full((n,), STUDENT)
+        self._tasks = torch.zeros(n, dtype=torch.int64) if tasks is None else tasks
         self._running = running or (lambda: np.zeros((n, 0), dtype=np.int64))
         self._hidden = torch.zeros(n, hidden_size)
         self._reset = torch.ones(n, dtype=torch.bool)
         self._whole = np.zeros(n, dtype=bool)  # the running episode was seen from its start
         self._observations: dict[str, Tensor] = {}
 
-    def start(self, seed: int) -> None:
-        """Reset all environments, each at a random time of its first episode."""
+    def start(self, seed: int | None) -> None:
+        """Reset all environments, each at a random time of its first episode.
+
+        Args:
+            seed: of everything random in them; their own stream goes on when None.
+        """
         _, info = self.env.reset(seed=seed, options={"stagger": True})
         self._whole = self.env.elapsed == 0
         self._observations = _groups(info)
@@ -122,7 +129,7 @@ class RolloutSource:
             last_observations=self._observations,
             initial_state=initial_state,
             level=torch.stack(keep["level"]),
-            task=torch.zeros(ticks, n, dtype=torch.int64),
+            task=self._tasks.expand(ticks, n),
             episodes=_episodes(episodes, running.shape[1]),
         )
 
@@ -134,6 +141,7 @@ class RolloutSource:
             "hidden": self._hidden,
             "reset": self._reset,
             "whole": self._whole,
+            "drivers": self.drivers,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -143,6 +151,11 @@ class RolloutSource:
             return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
 
         self.env.load_state_dict(part("env."))
+        self.drivers = torch.as_tensor(state["drivers"])
+        if not self.env.resumable:  # its episodes are lost; new ones begin
+            self._reset[:] = True
+            self.start(None)
+            return
         self._observations = {k: torch.as_tensor(v) for k, v in part("observation.").items()}
         self._hidden = torch.as_tensor(state["hidden"])
         self._reset = torch.as_tensor(state["reset"])

@@ -18,20 +18,19 @@ import torch
 from ..controller import save_bundle
 from ..controller.golden import STATE_FIELDS, record_golden
 from ..hardware.state import RobotState
-from .concurrent import learn_together
 from .curriculum import Curriculum
-from .distiller import Distiller, distil
-from .evaluation import compare, run_episodes
+from .distiller import Distiller
+from .evaluation import actor_of, compare, run_episodes
 from .experiment import Experiment
 from .export import to_c, to_onnx
-from .finished import go_on, load_student, load_teacher, load_teachers
+from .finished import load_learning_teacher, load_student, load_teacher, load_teachers
 from .forgetting import keep_snapshots
+from .loop import distil
 from .networks import Critic
 from .ppo import PPO, train
-from .rollout import Actor, RolloutSource
+from .rollout import RolloutSource
 from .stage import Progress, Stage, write_json
 from .students import Student, make_student
-from .teacher import ActorTeacher
 
 # What a stage's result depends on.
 _TEACHER = ("robot", "task", "seed", "contract", "simulation", "teacher")
@@ -89,7 +88,7 @@ def distil_student(
         critic = Critic(env.teacher_size, config.critic_hidden)
     learning = None  # a teacher that goes on learning
     if config.mode == "concurrent":
-        learning = go_on(experiment, folder, env, student)
+        learning = load_learning_teacher(experiment, folder, env, student)
     teachers = load_teachers(experiment, folder, env) if learning is None else [learning.teacher]
     distiller = Distiller(config, student, teachers, critic, experiment.seed + 1)
     stage = Stage(folder / "distillation", _key(experiment, _STUDENT), config.steps, fresh)
@@ -121,11 +120,14 @@ def distil_student(
             **({} if learning is None else {"teacher": learning.state_dict()}),
         }
 
-    done = {"steps_done": stage.steps, "seconds": stage.seconds}
-    if learning is None:
-        iterations = distil(distiller, source, curriculum, **done)
-    else:
-        iterations = learn_together(learning, distiller, source, curriculum, **done)
+    iterations = distil(
+        distiller,
+        source,
+        curriculum,
+        learning=learning,
+        steps_done=stage.steps,
+        seconds=stage.seconds,
+    )
     iterations = keep_snapshots(
         iterations,
         student,
@@ -168,7 +170,7 @@ def evaluate(
     config, levels = experiment.evaluation, experiment.curriculum.levels
     student = load_student(experiment, folder)
     teacher = load_teacher(experiment, folder)
-    actors = teacher_actor(teacher), _mean_actor(student)
+    actors = actor_of(teacher.actor), actor_of(student)
     began = time.monotonic()
 
     def report(done: int, row: dict[str, Any]) -> None:
@@ -201,16 +203,6 @@ def evaluate(
     return result
 
 
-def teacher_actor(teacher: ActorTeacher) -> Actor:
-    """The teacher acting by its mean."""
-
-    @torch.no_grad()
-    def act(groups: Any, state: Any, reset: Any) -> Any:
-        return teacher.actor(groups["teacher"]).mode(), None, state
-
-    return act
-
-
 def random_scores(experiment: Experiment, episodes: int = 128) -> np.ndarray:
     """Score of a policy of uniform random actions at each level, (levels + 1,)."""
     levels = experiment.curriculum.levels
@@ -233,22 +225,11 @@ def random_scores(experiment: Experiment, episodes: int = 128) -> np.ndarray:
     return np.array(scores)
 
 
-def _mean_actor(student: Student) -> Actor:
-    @torch.no_grad()
-    def act(groups: Any, state: Any, reset: Any) -> Any:
-        if state.shape[1] != student.state_size:  # an episode begins: nobody knew what is kept
-            state = student.initial_state(len(reset))
-        distribution, state = student(groups["student"][None], state, reset[None])
-        return distribution.mode()[0], None, state
-
-    return act
-
-
 def _golden(experiment: Experiment, student: Student, sequences: int = 4, ticks: int = 60) -> Any:
     """Readings of the hardest level, losses included, and what the network makes of them."""
     env = experiment.make_env(sequences, episode_seconds=60.0, autoreset=False)
     _, info = env.reset(seed=experiment.evaluation.seed - 1)
-    act = _mean_actor(student)
+    act = actor_of(student)
     rows: dict[str, list[np.ndarray]] = {name: [] for name in (*STATE_FIELDS, "command")}
     state, reset = student.initial_state(sequences), torch.ones(sequences, dtype=torch.bool)
     for _ in range(ticks):

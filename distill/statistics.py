@@ -28,11 +28,6 @@ class Interval:
     high: float
 
 
-def ratio(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
-    """``S / T``, the raw ratio; means something only where returns are well above zero."""
-    return np.asarray(student, dtype=float) / np.asarray(teacher, dtype=float)
-
-
 def normalised_ratio(
     student: np.ndarray, teacher: np.ndarray, random: np.ndarray | float
 ) -> np.ndarray:
@@ -63,16 +58,6 @@ def interquartile_mean(scores: np.ndarray) -> np.ndarray:
 def mean(scores: np.ndarray) -> np.ndarray:
     """Mean of the tasks' means, (...) for (..., runs, tasks)."""
     return scores.mean((-2, -1))
-
-
-def median(scores: np.ndarray) -> np.ndarray:
-    """Median over tasks of the tasks' means, (...) for (..., runs, tasks)."""
-    return np.median(scores.mean(-2), axis=-1)
-
-
-def optimality_gap(scores: np.ndarray, goal: float = 1.0) -> np.ndarray:
-    """``goal - mean(min(score, goal))``: what is missing, (...) for (..., runs, tasks)."""
-    return goal - np.minimum(scores, goal).mean((-2, -1))
 
 
 def probability_of_improvement(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:

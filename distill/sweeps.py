@@ -7,6 +7,7 @@ that of where the changed action led, and what a recurrent student remembers is 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -30,6 +31,8 @@ from .target import (
 
 NOISE_LEVELS = (0.0, 0.1, 0.2, 0.3)
 Progress = Callable[[int, int], None]  # trials done and in all
+_Change = tuple[str, float, Callable[[], Actor]]  # its name, its strength, the changed policy
+_Plan = dict[str, tuple[Actor, list[_Change]]]  # the policy as it is, and what is done to it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,19 +164,17 @@ def noise_sweep(
         SweepError: a negative level.
     """
     strengths = _strengths(levels)
-    trials, total = [], len(actors) * (len(strengths) + 1)
-    rng = np.random.default_rng(seed)
-    for name, actor in actors.items():
-        clean = run_episodes(env, actor, seed)
-        trials.append(_trial(name, "none", 0.0, clean, clean, rng))
-        for level in strengths:
-            if progress is not None:
-                progress(len(trials), total)
-            outcome = run_episodes(env, noisy(actor, deviation, level, seed), seed)
-            trials.append(_trial(name, "noise", level, outcome, clean, rng))
-    if progress is not None:
-        progress(total, total)
-    return Sweep("noise", seed, tuple(trials))
+    plan: _Plan = {
+        name: (
+            actor,
+            [
+                ("noise", level, functools.partial(noisy, actor, deviation, level, seed))
+                for level in strengths
+            ],
+        )
+        for name, actor in actors.items()
+    }
+    return Sweep("noise", seed, _trials(env, plan, seed, progress))
 
 
 def attack_sweep(
@@ -201,25 +202,38 @@ def attack_sweep(
         SweepError: a negative epsilon, or an attack that a policy cannot be put to.
     """
     strengths = _strengths(epsilons)
-    plan = {name: tuple(attacks or possible_attacks(target)) for name, target in targets.items()}
-    for name, chosen in plan.items():
-        for attack in chosen:
-            check_attack(targets[name], attack)
-    total = sum(1 + len(strengths) * len(chosen) for chosen in plan.values())
-    trials, rng = [], np.random.default_rng(seed)
+    plan: _Plan = {}
     for name, target in targets.items():
-        clean = run_episodes(env, actor_of(target.policy, target.group), seed)
-        trials.append(_trial(name, "none", 0.0, clean, clean, rng))
-        for epsilon in strengths:
-            for attack in plan[name]:
-                if progress is not None:
-                    progress(len(trials), total)
-                fooled = attacked(target, attack, epsilon, seed, steps=steps)
-                outcome = run_episodes(env, fooled, seed)
-                trials.append(_trial(name, attack, epsilon, outcome, clean, rng))
-    if progress is not None:
-        progress(total, total)
-    return Sweep("attack", seed, tuple(trials))
+        chosen = tuple(attacks or possible_attacks(target))
+        for attack in chosen:
+            check_attack(target, attack)
+        changes: list[_Change] = [
+            (
+                attack,
+                epsilon,
+                functools.partial(attacked, target, attack, epsilon, seed, steps=steps),
+            )
+            for epsilon in strengths
+            for attack in chosen
+        ]
+        plan[name] = (actor_of(target.policy, target.group), changes)
+    return Sweep("attack", seed, _trials(env, plan, seed, progress))
+
+
+def _trials(
+    env: LearningEnv, plan: _Plan, seed: int, progress: Progress | None
+) -> tuple[Trial, ...]:
+    """Every policy with nothing changed, then with each of its changes, on the same episodes."""
+    trials, rng = [], np.random.default_rng(seed)
+    total = sum(1 + len(changes) for _, changes in plan.values())
+    for name, (actor, changes) in plan.items():
+        clean = run_episodes(env, actor, seed)
+        for change, strength, changed in (("none", 0.0, None), *changes):
+            outcome = clean if changed is None else run_episodes(env, changed(), seed)
+            trials.append(_trial(name, change, strength, outcome, clean, rng))
+            if progress is not None:
+                progress(len(trials), total)
+    return tuple(trials)
 
 
 def _strengths(values: Sequence[float]) -> list[float]:

@@ -22,7 +22,6 @@ from .attacks import (
     sarsa_attack,
 )
 from .batch import Batch
-from .distributions import Categorical, Distribution
 from .evaluation import actor_of
 from .losses.robust import Policy
 from .rollout import Actor, RolloutSource, one_thread
@@ -191,6 +190,12 @@ def _attack(
 
 
 def check_attack(target: Target, attack: AttackName) -> None:
+    """``target`` must be one that ``attack`` can be made on.
+
+    Raises:
+        SweepError: there is no such attack, or this policy cannot be put to it; the message says
+            why and which it can.
+    """
     if attack not in ATTACKS:
         raise SweepError(f"there is no attack {attack!r}; there are {', '.join(ATTACKS)}")
     if attack not in possible_attacks(target):
@@ -209,10 +214,7 @@ def _discrete(target: Target) -> bool:
     policy = target.policy
     if isinstance(policy, Student):
         return policy.interface.discrete
-    blank = torch.zeros(1, len(policy.normaliser.mean))
-    with torch.no_grad():
-        said: Distribution = policy.respond(blank)
-    return isinstance(said, Categorical)
+    return isinstance(policy, networks.CategoricalActor)
 
 
 def watch(env: LearningEnv, actor: Actor, seed: int, ticks: int, state_size: int) -> Batch:

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from .dynamixel.identify import HARDWARE_ERRORS
+from collections.abc import Callable
+
+from .dynamixel.codec import hardware_error_text
 from .feetech.codec import error_text
+
+_TEXTS: dict[str, Callable[[int], str]] = {
+    "dynamixel2": hardware_error_text,
+    "feetech": error_text,
+}
 
 
 def alert_text(protocol: str, bits: int) -> str:
@@ -13,9 +20,4 @@ def alert_text(protocol: str, bits: int) -> str:
         protocol: as in a ``[[line]]`` of robot.toml.
         bits: of ``hardware_error``.
     """
-    if not bits:
-        return ""
-    if protocol == "feetech":
-        return error_text(bits)
-    names = [text for bit, text in HARDWARE_ERRORS.items() if bits >> bit & 1]
-    return ", ".join(names) or f"hardware error {bits}"
+    return _TEXTS[protocol](bits) if bits else ""

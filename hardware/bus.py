@@ -37,7 +37,9 @@ class DeviceCounters:
     late: int = 0
     lost_in_tail: int = 0  # unreadable only because a device before it was silent or corrupt
     refused: int = 0  # answered with an error instead of values
-    implausible: int = 0  # intact, and beyond what the joint can do: a damage the checksum let pass
+    # Intact and not believed: beyond what the joint can do, so that the checksum must have let a
+    # damage pass, or from a servo that may have lost its power since.
+    implausible: int = 0
 
 
 class Bus(Protocol):

@@ -15,6 +15,7 @@ from .feetech.parser import StatusParser as FeetechParser
 from .line import Line, Status, StatusParser
 from .model_table import ModelTable, load_model, model_names
 from .port import Port
+from .robot import BAUDS
 
 _VERSION = 5  # bytes from address 0 on that tell a Feetech servo's firmware and model
 
@@ -65,7 +66,7 @@ class Dialect:
 DIALECTS: dict[str, Dialect] = {
     "dynamixel2": Dialect(
         protocol="dynamixel2",
-        bauds=(1_000_000, 57_600, 115_200, 2_000_000, 3_000_000, 4_000_000, 4_500_000, 9_600),
+        bauds=BAUDS["dynamixel2"],
         ids=range(253),
         line=DynamixelLine,
         ping=dynamixel.ping,
@@ -80,11 +81,7 @@ DIALECTS: dict[str, Dialect] = {
     ),
     "feetech": Dialect(
         protocol="feetech",
-        # Sources disagree on codes 5 to 7: both readings are asked.
-        bauds=(
-            *(1_000_000, 500_000, 250_000, 128_000, 115_200),
-            *(76_800, 57_600, 38_400, 19_200),
-        ),
+        bauds=BAUDS["feetech"],
         ids=range(254),
         line=FeetechLine,
         # A ping's own answer is empty, and an adapter's echo looks like it.

@@ -145,13 +145,13 @@ class Line(abc.ABC):
                 return heard
         return self._read(size, deadline)
 
-    def drain(self) -> int:
-        """Throw away what has arrived unasked; how many bytes it was."""
+    def drain(self) -> bytes:
+        """Take what has arrived unasked off the line; that is what it was."""
         data = self.port.discard()
         self._echoes = b""
         if data and self.tap is not None:
             self.tap(self.clock.now(), "in", data)
-        return len(data)
+        return data
 
     def wire_time(self, size: int) -> float:
         """What ``size`` bytes take on the wire [s]."""

@@ -189,7 +189,7 @@ def _settle(line: Line, device: Device, say: Say) -> list[str]:
     if low <= angle <= high:
         return []
     return [
-        f"{device} stands at {angle:.2f} rad, outside robot.toml's {low:.2f} to {high:.2f} rad; "
+        f"{device} stands at {angle:.3f} rad, outside robot.toml's {low:.3f} to {high:.3f} rad; "
         "turn it back by hand"
     ]
 

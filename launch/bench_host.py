@@ -19,8 +19,8 @@ def add_parser(verbs: Any) -> None:
         "host",
         help="time policies of every kind and size",
         description="Time a policy's step for every kind and size on this computer, the robot's. "
-        "`retort distill RECIPE --budget-us 50 --host FILE` then picks the largest student that "
-        "keeps a budget.",
+        "`retort launch RECIPE --budget-us 50 --host FILE --out FOLDER` then picks the largest "
+        "student that keeps a budget.",
     )
     host.add_argument("--out", type=Path, default=Path("host.json"), metavar="FILE")
     host.add_argument("--steps", type=_positive, default=400, help="of each policy and pass")
@@ -39,7 +39,7 @@ def _act(options: argparse.Namespace) -> int:
     for line in _summary(host):
         print(line)
     print(f"host: made {options.out}")
-    print(f"next: retort distill RECIPE --budget-us MICROSECONDS --host {options.out}")
+    print(f"next: retort launch RECIPE --budget-us MICROSECONDS --host {options.out} --out FOLDER")
     return 0
 
 
@@ -57,7 +57,6 @@ def _summary(host: Host) -> list[str]:
 
 
 def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise ValueError(text)
-    return value
+    if not (text.isdecimal() and int(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)

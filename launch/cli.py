@@ -69,7 +69,7 @@ EXTRAS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit code: 0, 1 a failure, 2 bad input, 130 Ctrl-C."""
     try:
-        options = _parser().parse_args(arguments)
+        options = _parsed(arguments)
     except SystemExit as ended:  # argparse has said what is wrong
         return ended.code if isinstance(ended.code, int) else BAD_INPUT
     try:
@@ -91,6 +91,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given = sys.argv[1:] if arguments is None else arguments
         again = shlex.join(["retort", *(word for word in given if word != "--fresh")])
         return _complain(f"interrupted, with what was done saved; `{again}` resumes", INTERRUPTED)
+
+
+def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = _parser()
+    options, rest = parser.parse_known_args(arguments)
+    if hasattr(options, "others") and not any(word.startswith("-") for word in rest):
+        options.others += [Path(word) for word in rest]  # argparse takes none behind an option
+    elif rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    return options
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -179,9 +189,12 @@ def _add_eval_options(verb: argparse.ArgumentParser) -> None:
 
 
 def _strengths(text: str) -> tuple[float, ...]:
-    values = tuple(float(part) for part in text.split(","))
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        values = (0.0,)
     if not all(0 < value < 10 for value in values):
-        raise ValueError(text)
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers in (0, 10)")
     return values
 
 

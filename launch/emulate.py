@@ -69,8 +69,9 @@ def emulate(options: argparse.Namespace) -> int:
         print(f"{READY}{' '.join(ports.values())}", flush=True)
         if not options.until_eof:
             where = ", ".join(ports.values())
+            held = "is held upright and " if robot.ramp.kind == "upright_still" else ""
             print(
-                f"{robot.name} is held upright and listens at {where}; Ctrl-C ends it.\n"
+                f"{robot.name} {held}listens at {where}; Ctrl-C ends it.\n"
                 f"In another terminal: retort run BUNDLE --port {next(iter(ports.values()))}",
                 file=sys.stderr,
             )

@@ -46,7 +46,10 @@ def draw_comparison(comparison: Comparison, path: Path) -> None:
             axes.plot(arm.score.value, row, "o", color=COLOUR["student"], markersize=5)
         axes.set_yticks(range(len(arms)), [f"{arm.name} ({arm.runs})" for arm in arms])
         axes.set_ylim(-0.6, len(arms) - 0.4)
-        axes.set(title="Score: interquartile mean and 95 % interval (runs)", xlabel="score")
+        axes.set(
+            title="Score: interquartile mean and 95 % interval (runs)",
+            xlabel="score; small dots: mean of each run",
+        )
         axes.grid(visible=False, axis="y")
         axes.grid(visible=True, axis="x")
 

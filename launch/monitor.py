@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import math
 import shutil
+import signal
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
@@ -47,7 +48,7 @@ def add_parser(verbs) -> None:
 
 
 def main(options: argparse.Namespace) -> int:
-    """Show the table until Ctrl-C, or once.
+    """Show the table until Ctrl-C, SIGTERM or SIGHUP, or once.
 
     Raises:
         DeviceError: with ``--once``, no servo answers.
@@ -58,7 +59,7 @@ def main(options: argparse.Namespace) -> int:
         if options.once:
             return _once(robot, opener)
         Watch(robot, opener, RealClock()).close()  # what cannot be opened at all is said at once
-        with contextlib.suppress(KeyboardInterrupt):
+        with contextlib.suppress(KeyboardInterrupt), _ended_by_signals():
             live = _live() if sys.stdout.isatty() else contextlib.nullcontext(_print)
             with live as show:
                 _watch(robot, opener, RealClock(), show)
@@ -162,6 +163,21 @@ def _watch(
             clock.sleep_until(clock.now() + REPRINT)
         finally:
             watch.close()
+
+
+@contextlib.contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """SIGTERM and SIGHUP do what Ctrl-C does: the terminal gets its screen back."""
+    before = {
+        number: signal.signal(number, signal.default_int_handler)
+        for number in (signal.SIGTERM, signal.SIGHUP)
+        if signal.getsignal(number) is not signal.SIG_IGN  # as under nohup
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

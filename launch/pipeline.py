@@ -14,7 +14,7 @@ from ..controller import load_bundle
 from ..hardware.errors import RetortError
 from . import run, virtual
 from .figures import missed
-from .files import BusyError, FolderError, at_work
+from .files import at_work
 from .recipe import Recipe
 from .report import write_report
 from .results import load_results
@@ -26,12 +26,17 @@ def launch(options: argparse.Namespace) -> int:
     """Do what is not complete yet; the exit code says whether all of it is as it should be."""
     recipe = chosen_recipe(options)
     folder = run_folder(recipe, options)
+    with at_work(folder):
+        return _launch(recipe, folder, options)
+
+
+def _launch(recipe: Recipe, folder: Path, options: argparse.Namespace) -> int:
     done, failed = [], None
     for name in ORDER:
         try:
             if _do(name, recipe, folder, fresh=options.fresh):
                 done.append(name)
-        except (StageError, BusyError, FolderError):
+        except StageError:
             raise  # nothing was begun
         except RetortError as error:
             failed = f"{name} failed: {error}"
@@ -61,12 +66,11 @@ def _do(name: str, recipe: Recipe, folder: Path, *, fresh: bool) -> bool:
     """Do one stage unless it is complete; whether there was something to do."""
     if name != "run":
         return do_stage(name, recipe, folder, fresh=fresh)
-    with at_work(folder):
-        ledger = Ledger(folder, recipe)
-        if not ledger.begin(name, fresh=fresh, inputs=lambda: load_bundle(folder / "student")):
-            return False
-        _fly(recipe, folder)
-        ledger.finish(name)
+    ledger = Ledger(folder, recipe)
+    if not ledger.begin(name, fresh=fresh, inputs=lambda: load_bundle(folder / "student")):
+        return False
+    _fly(recipe, folder)
+    ledger.finish(name)
     return True
 
 

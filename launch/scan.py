@@ -150,7 +150,10 @@ def summary(result: Scan) -> list[str]:
 
 
 def _bauds(text: str) -> tuple[int, ...]:
-    bauds = tuple(int(part) for part in text.split(","))
+    try:
+        bauds = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        bauds = (0,)
     if not all(0 < baud < 100_000_000 for baud in bauds):
         raise argparse.ArgumentTypeError(f"{text!r}: baud rates are positive numbers [bit/s]")
     return bauds
@@ -158,9 +161,12 @@ def _bauds(text: str) -> tuple[int, ...]:
 
 def _ids(text: str) -> tuple[int, ...]:
     ids: set[int] = set()
-    for part in text.split(","):
-        first, _, last = part.partition("-")
-        ids |= set(range(int(first), int(last or first) + 1))
+    try:
+        for part in text.split(","):
+            first, _, last = part.partition("-")
+            ids |= set(range(int(first), int(last or first) + 1))
+    except ValueError:
+        ids = set()
     if not ids or not all(0 <= id <= 253 for id in ids):
         raise argparse.ArgumentTypeError(f"{text!r}: ids are 0 to 253, such as 1-12,20")
     return tuple(sorted(ids))

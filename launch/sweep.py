@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..hardware.errors import RetortError
-from .files import write_whole
+from .files import at_work, write_whole
 
 if TYPE_CHECKING:
     from ..distill.statistics import Interval
@@ -68,9 +68,12 @@ def add_parser(verbs: Any) -> None:
 
 def sizes(text: str) -> tuple[int, ...]:
     """The sizes in ``32,64``, each once, rising; for the command line."""
-    values = {int(part) for part in text.split(",")}
+    try:
+        values = {int(part) for part in text.split(",")}
+    except ValueError:
+        values = {0}
     if min(values) < 1:
-        raise ValueError(text)
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of sizes, such as 32,64")
     return tuple(sorted(values))
 
 
@@ -94,8 +97,9 @@ def sweep_sizes(
     for size in chosen:
         folder = out / f"teacher-{size}"
         print(f"teacher of {' x '.join(str(w) for w in _widths(recipe, size))}: {folder}")
-        for stage in STAGES:
-            do_stage(stage, with_teacher_size(recipe, size), folder, fresh=fresh)
+        with at_work(folder):
+            for stage in STAGES:
+                do_stage(stage, with_teacher_size(recipe, size), folder, fresh=fresh)
         results.append(read_result(size, folder))
         rows = [dataclasses.asdict(result) for result in results]
         write_whole(out / "sweep.json", json.dumps({"sizes": rows}, indent=1) + "\n")

@@ -34,7 +34,8 @@ def act(options: argparse.Namespace) -> int:
     """Do the stage called ``options.verb``; returns the exit code."""
     recipe = chosen_recipe(options)
     folder = run_folder(recipe, options)
-    done = do_stage(options.verb, recipe, folder, fresh=options.fresh)
+    with at_work(folder):
+        done = do_stage(options.verb, recipe, folder, fresh=options.fresh)
     if not done:
         print(f"{options.verb} is complete in {folder}; --fresh starts it over")
     following = {
@@ -81,16 +82,16 @@ def run_folder(recipe: Recipe, options: argparse.Namespace) -> Path:
 def do_stage(name: str, recipe: Recipe, folder: Path, *, fresh: bool = False) -> bool:
     """Do stage ``name`` unless it is complete; whether there was something to do.
 
+    The caller holds ``at_work(folder)``.
+
     Raises:
-        BusyError: another process is at work in ``folder``.
         RetortError: the stage cannot begin, or it failed.
     """
-    with at_work(folder):
-        ledger = Ledger(folder, recipe)
-        if not ledger.begin(name, fresh=fresh, inputs=lambda: _require(name, recipe, folder)):
-            return False
-        _make(name, recipe, folder, fresh=fresh)
-        ledger.finish(name)
+    ledger = Ledger(folder, recipe)
+    if not ledger.begin(name, fresh=fresh, inputs=lambda: _require(name, recipe, folder)):
+        return False
+    _make(name, recipe, folder, fresh=fresh)
+    ledger.finish(name)
     return True
 
 

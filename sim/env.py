@@ -7,7 +7,6 @@ targets, physics moves, sensors are read with their faults, readings become obse
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any, Literal
 
 import gymnasium
@@ -20,18 +19,16 @@ from ..controller.contract import Contract
 from ..hardware.checks import POSITIVE, RangeError, between, check, check_fields
 from ..hardware.robot import Robot, load_robot
 from ..hardware.state import RobotState
-from .arguments import check_making, checked_actions, one_level_each, stagger
+from .arguments import check_making, checked_actions, stagger
+from .episodes import EpisodesEnv, part, with_prefix
+from .events import Events
 from .physics import Physics
 from .randomisation import Changeable
 from .sensing import Sensing, SensorModel
-from .switches import Switch, SwitchError
+from .switches import Switch, SwitchError, SwitchTimes
 from .task import ContractConfig, Rows, Task, load_task, make_contract
 
-LevelSource = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 _ALL, _FIRST = slice(None), slice(0, 1)
-_RESET_EVERY = 10  # [ticks] staggered episodes end on multiples of it: fewer, larger resets
-_EASY_COMMANDS = 0.4  # share of the command range at width 0
-_NEVER = np.iinfo(np.int64).max
 _DELAYED_TARGETS = 3  # targets that may be on their way; the teacher sees them
 
 
@@ -47,17 +44,18 @@ class SimulationConfig:
         check_fields(self, substeps=between(1, 10_000), threads=between(0, 1024))
 
 
-class RobotEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
+class RobotEnv(EpisodesEnv):
     """``num_envs`` robots doing one task.
 
     Observations are the student's, (num_envs, observation_size) float32, not normalised, or the
     teacher's when ``observation="teacher"``; both are in ``info`` under these names.
 
     With ``autoreset`` a finished environment starts its next episode in the same step
-    (``AutoresetMode.SAME_STEP``); what it saw last is in ``info["final_obs"]`` and
-    ``info["final_teacher"]``, in the rows of ``info["_final_obs"]``. Without, finished rows go on
-    unwatched and keep reporting what they finished with; all randomness then is the same whatever
-    the policy does, so that two policies can be compared on the same episodes.
+    (``AutoresetMode.SAME_STEP``); what it saw last is in ``info["final_obs"]``,
+    ``info["final_student"]`` and ``info["final_teacher"]``, in the rows of ``info["_final_obs"]``.
+    Without, finished rows go on unwatched and keep reporting what they finished with; all
+    randomness then is the same whatever the policy does, so that two policies can be compared on
+    the same episodes.
 
     Args:
         robot: a robot, or its name or folder.
@@ -113,55 +111,42 @@ class RobotEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
                 self.robot, self.task, contract, trained_ranges(self.task, simulation)
             )
         self.contract = contract
-        self.num_envs = num_envs
-        self.autoreset = autoreset
-        self.group = observation
-        self.render_mode = render_mode
-        self._event_ticks = self.robot.control_rate / event_rate  # ticks of one task second
-        self.episode_ticks = round(episode_seconds * self.robot.control_rate)
-        if self.episode_ticks < 1:
+        episode_ticks = round(episode_seconds * self.robot.control_rate)
+        if episode_ticks < 1:
             raise RangeError(
                 f"episode_seconds is {episode_seconds:g}; use at least {self.robot.period:g}, "
                 "which is one tick"
             )
+        super().__init__(
+            num_envs,
+            episode_ticks,
+            axes=self.task.axes,
+            level=level,
+            group=observation,
+            autoreset=autoreset,
+        )
+        self.render_mode = render_mode
         self.physics = Physics(
             self.robot, num_envs, substeps=simulation.substeps, threads=simulation.threads
         )
         self.sensing = Sensing(self.robot, simulation.sensors, self.physics)
-        self.axes = self.task.axes
-        fixed = one_level_each(level, self.axes)
-        self.level_source: LevelSource = lambda ids, rng: np.tile(fixed, (len(ids), 1))
+        self.events = Events(self.task, self.physics, event_rate)
         self._drawn: dict[str, np.ndarray] = {}
         for terms in self.task.randomisations.values():
             for term in terms:
                 term.bind(self.physics)
                 self._drawn[term.name] = np.zeros((num_envs, term.size), dtype=np.float32)
-        self.switches = switches
-        self._changed = [self._changeable(switch) for switch in switches]
-        self._allocate()
-        mode = AutoresetMode.SAME_STEP if autoreset else AutoresetMode.DISABLED
-        self.metadata = {**self.metadata, "autoreset_mode": mode}
-        self._rng = np.random.default_rng()
+        self._changeable = {switch.quantity: self._term(switch.quantity) for switch in switches}
+        self._switch_times = SwitchTimes(switches, num_envs, self.period)
+        self._targets = np.zeros(
+            (num_envs, _DELAYED_TARGETS, self.contract.action_size), dtype=np.float32
+        )
+        self._scale = np.array(self.contract.action.scale, dtype=np.float32)
+        self._memory = program.initial_memory(self.contract, (num_envs,))
         self._spaces()
         self.reading: RobotState | None = None
         self._started = False
         self._renderer: Any = None
-
-    def _allocate(self) -> None:
-        n, joints = self.num_envs, self.contract.action_size
-        self._command_low = np.array([c.low for c in self.task.command])
-        self._command_high = np.array([c.high for c in self.task.command])
-        self.command = np.zeros((n, len(self.task.command)), dtype=np.float32)
-        self.levels = np.zeros((n, len(self.axes)))
-        self.elapsed = np.zeros(n, dtype=np.int64)
-        self.score = np.zeros(n)  # sum of rewards of the running episode
-        self.finished = np.zeros(n, dtype=bool)  # only without autoreset
-        self._next_command = np.zeros(n, dtype=np.int64)
-        self._next_push = np.zeros(n, dtype=np.int64)
-        self._next_switch = np.full((n, len(self.switches)), _NEVER)
-        self._targets = np.zeros((n, _DELAYED_TARGETS, joints), dtype=np.float32)
-        self._memory = program.initial_memory(self.contract, (n,))
-        self._scale = np.array(self.contract.action.scale, dtype=np.float32)
 
     def _spaces(self) -> None:
         size = self.contract.observation_size if self.group == "student" else self.teacher_size
@@ -172,6 +157,11 @@ class RobotEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self._action_shape = (self.num_envs, self.contract.action_size)
+
+    @property
+    def command(self) -> np.ndarray:
+        """What is asked now, (num_envs, commands) float32; a change makes a new array."""
+        return self.events.command
 
     @property
     def teacher_size(self) -> int:
@@ -206,17 +196,14 @@ class RobotEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
             EnvError: another option.
         """
         staggered = stagger(options)
-        if seed is not None:
-            self._rng = np.random.default_rng(seed)
+        super().reset(seed=seed)
         everyone = np.arange(self.num_envs)
-        self.finished[:] = False
         self._reset_rows(everyone)
         self._memory = program.initial_memory(self.contract, (self.num_envs,))
         self._started = True
         if staggered:
-            phases = max(1, self.episode_ticks // _RESET_EVERY)
-            self.elapsed[:] = self._rng.integers(0, phases, self.num_envs) * _RESET_EVERY
-        self.reading = self.sensing.read(self._rng, ids=everyone)
+            self._stagger()
+        self.reading = self.sensing.read(self.np_random, ids=everyone)
         observation, self._memory = program.observe(
             self.contract, self.reading, self.command, self._memory
         )
@@ -236,8 +223,7 @@ class RobotEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
             Observation (num_envs, size), reward (num_envs,), terminated and truncated (num_envs,)
             bool, and info: ``student`` and ``teacher`` observations; ``tracking``, the achieved
             values of ``command``, (num_envs, commands), which is the smoothed one; where episodes
-            ended, ``final_obs``, ``final_teacher``, ``_final_obs``, ``episode_score`` (mean reward
-            per tick of the whole time limit, nothing after a fall) and ``episode_levels``.
+            ended, what ``LearningEnv`` says.
 
         Raises:
             EnvError: actions of another shape, or not finite.
@@ -248,8 +234,9 @@ class RobotEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         self._targets[:, :-1] = self._targets[:, 1:]
         self._targets[:, -1] = command.target / self._scale
         self._switch()
-        pushed = self._push()
-        self.physics.step(command.target)
+        pushed = self.events.push(self.elapsed, self.levels, self.np_random)
+        self.physics.drive(command.target)
+        self.physics.step()
         self.elapsed += 1
         measured = self.task.measure(self.physics, _ALL)
         wanted = self._memory.command  # smoothed: what the policy was asked to follow
@@ -259,24 +246,18 @@ class RobotEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         truncated = (self.elapsed >= self.episode_ticks) & ~terminated
         info: dict[str, Any] = {"tracking": self.task.tracking(measured)}
         info["command"] = wanted
-        self._redraw_commands()
-        self.reading = self.sensing.read(self._rng)
+        self.events.change_commands(self.elapsed, self.levels, self.np_random)
+        self.reading = self.sensing.read(self.np_random)
         observation, self._memory = program.observe(
             self.contract, self.reading, self.command, self._memory
         )
         teacher = self._privileged(_ALL, measured)
         if len(pushed):
             self.physics.wrench[pushed] = 0.0
-        if self.autoreset:
-            self.score += reward
-            done = terminated | truncated
-            if done.any():
-                observation, teacher = self._end_episodes(done, observation, teacher, info)
-        else:
-            reward = np.where(self.finished, np.float32(0.0), reward)
-            self.score += reward
-            self.finished |= terminated | truncated
-            terminated, truncated = self.finished & terminated, self.finished & truncated
+        reward, terminated, truncated = self._count(reward, terminated, truncated)
+        done = terminated | truncated
+        if self.autoreset and done.any():
+            observation, teacher = self._end_episodes(done, observation, teacher, info)
         info["student"], info["teacher"] = observation, teacher
         chosen = observation if self.group == "student" else teacher
         return chosen, reward, terminated, truncated, info
@@ -285,13 +266,9 @@ class RobotEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         self, done: np.ndarray, observation: np.ndarray, teacher: np.ndarray, info: dict[str, Any]
     ) -> tuple[np.ndarray, np.ndarray]:
         ids = np.flatnonzero(done)
-        info["final_obs"] = observation if self.group == "student" else teacher
-        info["final_teacher"], info["final_student"] = teacher, observation
-        info["_final_obs"] = done
-        info["episode_score"] = self.score / self.episode_ticks
-        info["episode_levels"] = self.levels.copy()
+        info |= self._ended(done, {"student": observation, "teacher": teacher})
         self._reset_rows(ids)
-        state = self.sensing.read(self._rng, ids=ids)
+        state = self.sensing.read(self.np_random, ids=ids)
         rows, memory = program.observe(
             self.contract,
             state,
@@ -305,7 +282,8 @@ class RobotEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         return observation, teacher
 
     def _reset_rows(self, ids: np.ndarray) -> None:
-        rng, levels = self._rng, self.level_source(ids, self._rng)
+        rng = self.np_random
+        levels = self.level_source(ids, rng)
         self.levels[ids] = levels
         width = dict(zip(self.axes, levels.T, strict=True))
         self.physics.reset(ids)
@@ -316,73 +294,26 @@ class RobotEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         self.physics.settle(ids)
         self.sensing.reset(ids, width["sensing"], width["packet_loss"], rng)
         self._targets[ids] = 0.0
-        self.elapsed[ids] = 0
-        self.score[ids] = 0.0
-        self._draw_command(ids)
-        if self.task.pushes is not None:
-            _, high = self._ticks_between(self.task.pushes.interval)
-            # The first may come at once, so that short episodes see as many as long ones.
-            self._next_push[ids] = rng.integers(0, high, len(ids))
-        for number, switch in enumerate(self.switches):
-            seconds = rng.uniform(*switch.time, len(ids))
-            self._next_switch[ids, number] = np.rint(seconds / self.period)
+        self._begin(ids)
+        self.events.begin(ids, self.levels, rng)
+        self._switch_times.draw(ids, rng)
 
-    def _changeable(self, switch: Switch) -> Changeable:
+    def _term(self, quantity: str) -> Changeable:
         every = [term for terms in self.task.randomisations.values() for term in terms]
-        found = [term for term in every if isinstance(term, Changeable)]
-        for term in found:
-            if term.name == switch.quantity:
-                return term
-        raise SwitchError(
-            f"{self.task.name} randomises no {switch.quantity} that could switch; it has "
-            f"{', '.join(term.name for term in found) or 'nothing of that kind'}"
-        )
+        found = {term.name: term for term in every if isinstance(term, Changeable)}
+        if quantity not in found:
+            raise SwitchError(
+                f"{self.task.name} randomises no {quantity} that could switch; it has "
+                f"{', '.join(found) or 'nothing of that kind'}"
+            )
+        return found[quantity]
 
     def _switch(self) -> None:
         """Make the changes that are due; the teacher sees them."""
-        due = self._next_switch == self.elapsed[:, None]
-        for number in np.flatnonzero(due.any(axis=0)):
-            ids, term = np.flatnonzero(due[:, number]), self._changed[number]
-            value = self._rng.uniform(*self.switches[number].value, len(ids))
-            drawn = self._drawn[term.name]
-            drawn[ids] = term.change(self.physics, ids, value, drawn[ids])
+        for quantity, ids, value in self._switch_times.due(self.elapsed, self.np_random):
+            drawn = self._drawn[quantity]
+            drawn[ids] = self._changeable[quantity].change(self.physics, ids, value, drawn[ids])
             self.physics.batch.set_const(ids)
-
-    def _push(self) -> np.ndarray:
-        if self.task.pushes is None:
-            return np.empty(0, dtype=np.int64)
-        ids = np.flatnonzero(self.elapsed == self._next_push)
-        if len(ids):
-            pushes, rate, rng = self.task.pushes, self.robot.control_rate, self._rng
-            angle = rng.uniform(0.0, 2 * np.pi, len(ids))
-            force = pushes.impulse * rate * self.levels[ids, self.axes.index("pushes")]
-            pushed = np.stack([force * np.cos(angle), force * np.sin(angle), 0.0 * force], axis=1)
-            self.physics.apply_force(ids, pushes.site, pushed)
-            self._next_push[ids] += rng.integers(*self._ticks_between(pushes.interval), len(ids))
-        return ids
-
-    def _ticks_between(self, interval: tuple[float, float]) -> tuple[int, int]:
-        """``interval`` [s] in ticks: from the first to before the second, one tick at least."""
-        low, high = (round(seconds * self._event_ticks) for seconds in interval)
-        low = max(low, 1)
-        return low, max(high, low + 1)
-
-    def _redraw_commands(self) -> None:
-        ids = np.flatnonzero(self.elapsed == self._next_command)
-        if len(ids):
-            self._draw_command(ids)
-
-    def _draw_command(self, ids: np.ndarray) -> None:
-        rng = self._rng
-        width = self.levels[ids, self.axes.index("commands")]
-        share = _EASY_COMMANDS + (1.0 - _EASY_COMMANDS) * width
-        drawn = rng.uniform(
-            self._command_low, self._command_high, (len(ids), self.command.shape[1])
-        )
-        self.command = self.command.copy()  # the last one stays in info
-        self.command[ids] = drawn * share[:, None]
-        waits = rng.integers(*self._ticks_between(self.task.command_interval), len(ids))
-        self._next_command[ids] = self.elapsed[ids] + waits
 
     def _privileged(self, rows: Rows, measured: Any) -> np.ndarray:
         targets = self._targets[rows]
@@ -416,47 +347,34 @@ class RobotEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
 
     def state_dict(self) -> dict[str, Any]:
         """Everything needed to go on to the bit: arrays, and the generator's state as JSON data."""
-        memory = dataclasses.asdict(self._memory)
         return {
-            **{f"physics.{k}": v for k, v in self.physics.state_dict().items()},
-            **{f"sensing.{k}": v for k, v in self.sensing.state_dict().items()},
-            **{f"drawn.{k}": v.copy() for k, v in self._drawn.items()},
-            **{f"memory.{k}": np.array(v) for k, v in memory.items()},
-            **{name: getattr(self, name).copy() for name in _ARRAYS},
-            **({"_next_switch": self._next_switch.copy()} if self.switches else {}),
-            "rng": self._rng.bit_generator.state,
+            **with_prefix("physics", self.physics.state_dict()),
+            **with_prefix("sensing", self.sensing.state_dict()),
+            **with_prefix("events", self.events.state_dict()),
+            **with_prefix("drawn", {k: v.copy() for k, v in self._drawn.items()}),
+            **with_prefix(
+                "memory",
+                {k: np.array(v) for k, v in dataclasses.asdict(self._memory).items()},
+            ),
+            "targets": self._targets.copy(),
+            "switch_ticks": self._switch_times.ticks.copy(),
+            **self._episode_state(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """The inverse of ``state_dict``."""
-
-        def part(prefix: str) -> dict[str, Any]:
-            return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-
-        self.physics.load_state_dict(part("physics."))
-        self.sensing.load_state_dict(part("sensing."))
-        for name, values in part("drawn.").items():
+        self.physics.load_state_dict(part(state, "physics"))
+        self.sensing.load_state_dict(part(state, "sensing"))
+        self.events.load_state_dict(part(state, "events"))
+        for name, values in part(state, "drawn").items():
             self._drawn[name][:] = values
-        memory = {k: np.asarray(v).copy() for k, v in part("memory.").items()}
-        self._memory = program.Memory(**memory)
-        for name in _ARRAYS:
-            setattr(self, name, np.asarray(state[name]).copy())
-        if self.switches:
-            self._next_switch = np.asarray(state["_next_switch"]).copy()
-        self._rng.bit_generator.state = state["rng"]
+        self._memory = program.Memory(
+            **{k: np.asarray(v).copy() for k, v in part(state, "memory").items()}
+        )
+        self._targets[:] = state["targets"]
+        self._switch_times.ticks[:] = state["switch_ticks"]
+        self._load_episode_state(state)
         self._started = True
-
-
-_ARRAYS = (
-    "command",
-    "levels",
-    "elapsed",
-    "score",
-    "finished",
-    "_next_command",
-    "_next_push",
-    "_targets",
-)
 
 
 def trained_ranges(task: Task, simulation: SimulationConfig) -> dict[str, tuple[float, float]]:

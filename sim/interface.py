@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 import gymnasium
 import numpy as np
 
-from .env import LevelSource
+from .episodes import LevelSource
 
 
 @runtime_checkable
@@ -16,9 +16,11 @@ class LearningEnv(Protocol):
 
     ``reset`` and ``step`` put the observation of every group into ``info`` under the group's name,
     (num_envs, size), in arrays that nobody writes to afterwards. With ``autoreset`` a finished
-    environment starts its next episode in the same step, and ``info`` then also has ``_final_obs``
-    (num_envs,) bool, ``final_<group>``, ``episode_score`` (sum of rewards over ``episode_ticks``)
-    and ``episode_levels``, all (num_envs, ...), to be read in the rows of ``_final_obs``. Without,
+    environment starts its next episode in the same step. Where any did, ``info`` also has
+    ``_final_obs``, (num_envs,) bool, and, to be read in its rows, ``final_<group>``, what it saw
+    last, (num_envs, size) for each group; ``final_obs``, that of the group which ``step`` returns;
+    ``episode_score``, the sum of rewards divided by ``episode_ticks``, (num_envs,);
+    ``episode_length``, (num_envs,) [ticks]; and ``episode_levels``, (num_envs, axes). Without,
     finished rows earn nothing and keep reporting what they finished with.
     """
 

@@ -12,6 +12,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from .physics import ModelError, Physics
+from .simulations import Simulations
 
 
 class Randomisation(Protocol):
@@ -224,7 +225,7 @@ class Latency:
     name: str = "latency"
     size: int = 1
 
-    def bind(self, physics: Physics) -> None:
+    def bind(self, physics: Simulations) -> None:
         physics.expand("actuator_delay")
         self._step = float(physics.model.opt.timestep)
         slots = int(physics.model.actuator_history[:, 0].min())
@@ -235,7 +236,7 @@ class Latency:
             )
 
     def sample(
-        self, physics: Physics, ids: np.ndarray, width: np.ndarray, rng: np.random.Generator
+        self, physics: Simulations, ids: np.ndarray, width: np.ndarray, rng: np.random.Generator
     ) -> np.ndarray:
         low, high = round(self.low / self._step), round(self.high / self._step)
         steps = np.floor(low + rng.uniform(0.0, 1.0, len(ids)) * (width * (high - low) + 1.0))

@@ -85,6 +85,7 @@ class Sensing:
         # Encoders give the present; the inertial sensor lags one substep, as its own filter does.
         position = physics.qpos[rows][:, physics.joint_qpos]
         velocity = physics.qvel[rows][:, physics.joint_qvel]
+        effort = physics.outputs["actuator_force"][rows][:, physics.actuators]
         if ids is None:
             lost = rng.random((n, self._devices), dtype=np.float32) < self.loss[:, None]
             valid = ~np.logical_or.accumulate(lost, axis=1)  # a silent device loses those behind
@@ -93,7 +94,7 @@ class Sensing:
         return RobotState(
             joint_position=_quantise(position, model.position_resolution),
             joint_velocity=_quantise(velocity, model.velocity_resolution),
-            joint_effort=physics.actuator_force[rows][:, physics.actuators].astype(np.float32),
+            joint_effort=effort.astype(np.float32),
             orientation=orientation,
             angular_velocity=gyro,
             linear_acceleration=sensors["linear_acceleration"][rows].astype(np.float32),

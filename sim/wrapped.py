@@ -12,7 +12,7 @@ from gymnasium.vector.utils import batch_space
 
 from ..hardware.errors import RetortError
 from .arguments import stagger
-from .env import LevelSource
+from .episodes import EpisodesEnv
 
 _DEFAULT_TICKS = 1000
 
@@ -21,7 +21,7 @@ class WrapError(RetortError):
     """An environment that learning cannot use."""
 
 
-class WrappedEnv(VectorEnv[Any, Any, Any]):
+class WrappedEnv(EpisodesEnv):
     """``num_envs`` copies of a registered environment, with continuous or discrete actions.
 
     Observations are flat float32 and the same in both groups. Episodes end where the environment
@@ -64,27 +64,18 @@ class WrappedEnv(VectorEnv[Any, Any, Any]):
         else:
             limit, self._inner = None, env()
         self._check(self._inner)
-        self.episode_ticks = max_episode_steps or limit or _DEFAULT_TICKS
-        self.num_envs = n = self._inner.num_envs
-        self.autoreset = autoreset
+        self.metadata = self._inner.metadata
+        ticks = max_episode_steps or limit or _DEFAULT_TICKS
+        super().__init__(self._inner.num_envs, ticks, autoreset=autoreset)
         shape = self._inner.single_observation_space.shape or ()
         size = int(np.prod(shape))
         self.groups = {"student": size, "teacher": size}
         self.single_observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (size,), np.float32)
         self.single_action_space = self._inner.single_action_space
-        self.observation_space = batch_space(self.single_observation_space, n)
+        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = self._inner.action_space
-        mode = AutoresetMode.SAME_STEP if autoreset else AutoresetMode.DISABLED
-        self.metadata = {**self._inner.metadata, "autoreset_mode": mode}
         self.period = 1.0 / float(self._inner.metadata.get("render_fps") or 50)
         self.resumable = False
-        self.axes: tuple[str, ...] = ()
-        self.level_source: LevelSource = lambda ids, rng: np.zeros((len(ids), 0))
-        self.levels = np.zeros((n, 0))
-        self.elapsed = np.zeros(n, dtype=np.int64)
-        self.score = np.zeros(n)
-        self._failed = np.zeros(n, dtype=bool)  # how they finished, only without autoreset
-        self._timed_out = np.zeros(n, dtype=bool)
 
     @staticmethod
     def _check(inner: VectorEnv[Any, Any, Any]) -> None:
@@ -114,11 +105,9 @@ class WrappedEnv(VectorEnv[Any, Any, Any]):
         staggered = stagger(options)
         super().reset(seed=seed)
         observation, _ = self._inner.reset(seed=int(self.np_random.integers(2**31)))
-        self.elapsed[:] = 0
-        self.score[:] = 0.0
-        self._failed[:] = self._timed_out[:] = False
+        self._begin(np.arange(self.num_envs))
         if staggered:
-            self.elapsed[:] = self.np_random.integers(0, self.episode_ticks, self.num_envs)
+            self._stagger(every=1)
         return self._both(observation, {})
 
     def step(
@@ -129,36 +118,17 @@ class WrappedEnv(VectorEnv[Any, Any, Any]):
         self.elapsed += 1
         late = cut | (self.elapsed >= self.episode_ticks)
         info: dict[str, Any] = {}
-        if self.autoreset:
-            self.score += reward
-            done = failed | late
-            if done.any():
-                observation = self._end_episodes(done, observation, info)
-            terminated, truncated = failed, late
-        else:
-            running = ~(self._failed | self._timed_out)
-            reward = np.where(running, reward, 0.0)
-            self.score += reward
-            self._failed |= failed & running
-            self._timed_out |= late & running
-            terminated, truncated = self._failed.copy(), self._timed_out.copy()
-            if (failed | cut).any():  # most environments refuse to go on
-                observation, _ = self._inner.reset(options={"reset_mask": failed | cut})
+        done = failed | late
+        reward, terminated, truncated = self._count(reward, failed, late)
+        if self.autoreset and done.any():
+            final = self._flat(observation)
+            info = self._ended(done, {"student": final, "teacher": final})
+            self._begin(np.flatnonzero(done))
+            observation, _ = self._inner.reset(options={"reset_mask": done})
+        elif not self.autoreset and (failed | cut).any():  # most refuse to go on
+            observation, _ = self._inner.reset(options={"reset_mask": failed | cut})
         observation, info = self._both(observation, info)
         return observation, reward, terminated, truncated, info
-
-    def _end_episodes(
-        self, done: np.ndarray, observation: np.ndarray, info: dict[str, Any]
-    ) -> np.ndarray:
-        final = self._flat(observation)
-        info["final_obs"] = info["final_student"] = info["final_teacher"] = final
-        info["_final_obs"] = done
-        info["episode_score"] = self.score / self.episode_ticks
-        info["episode_length"] = self.elapsed.copy()
-        info["episode_levels"] = self.levels.copy()
-        self.elapsed[done] = 0
-        self.score[done] = 0.0
-        return self._inner.reset(options={"reset_mask": done})[0]
 
     def _both(
         self, observation: np.ndarray, info: dict[str, Any]

@@ -14,9 +14,10 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from retort.distill.curriculum import Curriculum, CurriculumConfig
-from retort.distill.distiller import DistillConfig, Distiller, distil
+from retort.distill.distiller import DistillConfig, Distiller
 from retort.distill.distributions import Gaussian
 from retort.distill.evaluation import actor_of
+from retort.distill.loop import distil
 from retort.distill.networks import Critic
 from retort.distill.offline import DatasetSource, distil_offline
 from retort.distill.ppo import PPOConfig

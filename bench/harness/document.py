@@ -2,23 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
+
+from .report import paragraph
+from .runs import Place, Run
 
 _HEAD = """# Benchmarks
 
 Written by `python bench/learning.py report` from the files under `bench/results`, one per run;
 `python bench/learning.py run` adds the runs that are missing. Intervals are 95 % of a bootstrap
-over seeds; a middle value over seeds is the interquartile mean. Settings were chosen on seeds from
-100 up, results are from the seeds named. Whatever fell short stands in the tables too."""
+over seeds, and a middle value over seeds is the interquartile mean; where one seed is done, its
+number stands alone. Settings were chosen on seeds from 100 up, results are from the seeds named.
+Whatever fell short stands in the tables too."""
 
 
-Section = Callable[[Path, Path], str]  # results and figures' folders to Markdown, or nothing
+class Table(Protocol):
+    """What a module of this package offers that is a table of the page."""
+
+    def runs(self) -> list[Run]: ...
+
+    def report(self, results: Path, figures: Path) -> str:
+        """The section of the page, and its figures; empty where no run is done."""
+        ...
 
 
-def write_document(document: Path, results: Path, sections: Sequence[Section]) -> None:
+def write_document(document: Path, place: Place, tables: Sequence[Table]) -> None:
     """Write the page, and its figures beside it."""
     figures = document.parent / "figures"
-    texts = [section(results, figures) for section in sections]
+    texts = [table.report(place.results, figures) for table in tables]
     document.parent.mkdir(parents=True, exist_ok=True)
-    document.write_text("\n\n".join([_HEAD, *filter(None, texts)]) + "\n")
+    head = f"{_HEAD}\n\n{paragraph(_progress(place, tables))}"
+    document.write_text("\n\n".join([head, *filter(None, texts)]) + "\n")
+
+
+def _progress(place: Place, tables: Sequence[Table]) -> str:
+    """How much of each table is done."""
+    done = []
+    for table in tables:
+        runs = table.runs()
+        count = sum(run.done(place) for run in runs)
+        done.append(f"{runs[0].table}: {count} of {len(runs)}")
+    return f"Runs done of those listed: {'; '.join(done)}."

@@ -16,6 +16,8 @@ from .results import Result
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullFormatter
 
 plt.rcParams["svg.hashsalt"] = "retort"  # the same figure is the same file
 
@@ -78,22 +80,32 @@ def mean_figure(group: Sequence[Result], name: str) -> str:
 
 
 def settings_note(results: Sequence[Result]) -> str:
-    """Which round this is: seeds, budgets, machines."""
+    """Which round this is: seeds, budgets, machines and how busy they were."""
     seeds = sorted({result.seed for result in results})
     budgets = sorted({result.budget for result in results})
     machines = sorted({f"{r.machine['processor']}, {r.machine['cores']} cores" for r in results})
     load = [result.machine["load"] for result in results]
+    busy = [r for r in results if r.machine["load"] > r.machine["cores"]]
     dates = sorted({result.date for result in results})
-    return paragraph(
+    days = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
+    note = paragraph(
         f"Round: seeds {', '.join(map(str, seeds))}; budgets "
         f"{', '.join(f'{budget / 1e6:g} M' for budget in budgets)} environment steps; "
-        f"{'; '.join(machines)}, load of other work when runs began {min(load):.1f} to "
-        f"{max(load):.1f}; {dates[0]} to {dates[-1]}."
+        f"{'; '.join(machines)}, load average when runs began {min(load):.1f} to "
+        f"{max(load):.1f}; {days}."
     )
+    if not busy:
+        return note
+    said = paragraph(
+        f"**Seconds of {len(busy)} of these {len(results)} runs were measured beside other work**: "
+        "more processes wanted to run than there were cores. They are upper bounds; steps and "
+        "returns do not depend on it."
+    )
+    return f"{said}\n\n{note}"
 
 
 def plot_curves(results: Sequence[Result], path: Path) -> str:
-    """Return against steps and seconds, a row per task, every run and each arm's mean."""
+    """Return of every run against steps and seconds, a row per task, a colour per arm."""
     tasks = list(dict.fromkeys(result.task for result in results))
     arms = list(dict.fromkeys(result.arm for result in results))
     figure, axes = plt.subplots(
@@ -101,22 +113,23 @@ def plot_curves(results: Sequence[Result], path: Path) -> str:
     )
     for row, task in zip(axes, tasks, strict=True):
         for axis, unit in zip(row, ("steps", "seconds"), strict=True):
-            for number, arm in enumerate(arms):
-                group = [r for r in results if (r.task, r.arm) == (task, arm) and r.curve]
-                for count, result in enumerate(group):
-                    axis.plot(
-                        [getattr(point, unit) for point in result.curve],
-                        [point.mean_return for point in result.curve],
-                        color=f"C{number}",
-                        linewidth=1,
-                        label=arm if count == 0 else None,
-                    )
+            for result in (r for r in results if r.task == task):
+                axis.plot(
+                    [getattr(point, unit) for point in result.curve],
+                    [point.mean_return for point in result.curve],
+                    color=f"C{arms.index(result.arm)}",
+                    linewidth=1,
+                )
             axis.set_title(task, fontsize=9)
-            axis.set_xlabel("environment steps" if unit == "steps" else "seconds of learning")
             axis.grid(alpha=0.3)
-        row[0].set_ylabel("return")
-        row[1].set_xscale("log")
-    axes[0, 0].legend(fontsize=8)
+        row[0].set(ylabel="return", xlabel="environment steps [millions]")
+        row[0].xaxis.set_major_formatter(lambda value, _: f"{value / 1e6:g}")
+        row[1].set(xlabel="seconds of learning", xscale="log")
+        row[1].xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        row[1].xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        row[1].xaxis.set_minor_formatter(NullFormatter())
+    handles = [Line2D([], [], color=f"C{number}", label=arm) for number, arm in enumerate(arms)]
+    axes[0, 0].legend(handles=handles, fontsize=8)
     figure.tight_layout()
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, metadata={"Date": None})

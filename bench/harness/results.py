@@ -80,7 +80,7 @@ def read_results(folder: Path, table: str) -> list[Result]:
 
 
 def machine() -> dict[str, Any]:
-    """Where this runs, and how busy it is with other work (processes, over the last minute)."""
+    """Where this runs, and its load average: processes that wanted to run in the last minute."""
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),

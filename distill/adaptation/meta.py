@@ -4,7 +4,7 @@ Which loss there is: beside a teacher (in simulation) the KL to it, ``policy_los
 there is no teacher and mostly no reward; what it does have is what happened next, so
 ``prediction_loss`` asks the student's last inner layer, with the action, for the change of the
 observation. First-order MAML joins the two: inner steps by prediction, the outer gradient by the
-KL, so that the layers which prediction moves are the ones the policy acts by.
+KL, so that what is moved by prediction is moved to where the policy acts well.
 """
 
 from __future__ import annotations
@@ -46,6 +46,14 @@ class PredictiveStudent(nn.Module):
     """A student with a linear head on its last inner layer that foretells observations.
 
     The head never leaves training but with the adaptation itself; actions do not depend on it.
+
+    Args:
+        student: kept, not copied.
+        actions: numbers in one action.
+
+    Raises:
+        ValueError: the student has no inner layer, so that prediction could move nothing that it
+            acts by.
     """
 
     def __init__(self, student: Student, actions: int) -> None:
@@ -56,6 +64,11 @@ class PredictiveStudent(nn.Module):
         with torch.no_grad():
             blank = torch.zeros(1, 1, size)
             _, _, features = student.forward_features(blank, student.initial_state(1), never)
+        if not features:
+            raise ValueError(
+                "the student has no inner layer that prediction could share with its actions; give "
+                "it hidden layers, as hidden = [32]"
+            )
         self.head = nn.Linear(_last(features).shape[-1] + actions, size)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)

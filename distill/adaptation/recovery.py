@@ -1,7 +1,10 @@
 """How long a policy needs after a switch of the dynamics: reward rates over windows of time.
 
-A rate is compared with the policy's own before the switch, so that a weak policy is not punished
-for being weak, only for being thrown off. Whoever has fallen earns nothing and is censored.
+A policy's own steady state is its mean reward rate in whole windows from ``settling`` to the
+switch, over all episodes that still stand at the switch. It has recovered in the first of two
+successive windows that reach ``TARGET`` of that, so that a weak policy is not punished for being
+weak, only for being thrown off. Whoever falls after the switch earns nothing from there on, and
+who never recovers is censored at the end of the episode.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from ...sim.interface import LearningEnv
 from ..rollout import Actor, one_thread
 from ..statistics import StatisticsError, steps_to_reach, summarise_reach
 
-WINDOW = 0.5  # [s]
+WINDOW = 0.5  # [s] a few strides
 TARGET = 0.9  # of the policy's own steady rate
 
 
@@ -28,6 +31,10 @@ class Trace:
     fell_at: np.ndarray  # (episodes,) tick of the fall, that of the end for who stood
     period: float  # [s] of one tick
     switch_tick: int  # the first tick under the new dynamics
+
+    def whole_ticks(self, window: float) -> float:
+        """``window`` [s] rounded to ticks, one at least: as long as windows of it really are."""
+        return max(1, round(window / self.period)) * self.period
 
 
 def trace_rewards(env: LearningEnv, actor: Actor, seed: int, switch_time: float) -> Trace:
@@ -72,7 +79,7 @@ def window_rates(trace: Trace, window: float = WINDOW) -> tuple[np.ndarray, np.n
 
     Args:
         trace: of a policy.
-        window: [s], at least one tick.
+        window: [s], rounded to ticks.
 
     Returns:
         Rates before the switch (windows, episodes), the latest last, and after it, the first first.
@@ -81,7 +88,8 @@ def window_rates(trace: Trace, window: float = WINDOW) -> tuple[np.ndarray, np.n
     Raises:
         StatisticsError: no whole window before or after the switch.
     """
-    ticks = max(1, round(window / trace.period))
+    window = trace.whole_ticks(window)
+    ticks = round(window / trace.period)
     before, after = trace.reward[: trace.switch_tick], trace.reward[trace.switch_tick :]
     if len(before) < ticks or len(after) < ticks:
         raise StatisticsError(
@@ -91,8 +99,8 @@ def window_rates(trace: Trace, window: float = WINDOW) -> tuple[np.ndarray, np.n
         )
     before = before[len(before) % ticks :]
     after = after[: len(after) - len(after) % ticks]
-    scale = ticks * trace.period
-    return tuple(part.reshape(-1, ticks, part.shape[1]).sum(1) / scale for part in (before, after))  # type: ignore[return-value]
+    sums = [part.reshape(-1, ticks, part.shape[1]).sum(1) for part in (before, after)]
+    return sums[0] / window, sums[1] / window
 
 
 def relative_rate(
@@ -105,7 +113,7 @@ def relative_rate(
 
     Args:
         trace: of a policy.
-        window: [s].
+        window: [s], rounded to ticks.
         settling: [s] from the start of an episode that are not steady yet.
 
     Returns:
@@ -114,6 +122,7 @@ def relative_rate(
     Raises:
         StatisticsError: no window is left, every episode fell, or the steady rate is not positive.
     """
+    window = trace.whole_ticks(window)
     before, after = window_rates(trace, window)
     began = trace.switch_tick * trace.period - len(before) * window
     before = before[max(0, int(np.ceil((settling - began) / window - 1e-9))) :]
@@ -138,7 +147,7 @@ def recovery_times(
 
     Args:
         relative: (windows, episodes).
-        window: [s].
+        window: [s], as ``Trace.whole_ticks`` gives it.
         target: relative rate.
         passes: successive windows, so that one lucky stride is no recovery.
 
@@ -161,9 +170,11 @@ def recovery_row(
 ) -> dict[str, Any]:
     """Everything a table needs of one policy under one switch, as JSON data.
 
-    Infinite times are None. ``mean_recovery`` is that of the mean over episodes, in which the
-    gait's own swing is averaged out; ``median`` is Kaplan-Meier over single episodes.
+    Infinite times are None; ``window`` is rounded to ticks. ``mean_recovery`` is that of the mean
+    over episodes, in which the gait's own swing is averaged out; ``median`` is Kaplan-Meier over
+    single episodes.
     """
+    window = trace.whole_ticks(window)
     relative, counted = relative_rate(trace, window, settling)
     relative = relative[:, counted]
     times = recovery_times(relative, window=window, target=target)

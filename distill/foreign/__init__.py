@@ -5,7 +5,6 @@ A new kind is one file with a ``ForeignTeacher``, and one line in KINDS.
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 from collections.abc import Callable
 from pathlib import Path
@@ -14,14 +13,8 @@ from typing import Any, NamedTuple
 from ...sim.interface import LearningEnv
 from .base import ForeignTeacher, ForeignTeacherError
 from .onnx import OnnxTeacher
-from .rsl_rl import RslRlConfig, RslRlTeacher
+from .rsl_rl import RslRlTeacher
 from .sb3 import Sb3Teacher, load_sb3
-
-
-def _load_rsl_rl(path: Path, **options: Any) -> RslRlTeacher:
-    names = {field.name for field in dataclasses.fields(RslRlConfig)}
-    config = RslRlConfig(**{k: v for k, v in options.items() if k in names})
-    return RslRlTeacher(path, config, **{k: v for k, v in options.items() if k not in names})
 
 
 class Kind(NamedTuple):
@@ -44,7 +37,7 @@ class Kind(NamedTuple):
 
 KINDS: dict[str, Kind] = {
     "sb3": Kind(load_sb3, ".zip", (load_sb3, Sb3Teacher)),
-    "rsl_rl": Kind(_load_rsl_rl, ".pt", (RslRlConfig, RslRlTeacher)),
+    "rsl_rl": Kind(RslRlTeacher, ".pt", (RslRlTeacher,)),
     "onnx": Kind(OnnxTeacher, ".onnx", (OnnxTeacher,)),
 }
 
@@ -58,12 +51,12 @@ def load_teacher_file(
         path: the file.
         kind: "sb3", "rsl_rl" or "onnx"; told from the end of the name when None.
         env: what it is to teach in; checked against what it was trained on.
-        options: of ``load_sb3`` and ``Sb3Teacher``; ``RslRlConfig`` and ``RslRlTeacher``; or
-            ``OnnxTeacher``.
+        options: of ``load_sb3`` and ``Sb3Teacher``, of ``RslRlTeacher``, or of ``OnnxTeacher``.
 
     Raises:
         ForeignTeacherError: there is no such file, kind or option, the file is not of that kind,
             or it does not fit ``env``.
+        RangeError: an option is not in its range.
     """
     path = Path(path)
     if not path.is_file():
@@ -90,7 +83,6 @@ __all__ = [
     "ForeignTeacher",
     "ForeignTeacherError",
     "OnnxTeacher",
-    "RslRlConfig",
     "RslRlTeacher",
     "Sb3Teacher",
     "load_sb3",

@@ -101,19 +101,3 @@ class ForeignTeacher:
                 f"{self.observation_size}; use the environment it was trained on, with the same "
                 "wrappers"
             )
-
-
-def stated_noise(noise_std: float, mean: Tensor) -> Tensor:
-    """The deviation stated for a teacher without one, (n, actions)."""
-    return torch.full_like(mean, noise_std)
-
-
-def check_positive(**options: float) -> None:
-    """Options that must be above zero.
-
-    Raises:
-        ForeignTeacherError: one is not.
-    """
-    for name, value in options.items():
-        if not value > 0:
-            raise ForeignTeacherError(f"the teacher's {name} is {value}; it must be above 0")

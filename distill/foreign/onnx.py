@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...hardware.checks import POSITIVE, check
 from ..distributions import Categorical, Gaussian
 from ..teacher import TeacherOutput
-from .base import ForeignTeacher, ForeignTeacherError, check_positive, stated_noise
+from .base import ForeignTeacher, ForeignTeacherError
 
 
 class OnnxTeacher(ForeignTeacher):
@@ -32,6 +33,7 @@ class OnnxTeacher(ForeignTeacher):
     Raises:
         ForeignTeacherError: onnxruntime is missing or cannot read the file, or inputs and outputs
             are not as above.
+        RangeError: a deviation or temperature that is not above 0.
     """
 
     def __init__(
@@ -45,7 +47,8 @@ class OnnxTeacher(ForeignTeacher):
         output: str | None = None,
         group: str = "teacher",
     ) -> None:
-        check_positive(noise_std=noise_std, temperature=temperature)
+        check("noise_std", noise_std, POSITIVE)
+        check("temperature", temperature, POSITIVE)
         self.path = path
         self._session = _session(path)
         (self._input, self._batch, inputs) = _port(path, "input", self._session.get_inputs(), input)
@@ -77,7 +80,7 @@ class OnnxTeacher(ForeignTeacher):
         output = torch.from_numpy(self._run(rows))
         if self.discrete:
             return TeacherOutput(Categorical(output / self.temperature))
-        return TeacherOutput(Gaussian(output, stated_noise(self.noise_std, output)))
+        return TeacherOutput(Gaussian(output, torch.full_like(output, self.noise_std)))
 
     def _run(self, rows: np.ndarray) -> np.ndarray:
         """(n, size) to (n, outputs)."""

@@ -5,17 +5,17 @@ from __future__ import annotations
 import dataclasses
 import pickle
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from ...hardware.checks import NOT_NEGATIVE, POSITIVE, Range, check
 from ..distributions import Gaussian
 from ..networks import activations
 from ..teacher import TeacherOutput
-from .base import ForeignTeacher, ForeignTeacherError, check_positive
+from .base import ForeignTeacher, ForeignTeacherError
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {
     "elu": nn.ELU,
@@ -32,42 +32,6 @@ _ACTIVATIONS: dict[str, type[nn.Module]] = {
 }
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class RslRlConfig:
-    """What a checkpoint does not say of itself; the defaults are rsl_rl's."""
-
-    activation: str = "elu"
-    gamma: float = 0.99
-    normaliser_epsilon: float = 1e-2  # added to the deviation
-    # How the actor's second half of outputs gives deviations, where they depend on the state.
-    state_dependent_std: Literal["scalar", "log"] | None = None
-
-    def __post_init__(self) -> None:
-        if self.activation not in _ACTIVATIONS:
-            raise ForeignTeacherError(
-                f"the teacher's activation is {self.activation!r}; use one of "
-                f"{', '.join(_ACTIVATIONS)}"
-            )
-        if not 0.0 <= self.gamma < 1.0:
-            raise ForeignTeacherError(f"the teacher's gamma is {self.gamma}; use 0 to below 1")
-        if self.state_dependent_std not in (None, "scalar", "log"):
-            raise ForeignTeacherError(
-                f"the teacher's state_dependent_std is {self.state_dependent_std!r}; use 'scalar' "
-                "or 'log', or leave it out"
-            )
-
-    @staticmethod
-    def of(runner: Mapping[str, Any]) -> RslRlConfig:
-        """From a runner's configuration, ``agent.yaml`` as a dict (of 2.x to 5.x)."""
-        network = runner.get("actor") or runner.get("policy") or {}
-        algorithm = runner.get("algorithm") or {}
-        default = RslRlConfig()
-        return RslRlConfig(
-            activation=network.get("activation", default.activation),
-            gamma=algorithm.get("gamma", default.gamma),
-        )
-
-
 class _Network:
     """Empirical normaliser and perceptron out of a state dict."""
 
@@ -76,14 +40,15 @@ class _Network:
         path: Path,
         layers: dict[str, Tensor],
         statistics: dict[str, Tensor],
-        config: RslRlConfig,
+        activation: type[nn.Module],
+        epsilon: float,
     ) -> None:
         numbers = sorted({int(name.split(".")[0]) for name in layers})
         modules: list[nn.Module] = []
         sizes: list[int] = []
         for number in numbers:
             if modules:
-                modules.append(_ACTIVATIONS[config.activation]())
+                modules.append(activation())
             weight, bias = layers.get(f"{number}.weight"), layers.get(f"{number}.bias")
             if weight is None or bias is None or weight.ndim != 2:
                 raise ForeignTeacherError(
@@ -98,7 +63,7 @@ class _Network:
         self.mean = statistics.get("_mean", torch.zeros(self.inputs)).reshape(-1)
         self.divisor = torch.ones(self.inputs)
         if "_std" in statistics:
-            self.divisor = statistics["_std"].reshape(-1) + config.normaliser_epsilon
+            self.divisor = statistics["_std"].reshape(-1) + epsilon
 
     def __call__(self, observation: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         return activations(self.layers, (observation - self.mean) / self.divisor)
@@ -109,32 +74,50 @@ class RslRlTeacher(ForeignTeacher):
 
     Args:
         path: a checkpoint, ``model_<n>.pt``, of rsl_rl 2 to 5.
-        config: what is not in it.
+        activation, gamma, normaliser_epsilon: what it was trained with and does not say; the last
+            is added to deviations of observations. The defaults are rsl_rl's.
+        state_dependent_std: how the second half of the actor's outputs gives deviations, "scalar"
+            or "log", where they depend on the state.
         std_floor: least deviation it may claim.
         group: the observations it knows; rsl_rl's groups of the actor in one.
 
     Raises:
         ForeignTeacherError: the file cannot be read without running code, is of another kind, or
-            holds a recurrent or convolutional actor.
+            holds a recurrent or convolutional actor, or there is no such activation.
+        RangeError: a number is not in its range.
     """
 
     def __init__(
         self,
         path: Path,
-        config: RslRlConfig | None = None,
         *,
+        activation: str = "elu",
+        gamma: float = 0.99,
+        normaliser_epsilon: float = 1e-2,
+        state_dependent_std: Literal["scalar", "log"] | None = None,
         std_floor: float = 1e-3,
         group: str = "teacher",
     ) -> None:
-        check_positive(std_floor=std_floor)
-        config = config or RslRlConfig()
+        check("std_floor", std_floor, POSITIVE)
+        check("gamma", gamma, Range(0.0, 1.0, open_high=True))
+        check("normaliser_epsilon", normaliser_epsilon, NOT_NEGATIVE)
+        if activation not in _ACTIVATIONS:
+            raise ForeignTeacherError(
+                f"the teacher's activation is {activation!r}; use one of {', '.join(_ACTIVATIONS)}"
+            )
+        if state_dependent_std not in (None, "scalar", "log"):
+            raise ForeignTeacherError(
+                f"the teacher's state_dependent_std is {state_dependent_std!r}; use 'scalar' or "
+                "'log', or leave it out"
+            )
+        how = _ACTIVATIONS[activation], normaliser_epsilon
         parts = _parts(path, _read(path))
-        self._actor = _Network(path, parts.actor, parts.actor_statistics, config)
+        self._actor = _Network(path, parts.actor, parts.actor_statistics, *how)
         self._critic = None
         if parts.critic:
-            self._critic = _Network(path, parts.critic, parts.critic_statistics, config)
-        self._unit = 1.0 - config.gamma
-        self._std, self._by_state = parts.std, config.state_dependent_std
+            self._critic = _Network(path, parts.critic, parts.critic_statistics, *how)
+        self._unit = 1.0 - gamma
+        self._std, self._by_state = parts.std, state_dependent_std
         self.std_floor = std_floor
         outputs = self._actor.outputs // (1 if self._by_state is None else 2)
         if self._by_state is None and (self._std is None or self._std.shape != (outputs,)):

@@ -17,10 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ...hardware.checks import POSITIVE, check
 from ..distributions import Categorical, Distribution, Gaussian, TanhGaussian
 from ..networks import activations
 from ..teacher import BoundCritics, TeacherOutput
-from .base import ForeignTeacher, ForeignTeacherError, check_positive, stated_noise
+from .base import ForeignTeacher, ForeignTeacherError
 
 # What only this algorithm saves, in the order in which to ask.
 _SIGNS = {
@@ -55,6 +56,7 @@ class Sb3Teacher(ForeignTeacher):
     Raises:
         ForeignTeacherError: another algorithm, observations that are not one flat array, or
             actions neither ``Box`` of one axis nor ``Discrete``.
+        RangeError: a deviation or temperature that is not above 0.
     """
 
     def __init__(
@@ -67,7 +69,9 @@ class Sb3Teacher(ForeignTeacher):
         std_floor: float = 1e-3,
         group: str = "teacher",
     ) -> None:
-        check_positive(noise_std=noise_std, temperature=temperature, std_floor=std_floor)
+        check("noise_std", noise_std, POSITIVE)
+        check("temperature", temperature, POSITIVE)
+        check("std_floor", std_floor, POSITIVE)
         name = next((c.__name__ for c in type(model).__mro__ if c.__name__ in _SIGNS), None)
         if name is None:
             raise ForeignTeacherError(
@@ -149,7 +153,7 @@ class Sb3Teacher(ForeignTeacher):
         # The last activation squashes the action: it is no inner layer.
         hidden = {name: layer for name, layer in hidden.items() if layer is not squashed}
         return TeacherOutput(
-            Gaussian(mean, stated_noise(self.noise_std, mean)),
+            Gaussian(mean, torch.full_like(mean, self.noise_std)),
             self._critics(observation, mean).min(0).values,
             critics=BoundCritics(self._critics, observation),
             features=hidden,

@@ -22,7 +22,7 @@ def latent(teacher: Tensor, student: Tensor, projection: nn.Module) -> Tensor:
     return (teacher.detach() - projected).square().sum(-1)
 
 
-def similarity(layer: Tensor) -> Tensor:
+def _similarity(layer: Tensor) -> Tensor:
     """Who is like whom: ``Z Z^T`` with every row scaled to length 1 (Tung and Mori 2019).
 
     Args:
@@ -56,10 +56,10 @@ def batch_similarity(teacher: Tensor, student: Tensor, block: int = 256) -> Tens
     if blocks > 1 and samples % blocks == 0:  # all of one size: a single batched product
         z_teacher = z_teacher.unflatten(0, (blocks, -1))
         z_student = z_student.unflatten(0, (blocks, -1))
-        rows = (similarity(z_teacher) - similarity(z_student)).square().sum(-1)
+        rows = (_similarity(z_teacher) - _similarity(z_student)).square().sum(-1)
     else:
         pairs = zip(z_teacher.tensor_split(blocks), z_student.tensor_split(blocks), strict=True)
-        rows = torch.cat([(similarity(t) - similarity(s)).square().sum(-1) for t, s in pairs])
+        rows = torch.cat([(_similarity(t) - _similarity(s)).square().sum(-1) for t, s in pairs])
     return rows.reshape(teacher.shape[:-1])
 
 

@@ -11,11 +11,20 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ..distributions import Distribution
+from ..distributions import Distribution, standard_noise
 from .shapes import same_shape
 
 Method = Literal["sgld", "pgd"]
 Policy = Callable[[Tensor], Distribution]
+
+
+def random_perturbation(
+    observation: Tensor, epsilon: float, generator: torch.Generator | None = None
+) -> Tensor:
+    """Uniform in the box ``|delta|_inf <= epsilon``, shaped as ``observation``."""
+    shape, dtype, device = observation.shape, observation.dtype, observation.device
+    draw = torch.rand(shape, generator=generator, dtype=dtype, device=device)
+    return epsilon * (2.0 * draw - 1.0)
 
 
 def worst_perturbation(
@@ -47,12 +56,7 @@ def worst_perturbation(
         (..., size) without gradient; parameters of the objective gather none.
     """
     observation = observation.detach()
-
-    def random(kind: Callable[..., Tensor]) -> Tensor:
-        shape, dtype, device = observation.shape, observation.dtype, observation.device
-        return kind(shape, generator=generator, dtype=dtype, device=device)
-
-    delta = epsilon * (2.0 * random(torch.rand) - 1.0)
+    delta = random_perturbation(observation, epsilon, generator)
     stride = 4.0 * epsilon / steps
     for step in range(steps):
         with torch.enable_grad():
@@ -61,7 +65,7 @@ def worst_perturbation(
         heat = 1.0 - 2.0 * step / steps
         if method == "sgld" and heat > 0.0:
             size = gradient.square().mean(-1, keepdim=True).sqrt()
-            gradient = gradient + heat * size * random(torch.randn)
+            gradient = gradient + heat * size * standard_noise(gradient, generator)
         delta = (delta.detach() + stride * gradient.sign()).clamp(-epsilon, epsilon)
     return delta
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from ..distributions import standard_noise
 from .shapes import same_shape
 
 
@@ -37,11 +38,5 @@ def spatial_smoothness(
         deviation: of the draw around each observation.
         generator: of the draw.
     """
-    noise = torch.randn(
-        observation.shape,
-        generator=generator,
-        dtype=observation.dtype,
-        device=observation.device,
-    )
-    near = policy(observation + deviation * noise)
+    near = policy(observation + deviation * standard_noise(observation, generator))
     return torch.linalg.vector_norm(policy(observation) - near, dim=-1)

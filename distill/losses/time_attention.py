@@ -1,6 +1,4 @@
-"""Attention over time, for students that remember: which earlier ticks does this one look like, and
-which of them does the action hang on. Either is defined for any architecture.
-"""
+"""Attention over time, for students that remember: which earlier ticks does this one look like."""
 
 from __future__ import annotations
 
@@ -54,33 +52,3 @@ def time_attention(
     seen = log_teacher > -torch.inf
     difference = torch.where(seen, log_teacher, 0.0) - torch.where(seen, log_student, 0.0)
     return (log_teacher.exp() * difference).sum(-1)
-
-
-def time_saliency(output: Tensor, history: Tensor) -> Tensor:
-    """How much of the last action hangs on each tick of its history, as shares, (T, N).
-
-    ``S[t] = sum_ij |d output_j / d o_{t,i}| / sum_t (the same)``: differentiable once more.
-
-    Args:
-        output: (N, outputs) computed at the last tick, e.g. the mean action.
-        history: (T, N, size) observations it was computed from, requiring gradient. A network
-            that takes stacked frames is given ``history.movedim(0, 1).flatten(1)``.
-    """
-    same_shape(output=output[..., 0], history=history[0, ..., 0])
-    total = torch.zeros_like(history[..., 0])
-    for column in output.unbind(-1):
-        (gradient,) = torch.autograd.grad(
-            column.sum(), history, create_graph=True, materialize_grads=True
-        )
-        total = total + gradient.abs().sum(-1)
-    return total / total.sum(0).clamp(min=1e-12)
-
-
-def time_saliency_difference(teacher: Tensor, student: Tensor) -> Tensor:
-    """``sum_t |S_T - S_S| / 2``, the share of attention that is elsewhere, in [0, 1], (N,).
-
-    Args:
-        teacher, student: (T, N) shares over the same ticks, as ``time_saliency`` gives them.
-    """
-    same_shape(teacher=teacher, student=student)
-    return 0.5 * (teacher.detach() - student).abs().sum(0)

@@ -22,14 +22,6 @@ def value_target(lambda_return: Tensor, teacher_value: Tensor, eta: float) -> Te
     return ((1.0 - eta) * lambda_return + eta * teacher_value).detach()
 
 
-def value_regression(
-    value: Tensor, lambda_return: Tensor, teacher_value: Tensor, eta: float
-) -> Tensor:
-    """``(V_S - ((1 - eta) R_lambda + eta V_T))^2``, (...)."""
-    same_shape(value=value, lambda_return=lambda_return)
-    return (value - value_target(lambda_return, teacher_value, eta)).square()
-
-
 def joint(policy_loss: Tensor, value_loss: Tensor, value_weight: float = 0.5) -> Tensor:
     """Policy and value together under one weight and schedule, (...)."""
     same_shape(policy_loss=policy_loss, value_loss=value_loss)

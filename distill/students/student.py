@@ -5,24 +5,18 @@ from __future__ import annotations
 import copy
 import itertools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..distributions import Categorical, Distribution, Gaussian
-from ..networks import Activation, Normaliser
+from ..networks import ACTIVATIONS, Normaliser, linear
 from ..quantisation import quantise, rounded
 from .config import Interface, StudentConfig
 
-FUNCTIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
-    "elu": F.elu,
-    "tanh": torch.tanh,
-    "relu": F.relu,
-}
 Run = tuple[Tensor, Tensor, dict[str, Tensor]]
 
 
@@ -43,7 +37,7 @@ class Student(nn.Module):
         if np.array_equal(columns, np.arange(columns[0], columns[-1] + 1)):
             self._columns = slice(int(columns[0]), int(columns[-1]) + 1)
         self.inputs = len(columns)
-        self.activation = FUNCTIONS[config.activation]
+        self.activation = ACTIVATIONS[config.activation]()
         self.log_std = None
         if not interface.discrete:
             start = torch.full((interface.outputs,), math.log(config.initial_std))
@@ -146,14 +140,6 @@ class Student(nn.Module):
             x = self.activation(layer(x))
             features[f"layer{len(features) - ('memory' in features)}"] = x
         return x
-
-
-def linear(inputs: int, outputs: int, gain: float = 2**0.5) -> nn.Linear:
-    """A layer with orthogonal weights and no bias to begin with."""
-    layer = nn.Linear(inputs, outputs)
-    nn.init.orthogonal_(layer.weight, gain)
-    nn.init.zeros_(layer.bias)
-    return layer
 
 
 def dense(sizes: tuple[int, ...], *, head: bool = False) -> nn.ModuleList:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ..networks import linear
 from .config import Interface, StudentConfig
-from .student import Run, Student, dense, linear
+from .student import Run, Student, dense
 
-_CHANNELS, _KERNEL = (16, 16), 3
+CHANNELS, _KERNEL = (16, 16), 3
 
 
 class TcnStudent(Student):
@@ -20,7 +21,7 @@ class TcnStudent(Student):
 
     def __init__(self, config: StudentConfig, interface: Interface) -> None:
         super().__init__(config, interface)
-        channels, taps = config.channels or _CHANNELS, config.kernel or _KERNEL
+        channels, taps = config.channels or CHANNELS, config.kernel or _KERNEL
         self.taps = taps
         self.convolutions, self.sizes = nn.ModuleList(), []
         size = self.inputs

@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import typing
 
-import torch
-from torch import Tensor
-
 from ...hardware.checks import NOT_NEGATIVE, check
 from ...hardware.robot import parse
 from .base import Sample, Term, TermConfig, TermError
@@ -66,9 +63,4 @@ def _option(kind: typing.Any, name: str, value: typing.Any) -> typing.Any:
     return made
 
 
-def weighted_sum(terms: dict[str, tuple[float, Tensor]]) -> Tensor:
-    """``sum_i w_i mean(l_i)`` over named ``(weight, per-sample loss)``."""
-    return torch.stack([weight * loss.mean() for weight, loss in terms.values()]).sum()
-
-
-__all__ = ["TERMS", "Sample", "Term", "TermConfig", "TermError", "make_term", "weighted_sum"]
+__all__ = ["TERMS", "Sample", "Term", "TermConfig", "TermError", "make_term"]

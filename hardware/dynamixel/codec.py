@@ -79,6 +79,20 @@ ERROR_TEXTS: dict[int, str] = {
     Error.ACCESS: "the register is read-only, or locked while torque is on",
 }
 
+HARDWARE_ERRORS: dict[int, str] = {  # by bit of the hardware error register
+    0: "supply voltage outside its limits",
+    2: "overheating",
+    3: "encoder fault",
+    4: "electrical shock",
+    5: "overload",
+}
+
+
+def hardware_error_text(bits: int) -> str:
+    """What the hardware error register says, in words."""
+    names = [text for bit, text in HARDWARE_ERRORS.items() if bits >> bit & 1]
+    return ", ".join(names) or f"error {bits}"
+
 
 def frame(id: int, instruction: int, parameters: bytes = b"") -> bytes:
     """A whole packet: header, id, length, stuffed body, CRC."""

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import operator
 
 import numpy as np
 
 from ..bus import DeviceReport
-from ..errors import DeviceError, RobotFileError
+from ..errors import RobotFileError
 from ..freshness import TickTracker
+from ..identity import ping_all, return_delays, with_problem
 from ..line import ATTEMPTS, Status
 from ..line_driver import Device, joint_of, servos_among
 from ..readings import Readings
@@ -49,7 +49,7 @@ class DynamixelDriver:
         for device in devices:
             _check(device)
         modes = dict.fromkeys(joint_of(device).mode for device in self._servos)
-        self._goals = [Goals(mode, self._servos) for mode in modes]
+        self._goals = {mode: Goals(mode, self._servos) for mode in modes}
         scale(readings, devices)
         self._blocks = blocks_of(devices, robot.read)
         self._ticks = "tick" in robot.read.values
@@ -65,24 +65,13 @@ class DynamixelDriver:
 
     def identify(self) -> list[DeviceReport]:
         devices = [*self._servos, *(d for d in self.devices if d.joint is None)]
-        found = {device.name: self.line.ping(device.id) for device in devices}
-        silent = [str(device) for device in devices if found[device.name] is None]
-        if silent:
-            raise DeviceError(
-                f"{', '.join(silent)} {'does' if len(silent) == 1 else 'do'} not answer at "
-                f"{self.line.port.baud} bit/s; check power, cable, id and baud rate"
-            )
-        reports, fast, self._delays = [], True, []
-        for device in devices:
-            number, firmware = found[device.name] or (0, 0)
-            first = device.table.fast_sync_read
-            fast = fast and first is not None and firmware >= first
-            made = report(self.line, device, number, firmware)
-            if made.model == device.table.name:
-                register = device.table.registers["return_delay"]
-                delay = self.line.read(device.id, device.table, "return_delay") * register.unit
-                self._delays.append(delay)
-            reports.append(made)
+        found = ping_all(self.line, devices)
+        reports = [report(self.line, *answer) for answer in found]
+        self._delays = return_delays(self.line, devices, reports)
+        fast = all(
+            device.table.fast_sync_read is not None and firmware >= device.table.fast_sync_read
+            for device, _, firmware in found
+        )
         if fast != self._fast:
             self._fast = fast
             self._ways.clear()
@@ -93,7 +82,9 @@ class DynamixelDriver:
     def prepare(self) -> None:
         """As ``LineDriver.prepare``."""
         for device, block in zip(self.devices, self._blocks, strict=True):
-            prepare_device(self.line, device, block, self._robot.watchdog)
+            own = prepare_device(self.line, device, block, self._robot.watchdog)
+            if device.joint is not None:
+                self._goals[device.joint.mode].limit(device, own)
         self._synchronise()
 
     def request(self) -> None:
@@ -113,14 +104,14 @@ class DynamixelDriver:
             self._search(exchange, data, deadline)
 
     def send(self, target: np.ndarray) -> None:
-        for goals in self._goals:
+        for goals in self._goals.values():
             self.line.send(goals.packet(target))
 
     def rest(self) -> None:
         """A position goal is set by torque-on itself."""
         nothing = np.zeros(len(self._robot.joint))
-        for goals in self._goals:
-            if goals.mode != "position":
+        for mode, goals in self._goals.items():
+            if mode != "position":
                 self.line.send(goals.packet(nothing))
 
     def torque_off_all(self) -> None:
@@ -193,9 +184,9 @@ class DynamixelDriver:
                 stale += len(answer.data) + exchange.around
 
         sort(parser.feed(data))
-        while data and not all(map(operator.or_, fresh, refused)):
-            if received >= exchange.size and not any(late):
-                break
+        # Late answers, doubled ones and noise are bytes on top of those that were asked for. Behind
+        # the answer of the last one asked there are none.
+        while data and not (fresh[-1] or refused[-1]):
             data = self.line.receive(max(parser.needs, exchange.size - received), deadline)
             received += len(data)
             sort(parser.feed(data))
@@ -259,8 +250,7 @@ class DynamixelDriver:
             f"one read takes {1e3 * (needed + waiting):.2f} ms ({1e3 * waiting:.2f} ms of it "
             f"return delay), read_fraction leaves {1e3 * budget:.2f} ms; {remedy}"
         )
-        first = reports[0]
-        return [dataclasses.replace(first, problems=(*first.problems, problem)), *reports[1:]]
+        return with_problem(reports, problem)
 
     def _needed(self, blocks: list[Block]) -> float:
         """Time a read of everyone takes on the wire [s], at its longest."""

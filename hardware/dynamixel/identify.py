@@ -6,21 +6,16 @@ import dataclasses
 import math
 
 from ..bus import DeviceReport
+from ..identity import bare_report, position_problems, servo_report, stranger
 from ..line import Line
 from ..line_driver import Device
 from ..model_table import ModelTable, model_by_number
 from ..robot import Joint
+from .codec import hardware_error_text
 
 MODES = {0: "effort", 1: "velocity", 3: "position", 4: "position", 5: "position", 16: "pwm"}
 MODE_CODES = {"effort": 0, "velocity": 1, "position": 3}
 GAINS = ("velocity_p", "velocity_i", "position_p", "position_i", "position_d")
-HARDWARE_ERRORS = {
-    0: "supply voltage outside its limits",
-    2: "overheating",
-    3: "encoder fault",
-    4: "electrical shock",
-    5: "overload",
-}
 
 
 def report(line: Line, device: Device, number: int, firmware: int) -> DeviceReport:
@@ -29,14 +24,8 @@ def report(line: Line, device: Device, number: int, firmware: int) -> DeviceRepo
     Raises:
         DeviceError: it stops answering.
     """
-    if number != device.table.number:
-        model = model_by_number(number)
-        name = model.name if model else f"unknown (number {number})"
-        problem = (
-            f"{device.name} (id {device.id}) is a {name}, robot.toml says {device.table.name}; "
-            "fit that model or change robot.toml"
-        )
-        return _empty(device, name, firmware, (problem,))
+    if (other := stranger(device, number, firmware)) is not None:
+        return other
     registers = {
         name: line.read(device.id, device.table, name)
         for name in device.table.registers
@@ -46,22 +35,11 @@ def report(line: Line, device: Device, number: int, firmware: int) -> DeviceRepo
     alert = registers["hardware_error"] != 0
     if device.joint is None:
         problems += [_hardware_error(device, registers)] if alert else []
-        return dataclasses.replace(
-            _empty(device, device.table.name, firmware, tuple(problems)), alert=alert
-        )
+        made = bare_report(device, device.table.name, firmware, *problems)
+        return dataclasses.replace(made, alert=alert)
     limits = _limits(device.table, registers)
-    return DeviceReport(
-        name=device.name,
-        id=device.id,
-        model=device.table.name,
-        firmware=firmware,
-        mode=MODES.get(registers["operating_mode"], f"mode {registers['operating_mode']}"),
-        limits=limits,
-        gains={name: registers[name] for name in GAINS},
-        torque=registers["torque_enable"] == 1,
-        alert=alert,
-        problems=(*problems, *_problems(device, device.joint, registers, limits)),
-    )
+    problems += _problems(device, device.joint, registers, limits)
+    return servo_report(device, firmware, registers, MODES, GAINS, limits, problems)
 
 
 _ASKED = {
@@ -92,10 +70,6 @@ def _firmware(device: Device, number: int, firmware: int) -> list[str]:
     ]
 
 
-def _empty(device: Device, model: str, firmware: int, problems: tuple[str, ...]) -> DeviceReport:
-    return DeviceReport(device.name, device.id, model, firmware, "", {}, {}, False, False, problems)
-
-
 def _limits(table: ModelTable, registers: dict[str, int]) -> dict[str, float]:
     """The servo's own limits in SI units; a servo's angle is its register's, not the joint's."""
 
@@ -119,7 +93,7 @@ def _limits(table: ModelTable, registers: dict[str, int]) -> dict[str, float]:
 def _problems(
     device: Device, joint: Joint, registers: dict[str, int], limits: dict[str, float]
 ) -> list[str]:
-    who = f"{device.name} (id {device.id})"
+    who = str(device)
     found = []
     mode = MODES.get(registers["operating_mode"], "")
     if mode != joint.mode:
@@ -157,25 +131,10 @@ def _problems(
                 f"raise its limit register or lower `{name}` in robot.toml"
             )
     if joint.mode == "position" and registers["operating_mode"] == 3:
-        ends = [joint.sign * (limits[f"position_{end}"] - joint.zero) for end in ("min", "max")]
-        step = device.table.registers["present_position"].unit
-        for end, own, want in (
-            ("lower", min(ends), wanted.position_min),
-            ("upper", max(ends), wanted.position_max),
-        ):
-            beyond = own - want if end == "lower" else want - own
-            if math.isfinite(want) and beyond > step:
-                found.append(
-                    f"{who} has its {end} position limit at {own:.3f} rad of the joint, robot.toml "
-                    f"at {want:.3f} rad; widen the servo's limit or narrow robot.toml's"
-                )
+        found += position_problems(device, joint, limits)
     return found
 
 
 def _hardware_error(device: Device, registers: dict[str, int]) -> str:
-    bits = registers["hardware_error"]
-    names = [text for bit, text in HARDWARE_ERRORS.items() if bits >> bit & 1]
-    return (
-        f"{device.name} (id {device.id}) reports a hardware error "
-        f"({', '.join(names) or bits}); mend the cause, then reboot it"
-    )
+    text = hardware_error_text(registers["hardware_error"])
+    return f"{device} reports a hardware error ({text}); mend the cause, then reboot it"

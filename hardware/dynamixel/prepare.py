@@ -13,7 +13,9 @@ from .units import GOALS
 
 _WATCHDOG_UNIT = 0.02  # [s]
 _CURRENT_BASED_POSITION = 5
+_ONE_TURN = 3
 _PWM = 16
+_LIMITS = {"effort": "current_limit", "velocity": "velocity_limit"}
 _NO_PROFILE = (  # the simulation knows neither profiles nor feedforward
     "profile_acceleration",
     "profile_velocity",
@@ -22,7 +24,9 @@ _NO_PROFILE = (  # the simulation knows neither profiles nor feedforward
 )
 
 
-def prepare_device(line: DynamixelLine, device: Device, block: Block, watchdog: float) -> None:
+def prepare_device(
+    line: DynamixelLine, device: Device, block: Block, watchdog: float
+) -> tuple[int, int] | None:
     """Leave ``device`` limp, watched, with robot.toml's gains and goals that ask for nothing.
 
     Args:
@@ -30,6 +34,10 @@ def prepare_device(line: DynamixelLine, device: Device, block: Block, watchdog: 
         device: a servo or sensor board.
         block: what a tick reads of it.
         watchdog: after this silence a servo stops by itself [s].
+
+    Returns:
+        The lowest and the highest goal the servo's own limits let it take [counts]; None where
+        there is no such limit.
 
     Raises:
         DeviceError: it does not answer, or a register does not hold what was written.
@@ -45,7 +53,7 @@ def prepare_device(line: DynamixelLine, device: Device, block: Block, watchdog: 
     write("status_return_level", 2)
     joint = device.joint
     if joint is None:
-        return
+        return None
     write("torque_enable", 0)
     write("bus_watchdog", 0)  # clears one that has tripped
     for name in _NO_PROFILE:
@@ -63,3 +71,12 @@ def prepare_device(line: DynamixelLine, device: Device, block: Block, watchdog: 
     for number, address in enumerate(block.windows, 1):
         write(f"indirect_address_{number}", address)
     write("bus_watchdog", min(max(round(watchdog / _WATCHDOG_UNIT), 1), 127))
+    if joint.mode != "position":
+        most = line.read(device.id, device.table, _LIMITS[joint.mode])
+        return -most, most
+    if mode != _ONE_TURN:
+        return None
+    low, high = (
+        line.read(device.id, device.table, f"{end}_position_limit") for end in ("min", "max")
+    )
+    return low, high

@@ -63,12 +63,14 @@ def unit_of(device: Device, value: str) -> float:
 class Goals:
     """The sync write of a line's joints in one mode, prebuilt but for the values and the CRC.
 
+    A servo refuses a goal beyond its own limits and keeps to the one before, so goals are cut to
+    what it takes: of its registers, and of its limits once they are known (``limit``).
+
     Raises:
         RobotFileError: a servo does not have the mode.
     """
 
     def __init__(self, mode: str, servos: Sequence[Device]) -> None:
-        self.mode = mode
         chosen = [device for device in servos if joint_of(device).mode == mode]
         for device in chosen:
             if GOALS[mode] not in device.table.registers:
@@ -89,6 +91,8 @@ class Goals:
         self._shift *= self._per_unit
         self._low = np.array([r.span[0] if r.min is None else r.min for r in registers], float)
         self._high = np.array([r.span[1] if r.max is None else r.max for r in registers], float)
+        self._places = {device.index: place for place, device in enumerate(chosen)}
+        self._widest = self._low.copy(), self._high.copy()
         self._counts = np.empty(len(chosen))
         self._frame = bytearray(
             codec.sync_write(address, [(device.id, bytes(size)) for device in chosen])
@@ -96,8 +100,17 @@ class Goals:
         blocks = np.dtype([("id", "u1"), ("value", {2: "<i2", 4: "<i4"}[size])])
         self._values = np.frombuffer(self._frame, blocks, len(chosen), _BLOCKS)["value"]
 
+    def limit(self, device: Device, own: tuple[int, int] | None) -> None:
+        """Cut the goals of ``device`` to the lowest and highest it takes [counts]; None: to what
+        its register takes."""
+        place = self._places[device.index]
+        low, high = (float(widest[place]) for widest in self._widest)
+        if own is not None:
+            low, high = max(low, own[0]), min(high, own[1])
+        self._low[place], self._high[place] = low, high
+
     def packet(self, target: np.ndarray) -> bytes:
-        """The packet for targets (joints,) in SI units, cut to what the registers take."""
+        """The packet for targets (joints,) in SI units, cut to what the servos take."""
         counts = self._counts
         np.multiply(target[self._joints], self._per_unit, out=counts)
         counts += self._shift

@@ -4,36 +4,42 @@
 something outside the servos can take their power.
 
 **Late answers.** There is no clock in an answer that would tell it from one to an earlier request.
-So after a tick that missed anything the next request asks for another length (15, 16, 17 bytes in
+So after a tick that missed anything the next request asks for another length (15, 16, 18 bytes in
 turn): an answer that comes late has the wrong length, is counted as late and is not used. What came
-between two ticks is thrown away before the request.
+between two ticks is thrown away before the request. The length bytes of these answers (17, 18, 20)
+differ from one another in two bits, so that a damaged one is never taken for a late one.
 
 **Goals and torque.** It is not documented what a goal does to a servo whose torque is off, so goals
 go only to servos that were switched on, and torque-on brings its own goal, the present position.
+
+**Power lost for a moment.** A servo that was silent for long is not believed until its torque
+register says that it has kept its RAM (see ``armed.py``). The question goes out behind the goals,
+and the answer lies there when the next tick begins: it costs no tick anything.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
 
 from ..bus import DeviceReport
 from ..errors import DeviceError, RobotFileError
+from ..identity import ping_all, return_delays, with_problem
 from ..line import Status
 from ..line_driver import Device, joint_of, servos_among
 from ..readings import Readings
 from ..robot import Robot
 from ..roll_call import IMPLAUSIBLE, RollCall, outcomes_in_chain
 from . import codec
+from .armed import Armed
 from .identify import GAINS, report
 from .line import FeetechLine
 from .parser import StatusParser
 from .plausibility import SLACK, Plausibility
 from .units import GOALS, LENGTH, BlockReader, Goals, Request, scale
 
-_LENGTHS = (LENGTH, LENGTH + 1, LENGTH + 2)
+LENGTHS = (LENGTH, LENGTH + 1, LENGTH + 3)  # asked for in turn [bytes]
 _MARGIN = 2.0  # times the no-load speed: no load drives a joint of this gear faster
 _AT_REST = {"acceleration": 0, "goal_time": 0, "goal_velocity": 0}
 
@@ -56,12 +62,13 @@ class FeetechDriver:
         self._servos = servos_among(devices)
         for device in devices:
             _check(device)
-        self._armed = np.zeros(len(robot.joint), dtype=bool)  # switched on by us
-        self._all_armed = False
+        own = [device.index for device in self._servos]
+        self._armed = Armed(own, len(robot.joint), robot.period)
+        self._asked_torque: dict[int, int] = {}  # joint by id, since the last tick
         modes = dict.fromkeys(joint_of(device).mode for device in self._servos)
         self._goals = [Goals(mode, self._servos) for mode in modes]
         self._plausibility = _plausibility(devices, robot.period)
-        self._parser = StatusParser(*_LENGTHS)
+        self._parser = StatusParser(*LENGTHS)
         self._variant = 0
         self._ways: dict[tuple[tuple[int, ...], int], Request] = {}
         self._asked: tuple[int, ...] = ()
@@ -72,22 +79,9 @@ class FeetechDriver:
         scale(readings, self._servos)
 
     def identify(self) -> list[DeviceReport]:
-        found = {device.name: self.line.ping(device.id) for device in self.devices}
-        silent = [str(device) for device in self.devices if found[device.name] is None]
-        if silent:
-            raise DeviceError(
-                f"{', '.join(silent)} {'does' if len(silent) == 1 else 'do'} not answer at "
-                f"{self.line.port.baud} bit/s; check power, cable, id and baud rate"
-            )
-        reports = [
-            report(self.line, device, *(found[device.name] or (0, 0))) for device in self.devices
-        ]
-        self._delays = [
-            self.line.read(device.id, device.table, "return_delay")
-            * device.table.registers["return_delay"].unit
-            for device, made in zip(self.devices, reports, strict=True)
-            if made.model == device.table.name
-        ]
+        found = ping_all(self.line, self.devices)
+        reports = [report(self.line, *answer) for answer in found]
+        self._delays = return_delays(self.line, self.devices, reports)
         self.roll.restore()
         self._plausibility.forget()
         return self._with_timing(reports)
@@ -95,7 +89,7 @@ class FeetechDriver:
     def prepare(self) -> None:
         """As ``LineDriver.prepare``. EEPROM is left alone; the lock is put on."""
         for device in self._servos:
-            self._arm(device, False)
+            self._armed.switch(device.index, False)
             self._write_checked(device, "torque_enable", 0)
             self._write_checked(device, "lock", 1)
             for name, value in _AT_REST.items():
@@ -105,7 +99,7 @@ class FeetechDriver:
 
     def request(self) -> None:
         line = self.line
-        line.drain()
+        self._take_torque(line.drain())
         self._asked = self.roll.call()
         self._request = self._way(self._asked, self._variant)
         self._began = line.clock.now()
@@ -116,41 +110,45 @@ class FeetechDriver:
         request, line = self._request, self.line
         size = request.reader.size
         data = line.receive(size, deadline)
-        if len(data) == size and request.reader.read(data):
-            if self._take(request.joints, request.own, request.reader):
-                self.roll.all_answered(self._asked)
-                return
-            outcomes = self._outcomes(len(self._asked))
-        else:
-            outcomes = self._search(data, deadline)
+        whole = len(data) == size and request.reader.read(data)
+        if whole and self._take(request.joints, request.own, request.reader):
+            self.roll.all_answered(self._asked)
+            if len(self._asked) == len(self.devices):
+                self._armed.heard_everyone()
+            else:
+                self._hear()
+            return
+        outcomes = self._outcomes(len(self._asked)) if whole else self._search(data, deadline)
         self.roll.count(self._asked, outcomes)
-        self._variant = (self._variant + 1) % len(_LENGTHS)
+        self._hear()
+        self._variant = (self._variant + 1) % len(LENGTHS)
 
     def send(self, target: np.ndarray) -> None:
+        armed = self._armed
         for goals in self._goals:
-            packet = (
-                goals.packet(target) if self._all_armed else goals.packet_for(target, self._armed)
-            )
+            packet = goals.packet(target) if armed.everyone else goals.packet_for(target, armed.on)
             if packet is not None:
                 self.line.send(packet)
+        if armed.any_doubted:
+            self._ask_torque()
 
     def rest(self) -> None:
         """Torque-on brings its own goal; a servo that has torque already is told to stand."""
         for goals in self._goals:
             if goals.mode == "velocity":
-                packet = goals.packet_for(np.zeros(len(self._armed)), self._armed)
+                packet = goals.packet_for(np.zeros(len(self._armed.on)), self._armed.on)
                 if packet is not None:
                     self.line.send(packet)
 
     def torque_off_all(self) -> None:
         for device in self._servos:
-            self._arm(device, False)
+            self._armed.switch(device.index, False)
         address = self._servos[0].table.registers["torque_enable"].address
         self.line.send(codec.sync_write(address, [(d.id, b"\0") for d in self._servos]))
 
     def torque_of(self, device: Device, on: bool) -> bool:
         """Switch one servo; switched on it stays where it is. Whether it has confirmed."""
-        self._arm(device, False)
+        self._armed.switch(device.index, False)
         try:
             if on:
                 # Twice: a damaged answer that passed the checksum would become the goal.
@@ -165,12 +163,32 @@ class FeetechDriver:
             done = self.line.read(device.id, device.table, "torque_enable") == int(on)
         except DeviceError:
             return False
-        self._arm(device, on and done)
+        self._armed.switch(device.index, on and done)
         return done
 
-    def _arm(self, device: Device, on: bool) -> None:
-        self._armed[device.index] = on
-        self._all_armed = all(self._armed[servo.index] for servo in self._servos)
+    def _hear(self) -> None:
+        """Remember who has spoken in this tick."""
+        spoke = self._readings.joint_fresh.copy()
+        spoke[list(self._doubted)] = True
+        self._armed.heard(spoke)
+
+    def _ask_torque(self) -> None:
+        """Ask doubted servos that speak whether they still have their torque."""
+        joints = self._armed.to_prove()
+        self._asked_torque = {d.id: d.index for d in self._servos if d.index in joints}
+        if joints:
+            register = self._servos[0].table.registers["torque_enable"]
+            self.line.send(codec.sync_read(self._asked_torque, register.address, register.size))
+
+    def _take_torque(self, data: bytes) -> None:
+        """The answers to ``_ask_torque`` among what has arrived since."""
+        if not self._asked_torque:
+            return
+        asked, self._asked_torque = self._asked_torque, {}
+        parser = StatusParser(1)
+        for answer in [*parser.feed(data), *parser.flush()]:
+            if answer.id in asked:
+                self._armed.proved(asked[answer.id], answer.data[0])
 
     def _write_together(self, device: Device, values: dict[str, int]) -> None:
         """Write torque and goal, and how to get there, in one packet."""
@@ -190,7 +208,7 @@ class FeetechDriver:
                 self._ways.clear()
             in_order = asked == tuple(range(len(self.devices)))
             own = slice(None) if in_order else np.array(asked, dtype=int)
-            self._ways[key] = Request([self.devices[i] for i in asked], own, _LENGTHS[variant])
+            self._ways[key] = Request([self.devices[i] for i in asked], own, LENGTHS[variant])
         return self._ways[key]
 
     def _search(self, data: bytes, deadline: float) -> list[int]:
@@ -208,11 +226,12 @@ class FeetechDriver:
                 else:
                     late.add(answer.id)
 
-        parser.expect(*_LENGTHS)
+        parser.expect(*LENGTHS)
         received = len(data)
         sort(parser.feed(data))
-        # Late answers are bytes on top of those that were asked for.
-        while data and not fresh.keys() >= set(ids) and (received < size or late):
+        # Late answers, doubled ones and noise are bytes on top of those that were asked for. Behind
+        # the answer of the last one asked there are none.
+        while data and ids[-1] not in fresh:
             data = self.line.receive(max(parser.needs, size - received), deadline)
             received += len(data)
             sort(parser.feed(data))
@@ -247,23 +266,26 @@ class FeetechDriver:
     ) -> bool:
         """Take over what is believed; whether that is all."""
         readings, counts = self._readings, reader.counts
+        readings.alert[joints] = reader.errors  # of the servo, whatever its values
         believed = self._plausibility.judge(own, counts, self._began)
+        if self._armed.any_doubted:
+            certain = ~self._armed.doubted[joints]
+            if not certain.all():
+                believed = certain if believed is None else believed & certain
         if believed is None:
             readings.counts[:, joints] = counts
-            readings.alert[joints] = reader.errors
             readings.joint_fresh[joints] = True
             return True
         asked = np.arange(len(readings.alert))[joints]
         self._doubted |= set(asked[~believed].tolist())
         there = asked[believed]
         readings.counts[:, there] = counts[:, believed]
-        readings.alert[there] = reader.errors[believed]
         readings.joint_fresh[there] = True
         return False
 
     def _with_timing(self, reports: list[DeviceReport]) -> list[DeviceReport]:
         """``reports``, with a problem in the first if a read cannot end in time."""
-        everyone = self._way(tuple(range(len(self.devices))), len(_LENGTHS) - 1)
+        everyone = self._way(tuple(range(len(self.devices))), len(LENGTHS) - 1)
         waiting = sum(self._delays)
         wire = self.line.wire_time(len(everyone.packet) + everyone.reader.size)
         if wire + waiting <= self._budget:
@@ -273,8 +295,7 @@ class FeetechDriver:
             f"delay), read_fraction leaves {1e3 * self._budget:.2f} ms; lower the servos' return "
             "delay or raise the baud rate"
         )
-        first = reports[0]
-        return [dataclasses.replace(first, problems=(*first.problems, problem)), *reports[1:]]
+        return with_problem(reports, problem)
 
     def _torque_limit(self, device: Device) -> int:
         """The robot file's effort limit as a share of the stall torque [0.1 %], or the servo's own

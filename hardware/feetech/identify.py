@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 
 from ..bus import DeviceReport
+from ..identity import position_problems, servo_report, stranger
 from ..line_driver import Device, joint_of
-from ..model_table import ModelTable, model_by_number
+from ..model_table import ModelTable
 from ..robot import Joint
 from .codec import error_text
 from .line import FeetechLine
@@ -38,34 +39,16 @@ def report(line: FeetechLine, device: Device, number: int, firmware: int) -> Dev
     Raises:
         DeviceError: it stops answering.
     """
-    if number != device.table.number:
-        model = model_by_number(number)
-        name = model.name if model else f"unknown (number {number})"
-        problem = (
-            f"{device} is a {name}, robot.toml says {device.table.name}; "
-            "fit that model or change robot.toml"
-        )
-        return DeviceReport(
-            device.name, device.id, name, firmware, "", {}, {}, False, False, (problem,)
-        )
-    registers = registers_of(line, device)
+    if (other := stranger(device, number, firmware)) is not None:
+        return other
+    registers = _registers(line, device)
     joint = joint_of(device)
     limits = _limits(device.table, registers)
-    return DeviceReport(
-        name=device.name,
-        id=device.id,
-        model=device.table.name,
-        firmware=firmware,
-        mode=MODES.get(registers["operating_mode"], f"mode {registers['operating_mode']}"),
-        limits=limits,
-        gains={name: registers[name] for name in GAINS},
-        torque=registers["torque_enable"] == 1,
-        alert=registers["hardware_error"] != 0,
-        problems=tuple(_problems(device, joint, registers, limits)),
-    )
+    problems = _problems(device, joint, registers, limits)
+    return servo_report(device, firmware, registers, MODES, GAINS, limits, problems)
 
 
-def registers_of(line: FeetechLine, device: Device) -> dict[str, int]:
+def _registers(line: FeetechLine, device: Device) -> dict[str, int]:
     """Every register of a servo, in one read.
 
     Raises:
@@ -169,16 +152,4 @@ def _limit_problems(device: Device, joint: Joint, limits: dict[str, float]) -> l
             f"{device} has no position limits, which lets it turn on and on; set its "
             f"max_position_limit to {device.table.turn - 1}"
         )
-    ends = [joint.sign * (limits[f"position_{end}"] - joint.zero) for end in ("min", "max")]
-    step = device.table.registers["present_position"].unit
-    for end, own, want in (
-        ("lower", min(ends), wanted.position_min),
-        ("upper", max(ends), wanted.position_max),
-    ):
-        beyond = own - want if end == "lower" else want - own
-        if math.isfinite(want) and beyond > step:
-            found.append(
-                f"{device} has its {end} position limit at {own:.3f} rad of the joint, robot.toml "
-                f"at {want:.3f} rad; widen the servo's limit or narrow robot.toml's"
-            )
-    return found
+    return found + position_problems(device, joint, limits)

@@ -11,24 +11,22 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
 from ...hardware.checks import at_least, check
-from ..arguments import check_choice, check_making, checked_actions, one_level_each, stagger
-from ..env import LevelSource
-from ..randomisation import Latency
+from ..arguments import check_choice, check_making, checked_actions, stagger
+from ..episodes import EpisodesEnv, part, with_prefix
 from ..simulations import Simulations
 from ..switches import Switch
 from .contact_forces import ContactForces
-from .difficulty import AXES, Difficulty, DifficultyError, Dynamics, has_contacts
+from .difficulty import AXES, Difficulty, DifficultyError
+from .disturbances import Disturbances
 from .student_view import StudentView
 from .task import GymnasiumTask, Rows, load_gymnasium_model
 from .tasks import make_task
 
 _ALL = slice(None)
-_RESET_EVERY = 10  # [ticks] staggered episodes end on multiples of it: fewer, larger resets
-_NEVER = np.iinfo(np.int64).max
 _EVERYTHING = StudentView()
 
 
-class GymnasiumTaskEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
+class GymnasiumTaskEnv(EpisodesEnv):
     """``num_envs`` copies of one of Gymnasium's MuJoCo tasks.
 
     At its defaults, and made with the same keyword arguments, it equals Gymnasium's environment in
@@ -98,12 +96,14 @@ class GymnasiumTaskEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         if max_episode_steps is not None:
             check("max_episode_steps", max_episode_steps, at_least(1))
         self.task = make_task(task, keywords)
-        self.num_envs = num_envs
-        self.autoreset = autoreset
-        self.group = observation
-        self.difficulty = difficulty
-        self.switches = switches
-        self.episode_ticks = max_episode_steps or self.task.max_episode_steps
+        super().__init__(
+            num_envs,
+            max_episode_steps or self.task.max_episode_steps,
+            axes=() if difficulty is None else AXES,
+            level=level,
+            group=observation,
+            autoreset=autoreset,
+        )
         self.dtype = np.dtype(dtype)
         self.render_mode = render_mode
         self._size = (width, height)
@@ -121,52 +121,21 @@ class GymnasiumTaskEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         )
         self.period = self.simulations.period
         self.resumable = True
+        self.metadata = {**self.metadata, "render_fps": round(1.0 / self.period)}
         self._contact_forces = None
         if self.task.needs_contact_forces:
             self._contact_forces = ContactForces(self.simulations)
-        self.axes: tuple[str, ...] = () if difficulty is None else AXES
-        fixed = one_level_each(level, self.axes)
-        self.level_source: LevelSource = lambda ids, rng: np.tile(fixed, (len(ids), 1))
+        self._switching = bool(switches)
+        self.disturbances = None
+        if difficulty is not None or switches:
+            self.disturbances = Disturbances(self.simulations, difficulty, switches)
         self._parts = self.task.parts(model)
         self._view = student
         self._columns = student.columns(self._parts)
         self._whole = len(self._columns) == sum(self._parts.values())
-        self._std = self._noise_scale()
-        self._allocate()
+        self._std = self._noise_scale(difficulty)
+        self._before = np.zeros(num_envs)  # where each was at the start of the step
         self._spaces()
-        mode = AutoresetMode.SAME_STEP if autoreset else AutoresetMode.DISABLED
-        fps = round(1.0 / self.period)
-        self.metadata = {**self.metadata, "autoreset_mode": mode, "render_fps": fps}
-
-    def _allocate(self) -> None:
-        n, model = self.num_envs, self.simulations.model
-        self.levels = np.zeros((n, len(self.axes)))
-        self.elapsed = np.zeros(n, dtype=np.int64)
-        self.score = np.zeros(n)  # sum of rewards of the running episode
-        self.switched = np.zeros(n, dtype=bool)  # whose dynamics changed in the last step
-        self._failed = np.zeros(n, dtype=bool)  # how they finished, only without autoreset
-        self._timed_out = np.zeros(n, dtype=bool)
-        self._before = np.zeros(n)  # where each was at the start of the step
-        self._noise = np.full(n, self._view.noise)  # [standard deviations]
-        self._next_push = np.full(n, _NEVER)
-        self._push_angle = np.zeros(n)
-        self._next_switch = np.full((n, len(self.switches)), _NEVER)
-        self._dynamics = self._latency = None
-        self._latest = np.zeros((n, 0, model.nu))  # actions that may be on their way
-        self._delay = np.zeros((n, 0))
-        if self.difficulty is not None or self.switches:
-            self._dynamics = Dynamics(self.simulations)
-            if not has_contacts(model) and any(s.quantity == "friction" for s in self.switches):
-                raise DifficultyError(
-                    f"{self.task.name} has no contacts whose friction could switch; choose "
-                    "payload or motor_strength"
-                )
-        if self.difficulty is not None and self.difficulty.latency > 0:
-            self._latency = Latency(low=0.0, high=self.difficulty.latency)
-            self._latency.bind(self.simulations)  # type: ignore[arg-type]
-            late = int(np.ceil(self.difficulty.latency / self.period))
-            self._latest = np.zeros((n, late, model.nu))
-            self._delay = np.zeros((n, 1))
 
     def _spaces(self) -> None:
         model, privileged = self.simulations.model, self._privileged(slice(0, 1)).shape[1]
@@ -199,14 +168,12 @@ class GymnasiumTaskEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         """
         staggered = stagger(options)
         super().reset(seed=seed)
-        self._failed[:] = self._timed_out[:] = False
         self._reset_rows(np.arange(self.num_envs))
         self._started = True
         if staggered:
-            phases = max(1, self.episode_ticks // _RESET_EVERY)
-            self.elapsed[:] = self.np_random.integers(0, phases, self.num_envs) * _RESET_EVERY
-            going = self._next_push != _NEVER
-            self._next_push[going] += self.elapsed[going]
+            self._stagger()
+            if self.disturbances is not None:
+                self.disturbances.postpone(self.elapsed)
         info: dict[str, Any] = {}
         info["student"], info["teacher"] = self._observe(_ALL)
         return info[self.group], info
@@ -222,9 +189,8 @@ class GymnasiumTaskEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         Returns:
             Observation (num_envs, size), reward (num_envs,) float64, terminated and truncated
             (num_envs,) bool, and info: ``student`` and ``teacher`` observations; ``switched``,
-            (num_envs,) bool, if there are switches; where episodes ended, ``final_obs``,
-            ``final_student``, ``final_teacher``, ``_final_obs``, ``episode_score`` (sum of rewards
-            over the time limit), ``episode_length`` and ``episode_levels``.
+            (num_envs,) bool, if there are switches; where episodes ended, what ``LearningEnv``
+            says.
 
         Raises:
             EnvError: actions of another shape, or not finite.
@@ -232,30 +198,16 @@ class GymnasiumTaskEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         """
         info: dict[str, Any] = {}
         reward, failed = self.advance(actions)
-        late = self.elapsed >= self.episode_ticks
+        late = np.greater_equal(self.elapsed, self.episode_ticks)
         student, teacher = self.observe()
-        if self.switches:
-            info["switched"] = self.switched
-        if self.autoreset:
-            self.score += reward
-            terminated, truncated = failed, late
-            done = terminated | truncated
-            if done.any():
-                student, teacher = self._end_episodes(done, student, teacher, info)
-        else:
-            running = ~self.finished
-            reward = np.where(running, reward, 0.0)
-            self.score += reward
-            self._failed |= failed & running
-            self._timed_out |= late & running
-            terminated, truncated = self._failed.copy(), self._timed_out.copy()
+        if self.disturbances is not None and self._switching:
+            info["switched"] = self.disturbances.switched
+        done = failed | late
+        reward, terminated, truncated = self._count(reward, failed, late)
+        if self.autoreset and done.any():
+            student, teacher = self._end_episodes(done, student, teacher, info)
         info["student"], info["teacher"] = student, teacher
         return info[self.group], reward, terminated, truncated, info
-
-    @property
-    def finished(self) -> np.ndarray:
-        """Whose episode is over, (num_envs,) bool; only without autoreset."""
-        return self._failed | self._timed_out
 
     def advance(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Physics, reward and failure of one step, with no time limit and no reset.
@@ -271,13 +223,12 @@ class GymnasiumTaskEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         """
         simulations, task = self.simulations, self.task
         action = self._motor_action(actions)
-        self._switch()
-        if self._latest.shape[1]:
-            self._latest = np.concatenate([self._latest[:, 1:], action[:, None]], axis=1)
-        pushed = self._push()
+        pushed = None
+        if self.disturbances is not None:
+            pushed = self.disturbances.act(action, self.elapsed, self.levels, self.np_random)
         simulations.ctrl[:] = action
         simulations.step()
-        if len(pushed):
+        if pushed is not None and len(pushed):
             simulations.wrench[pushed] = 0.0
         if self._contact_forces is not None:
             self._contact_forces.compute()
@@ -333,31 +284,25 @@ class GymnasiumTaskEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         student = whole if self._whole else whole[:, self._columns]
         if self._std is not None:
             noise = self.np_random.standard_normal(student.shape)
-            student = student + noise * (self._noise[ids][:, None] * self._std)
-        privileged = self._privileged(ids)
-        teacher = np.concatenate([whole, privileged], axis=1) if privileged.shape[1] else whole
+            level = np.full(len(student), self._view.noise)
+            if self.disturbances is not None:
+                level += self.disturbances.noise[ids]
+            student = student + noise * (level[:, None] * self._std)
+        teacher = whole
+        if self.disturbances is not None:
+            teacher = np.concatenate([whole, self._privileged(ids)], axis=1)
         return student.astype(self.dtype, copy=False), teacher.astype(self.dtype, copy=False)
 
     def _privileged(self, ids: slice | np.ndarray) -> np.ndarray:
-        if self._dynamics is None:
+        if self.disturbances is None:
             return np.zeros((1, 0))
-        latest = self._latest[ids]
-        parts = [self._dynamics.describe(ids), latest.reshape(len(latest), -1), self._delay[ids]]
-        if self.difficulty is not None:
-            due = self._next_push[ids] == self.elapsed[ids]
-            parts.append(self._push_force(ids) * due[:, None])
-        return np.concatenate(parts, axis=1)
+        return self.disturbances.describe(ids, self.elapsed, self.levels)
 
     def _end_episodes(
         self, done: np.ndarray, student: np.ndarray, teacher: np.ndarray, info: dict[str, Any]
     ) -> tuple[np.ndarray, np.ndarray]:
         ids = np.flatnonzero(done)
-        info["final_student"], info["final_teacher"] = student, teacher
-        info["final_obs"] = info[f"final_{self.group}"]
-        info["_final_obs"] = done
-        info["episode_score"] = self.score / self.episode_ticks
-        info["episode_length"] = self.elapsed.copy()
-        info["episode_levels"] = self.levels.copy()
+        info |= self._ended(done, {"student": student, "teacher": teacher})
         self._reset_rows(ids)
         first_student, first_teacher = self._observe(ids)
         student, teacher = student.copy(), teacher.copy()
@@ -368,82 +313,24 @@ class GymnasiumTaskEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         rng, simulations = self.np_random, self.simulations
         model, n = simulations.model, len(ids)
         simulations.reset(ids)
-        self.elapsed[ids] = 0
-        self.score[ids] = 0.0
+        self._begin(ids)
         qpos, qvel = self.task.initial_state(model.qpos0, np.zeros(model.nv), n, rng)
         simulations.qpos[ids], simulations.qvel[ids] = qpos, qvel
-        if self._dynamics is not None:
-            self._dynamics.reset(ids)
-        if self.difficulty is not None:
-            self._draw_difficulty(ids, self.difficulty, rng)
-        if self._dynamics is not None:
-            self._dynamics.apply(ids)
-        for number, switch in enumerate(self.switches):
-            seconds = rng.uniform(*switch.time, n)
-            self._next_switch[ids, number] = np.rint(seconds / self.period)
+        if self.axes:
+            self.levels[ids] = self.level_source(ids, rng)
+        if self.disturbances is not None:
+            self.disturbances.begin(ids, self.levels[ids], rng)
         if self._contact_forces is not None:
             self._contact_forces.reset(ids)
         self._settle(ids)
-
-    def _draw_difficulty(
-        self, ids: np.ndarray, difficulty: Difficulty, rng: np.random.Generator
-    ) -> None:
-        levels = self.level_source(ids, rng)
-        self.levels[ids] = levels
-        width = dict(zip(self.axes, levels.T, strict=True))
-        assert self._dynamics is not None
-        self._dynamics.draw(ids, width["randomisation"], difficulty, rng)
-        self._noise[ids] = self._view.noise + width["sensing"] * difficulty.noise
-        self._latest[ids] = 0.0
-        if self._latency is not None:
-            drawn = self._latency.sample(self.simulations, ids, width["latency"], rng)  # type: ignore[arg-type]
-            self._delay[ids] = drawn
-        self._draw_push(ids, rng)
 
     def _settle(self, ids: np.ndarray) -> None:
         self.simulations.settle(ids)
         self._before[ids] = self.task.track(self._rows(ids))
 
-    def _draw_push(self, ids: np.ndarray, rng: np.random.Generator) -> None:
-        assert self.difficulty is not None
-        low, high = (round(s / self.period) for s in self.difficulty.push_interval)
-        self._next_push[ids] = self.elapsed[ids] + rng.integers(max(low, 1), max(high, 2), len(ids))
-        self._push_angle[ids] = rng.uniform(0.0, 2 * np.pi, len(ids))
-
-    def _push_force(self, ids: slice | np.ndarray) -> np.ndarray:
-        """Horizontal force of the next push over the whole mass, (n, 2) [m/s^2]."""
-        assert self.difficulty is not None
-        angle = self._push_angle[ids]
-        force = self.difficulty.push_speed / self.period * self.levels[ids, AXES.index("pushes")]
-        return np.stack([np.cos(angle), np.sin(angle)], axis=1) * force[:, None]
-
-    def _push(self) -> np.ndarray:
-        ids = np.flatnonzero(self._next_push == self.elapsed)
-        if len(ids):
-            assert self._dynamics is not None
-            force = self._push_force(ids) * self._dynamics.total_mass
-            self.simulations.wrench[ids, 1, :2] = force
-            self._draw_push(ids, self.np_random)
-        return ids
-
-    def _switch(self) -> None:
-        """Make the changes that are due."""
-        due = self._next_switch == self.elapsed[:, None]
-        self.switched = due.any(axis=1)
-        if self.switched.any():
-            assert self._dynamics is not None
-            for number, switch in enumerate(self.switches):
-                ids = np.flatnonzero(due[:, number])
-                values = self.np_random.uniform(*switch.value, len(ids))
-                self._dynamics.set(switch.quantity, ids, values)
-            ids = np.flatnonzero(self.switched)
-            self._dynamics.apply(ids)
-            self.simulations.batch.set_const(ids)
-
-    def _noise_scale(self) -> np.ndarray | None:
+    def _noise_scale(self, difficulty: Difficulty | None) -> np.ndarray | None:
         """Standard deviation of each number the student sees, or None where nothing is noisy."""
-        noisy = self._view.noise > 0 or (self.difficulty is not None and self.difficulty.noise > 0)
-        if not noisy:
+        if self._view.noise == 0 and (difficulty is None or difficulty.noise == 0):
             return None
         std = self._view.std
         if std is None:
@@ -472,42 +359,23 @@ class GymnasiumTaskEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
 
     def state_dict(self) -> dict[str, Any]:
         """Everything needed to go on to the bit: arrays, and the generator's state as JSON data."""
-        state = {f"physics.{k}": v for k, v in self.simulations.state_dict().items()}
-        if self._dynamics is not None:
-            state |= {f"dynamics.{k}": v.copy() for k, v in self._dynamics.values.items()}
-        state |= {name: getattr(self, name).copy() for name in _ARRAYS}
-        return {**state, "rng": self.np_random.bit_generator.state}
+        state = {
+            **with_prefix("physics", self.simulations.state_dict()),
+            "before": self._before.copy(),
+            **self._episode_state(),
+        }
+        if self.disturbances is not None:
+            state |= with_prefix("disturbances", self.disturbances.state_dict())
+        return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """The inverse of ``state_dict``."""
-
-        def part(prefix: str) -> dict[str, Any]:
-            return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-
-        self.simulations.load_state_dict(part("physics."))
-        if self._dynamics is not None:
-            for name, values in part("dynamics.").items():
-                self._dynamics.values[name][:] = values
-        for name in _ARRAYS:
-            setattr(self, name, np.asarray(state[name]).copy())
-        self.np_random.bit_generator.state = state["rng"]
+        self.simulations.load_state_dict(part(state, "physics"))
+        self._before[:] = state["before"]
+        if self.disturbances is not None:
+            self.disturbances.load_state_dict(part(state, "disturbances"))
+        self._load_episode_state(state)
         self._started = True
-
-
-_ARRAYS = (
-    "levels",
-    "elapsed",
-    "score",
-    "_failed",
-    "_timed_out",
-    "_before",
-    "_noise",
-    "_next_push",
-    "_push_angle",
-    "_next_switch",
-    "_latest",
-    "_delay",
-)
 
 
 @functools.lru_cache(maxsize=32)

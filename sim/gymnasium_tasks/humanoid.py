@@ -8,11 +8,12 @@ from typing import ClassVar
 import mujoco
 import numpy as np
 
-from .task import GymnasiumTask, Range, Rows, control_cost, flat, uniform
+from .locomotion import HealthyLocomotion
+from .task import Range, Rows, flat, uniform, within
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Humanoid(GymnasiumTask):
+class Humanoid(HealthyLocomotion):
     """Reward: speed of the centre of mass, a bonus while healthy, less control and contact cost.
 
     Contact forces are out of observation and cost by default, other than in Gymnasium: with either
@@ -26,10 +27,8 @@ class Humanoid(GymnasiumTask):
     contact_cost_weight: float = 0.0
     contact_cost_range: Range = (-np.inf, 10.0)
     healthy_reward: float = 5.0
-    terminate_when_unhealthy: bool = True
     healthy_z_range: Range = (1.0, 2.0)  # [m] open interval
     reset_noise_scale: float = 1e-2
-    exclude_current_positions_from_observation: bool = True
     include_cinert_in_observation: bool = True
     include_cvel_in_observation: bool = True
     include_qfrc_actuator_in_observation: bool = True
@@ -39,18 +38,15 @@ class Humanoid(GymnasiumTask):
     module: ClassVar[str] = "humanoid_v5"
     outputs: ClassVar[tuple[str, ...]] = ("xipos", "cinert", "cvel", "qfrc_actuator")
     model_fields: ClassVar[tuple[str, ...]] = ("body_mass",)
+    place_size: ClassVar[int] = 2
 
     @property
     def needs_contact_forces(self) -> bool:
         return self.include_cfrc_ext_in_observation or self.contact_cost_weight != 0.0
 
-    @property
-    def _skipped(self) -> int:
-        return 2 * self.exclude_current_positions_from_observation
-
     def parts(self, model: mujoco.MjModel) -> dict[str, int]:
         bodies = model.nbody - 1
-        sizes = {"qpos": model.nq - self._skipped, "qvel": model.nv}
+        sizes = super().parts(model)
         if self.include_cinert_in_observation:
             sizes["cinert"] = 10 * bodies
         if self.include_cvel_in_observation:
@@ -71,7 +67,7 @@ class Humanoid(GymnasiumTask):
         return np.einsum("nb,nb->n", mass, rows["xipos"][:, :, 0]) / mass.sum(axis=1)
 
     def observe(self, rows: Rows) -> np.ndarray:
-        parts = [rows["qpos"][:, self._skipped :], rows["qvel"]]
+        parts = [super().observe(rows)]
         if self.include_cinert_in_observation:
             parts.append(flat(rows["cinert"][:, 1:]))
         if self.include_cvel_in_observation:
@@ -84,19 +80,12 @@ class Humanoid(GymnasiumTask):
 
     def healthy(self, rows: Rows) -> np.ndarray:
         """At a healthy height, (n,) bool."""
-        z = rows["qpos"][:, 2]
-        return (self.healthy_z_range[0] < z) & (z < self.healthy_z_range[1])
+        return within(self.healthy_z_range, rows["qpos"][:, 2])
 
-    def reward(self, rows: Rows, action: np.ndarray, speed: np.ndarray) -> np.ndarray:
-        healthy = self.healthy(rows) * self.healthy_reward
+    def cost(self, rows: Rows, action: np.ndarray) -> np.ndarray:
         # Gymnasium takes this cost from MuJoCo's own controls, which are float64.
-        costs = control_cost(self.ctrl_cost_weight, action.astype(np.float64))
+        cost = super().cost(rows, action.astype(np.float64))
+        contact = np.zeros(len(rows))
         if self.contact_cost_weight != 0.0:
-            squares = np.square(flat(rows["cfrc_ext"])).sum(axis=1)
-            costs = costs + np.clip(self.contact_cost_weight * squares, *self.contact_cost_range)
-        else:
-            costs = costs + np.clip(0.0, *self.contact_cost_range)
-        return self.forward_reward_weight * speed + healthy - costs
-
-    def terminated(self, rows: Rows) -> np.ndarray:
-        return ~self.healthy(rows) & self.terminate_when_unhealthy
+            contact = self.contact_cost_weight * np.square(flat(rows["cfrc_ext"])).sum(axis=1)
+        return cost + np.clip(contact, *self.contact_cost_range)

@@ -8,7 +8,7 @@ from typing import ClassVar
 import mujoco
 import numpy as np
 
-from .task import GymnasiumTask, Rows, uniform
+from .task import GymnasiumTask, Rows, finite, uniform
 
 FALLEN = 0.2  # [rad]
 
@@ -40,5 +40,4 @@ class InvertedPendulum(GymnasiumTask):
         return np.where(self.terminated(rows), 0.0, 1.0)
 
     def terminated(self, rows: Rows) -> np.ndarray:
-        finite = np.isfinite(rows["qpos"]).all(axis=1) & np.isfinite(rows["qvel"]).all(axis=1)
-        return ~finite | (np.abs(rows["qpos"][:, 1]) > FALLEN)
+        return ~finite(rows) | (np.abs(rows["qpos"][:, 1]) > FALLEN)

@@ -109,6 +109,16 @@ def control_cost(weight: float, action: np.ndarray) -> np.ndarray:
     return weight * np.square(action).sum(axis=1)
 
 
+def within(span: Range, values: np.ndarray) -> np.ndarray:
+    """Which ``values`` are in the open interval ``span``, bool of their shape."""
+    return (span[0] < values) & (values < span[1])
+
+
+def finite(rows: Rows) -> np.ndarray:
+    """Whose positions and velocities all are, (n,) bool."""
+    return np.isfinite(np.concatenate([rows["qpos"], rows["qvel"]], axis=1)).min(axis=1)
+
+
 def uniform_and_normal(
     qpos: np.ndarray, qvel: np.ndarray, scale: float, n: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -9,30 +9,26 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import sys
-import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
 from retort.hardware import (
     JointCommand,
     RealClock,
-    Robot,
     RobotBus,
     SerialPort,
     load_robot,
     open_bus,
 )
-from retort.hardware.robot import parse
 from retort.hardware.virtual import (
-    Emulator,
     LockstepClock,
     LockstepPort,
     RigidPlant,
     VirtualRobot,
 )
+
+from ..hardware.many_servos import robot_of, served
 
 PATIENCE = 1.0  # [s] for a read on a pseudo-terminal, whatever else the computer does
 # A protocol more is one line more: servo model, supply [V].
@@ -42,34 +38,10 @@ PROTOCOLS = {
 }
 
 
-def robot_of(protocol: str) -> Robot:
-    """Four position servos on one line."""
-    names = [f"joint_{id}" for id in range(1, 5)]
-    model, _ = PROTOCOLS[protocol]
-    return parse(
-        Robot,
-        {
-            "name": f"four of {protocol}",
-            "folder": Path("/nowhere"),
-            "model": "none.xml",
-            "control_rate": 50.0,
-            "watchdog": 0.1,
-            "line": [{"name": "main", "protocol": protocol, "baud": 1_000_000}],
-            "joint": [
-                {"name": name, "line": "main", "id": id, "servo": model, "mode": "position"}
-                for id, name in enumerate(names, 1)
-            ],
-            "read": {"order": names},
-            "ramp": {"kind": "pose"},
-            "damp": {"kind": "hold"},
-            "safety": {"tilt": 1.0, "stale_ticks": 5, "slew": 10.0},
-        },
-    )
-
-
 def _virtual(protocol: str) -> VirtualRobot:
-    robot = robot_of(protocol)
-    return VirtualRobot(robot, RigidPlant(robot, supply=PROTOCOLS[protocol][1]))
+    model, supply = PROTOCOLS[protocol]
+    robot = robot_of((model,) * 4, protocols=(protocol,), control_rate=50.0)
+    return VirtualRobot(robot, RigidPlant(robot, supply=supply))
 
 
 def _lockstep(protocol: str) -> Iterator[RobotBus]:
@@ -80,21 +52,13 @@ def _lockstep(protocol: str) -> Iterator[RobotBus]:
 
 def _terminal(protocol: str) -> Iterator[RobotBus]:
     virtual = _virtual(protocol)
-    emulator, ready = Emulator(virtual), threading.Event()
-    thread = threading.Thread(target=emulator.serve, args=(lambda _: ready.set(),))
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-4)
-    thread.start()
-    assert ready.wait(10.0)
-    ports = emulator.ports
-    bus = open_bus(virtual.robot, lambda ln: SerialPort(ports[ln.name], ln.baud), RealClock())
-    try:
-        yield bus
-    finally:
-        bus.close()
-        emulator.stop()
-        thread.join(10.0)
-        sys.setswitchinterval(interval)
+    with served(virtual) as emulator:
+        ports = emulator.ports
+        bus = open_bus(virtual.robot, lambda ln: SerialPort(ports[ln.name], ln.baud), RealClock())
+        try:
+            yield bus
+        finally:
+            bus.close()
 
 
 def _real(_: str) -> Iterator[RobotBus]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from retort.hardware.dynamixel import codec as dynamixel
 from retort.hardware.feetech import codec as feetech
 from retort.hardware.model_table import ModelTable, load_model, model_by_number, model_names
-from retort.hardware.robot import Robot, parse
+from retort.hardware.robot import Robot
 from retort.hardware.virtual import LockstepClock, LockstepPort, RigidPlant, VirtualRobot
+
+from ..hardware.many_servos import robot_of
 
 PING = {"dynamixel2": dynamixel.ping, "feetech": feetech.ping}
 WITH_UNIT = {  # registers that carry a physical quantity: largest and smallest believable unit
@@ -31,30 +33,13 @@ def table(request) -> ModelTable:
     return load_model(request.param)
 
 
-def robot_of(table: ModelTable) -> Robot:
+def one_of(table: ModelTable) -> Robot:
     """A robot of one joint with a servo of this model, or of one servo and this sensor."""
-    mode = "position"
-    joint = {"name": "joint", "line": "main", "id": 1, "servo": "xl330-m077", "mode": mode}
-    data = {
-        "name": "one",
-        "folder": Path("/nowhere"),
-        "model": "one.xml",
-        "control_rate": 100.0,
-        "read_fraction": 0.4,
-        "watchdog": 0.1,
-        "line": [{"name": "main", "protocol": table.protocol, "baud": 1_000_000}],
-        "joint": [joint],
-        "read": {"order": ["joint"]},
-        "ramp": {"kind": "pose"},
-        "damp": {"kind": "hold"},
-        "safety": {"tilt": 1.0, "stale_ticks": 5, "slew": 10.0},
-    }
-    if table.kind == "imu":
-        data["imu"] = {"line": "main", "id": 10, "model": table.name}
-        data["read"] = {"order": ["imu", "joint"]}
-    else:
-        joint["servo"] = table.name
-    return parse(Robot, data)
+    if table.kind == "servo":
+        return robot_of((table.name,), protocols=(table.protocol,))
+    robot = robot_of(("xl330-m077",), imu="a")
+    assert robot.imu is not None
+    return dataclasses.replace(robot, imu=dataclasses.replace(robot.imu, model=table.name))
 
 
 def test_registers_do_not_overlap(table):
@@ -117,11 +102,11 @@ def test_values_survive_the_way_to_bytes_and_back(name, data):
 
 
 def test_a_virtual_device_of_it_answers_a_ping(table):
-    robot = robot_of(table)
+    robot = one_of(table)
     virtual = VirtualRobot(robot, RigidPlant(robot))
     clock = LockstepClock(virtual)
     port = LockstepPort(virtual, clock)
-    id = 10 if table.kind == "imu" else 1
+    id = robot.imu.id if robot.imu else 1
     port.write(PING[table.protocol](id))
     answer = port.read(100, 0.1)
     assert len(answer) >= 6

@@ -485,7 +485,7 @@ def test_an_arm_beyond_its_limits_gets_no_torque(arm: Robot, tmp_path: Path) -> 
     bundle = make_parts(arm).save(tmp_path / "b")
     result = go(bundle, bus := arm_bus(arm, (1.7, 0.0)))
     assert result.outcome == "refused"
-    assert "left_wheel stands at 1.70 rad, its limits are -1.50 to 1.50" in result.sentence
+    assert "left_wheel stands at 1.700 rad, its limits are -1.500 to 1.500" in result.sentence
     assert ("torque", True) not in bus.calls
 
 

@@ -56,6 +56,24 @@ def test_a_policy_that_never_returns_is_censored_and_its_row_is_json():
     assert json.loads(json.dumps(row, allow_nan=False)) == row
 
 
+def test_windows_that_are_no_whole_ticks_are_counted_as_long_as_they_are():
+    """At 0.008 s a tick half a second is 62 ticks, 0.496 s."""
+    rates = np.concatenate([np.ones(4), [0.2, 1.0, 1.0]])
+    trace = Trace(np.repeat(rates, 62)[:, None] * 0.008, np.array([7 * 62]), 0.008, 4 * 62)
+    relative, _ = relative_rate(trace, 0.5, settling=0.496)
+    np.testing.assert_allclose(relative[:, 0], [0.2, 1.0, 1.0])
+    row = recovery_row("mlp", "payload", trace, window=0.5)
+    assert row["window"] == pytest.approx(0.496)
+    assert row["median"] == pytest.approx(2 * 0.496)
+
+
+def test_settling_is_left_out_of_the_steady_state():
+    trace = made([1.0] * 4)
+    trace.reward[:20] = 0.0  # two windows of standing up
+    assert relative_rate(trace)[0][0, 0] == pytest.approx(2.0)
+    assert relative_rate(trace, settling=1.0)[0][0, 0] == pytest.approx(1.0)
+
+
 def test_episodes_that_fell_before_the_switch_do_not_count():
     with pytest.raises(StatisticsError, match="standing"):
         relative_rate(made([1.0, 1.0], fell_at=5))
@@ -89,7 +107,7 @@ def test_a_robots_switch_lasts_until_the_episode_ends_and_the_teacher_sees_it(qu
     switch = Switch(quantity=quantity, time=(0.1, 0.1), value=(0.5, 0.5))
     env = RobotEnv(num_envs=2, level=0.0, episode_seconds=0.4, switches=(switch,))
     env.reset(seed=0)
-    physics, [term] = env.physics, env._changed
+    physics, term = env.physics, env._changeable[quantity]
     at = round(0.1 / env.period)
 
     def value():
@@ -177,6 +195,29 @@ def test_prediction_moves_the_layers_that_the_policy_acts_by():
     adapted = adapt(module, lambda m: prediction_loss(m, batch), steps=5, rate=0.05)
     before, after = module.student.layers[0].weight, adapted.student.layers[0].weight
     assert not torch.equal(before, after)
+
+
+def test_a_student_without_inner_layers_cannot_share_them_with_prediction():
+    student = make_student(StudentConfig(hidden=()), Interface.plain(3, 1))
+    with pytest.raises(ValueError, match="no inner layer"):
+        PredictiveStudent(student, 1)
+
+
+def test_first_order_maml_brings_the_policy_after_steps_by_prediction_nearer_its_teacher():
+    module, batch = recorded("mlp")
+    teacher = Gaussian(batch.action * 0.5, torch.full_like(batch.action, 0.3))
+
+    def inner(m):
+        return prediction_loss(m, batch)
+
+    def outer(m):
+        return policy_loss(m.student, batch, teacher)
+
+    learner = MetaLearner(module, MetaConfig(inner_steps=5, inner_rate=0.05, outer_rate=3e-3))
+    before = float(outer(learner.adapt(inner)).detach())
+    for _ in range(30):
+        learner.update([(inner, outer)])
+    assert float(outer(learner.adapt(inner)).detach()) < 0.8 * before
 
 
 def wave(generator):

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from retort.distill.concurrent import ConcurrentConfig, LearningTeacher, learn_together, share_head
+from retort.distill.concurrent import ConcurrentConfig, LearningTeacher, share_head
 from retort.distill.curriculum import Curriculum, CurriculumConfig
 from retort.distill.distiller import DistillConfig, Distiller
+from retort.distill.loop import distil
 from retort.distill.networks import Critic
 from retort.distill.ppo import PPO, PPOConfig
 from retort.distill.rollout import RolloutSource
@@ -39,8 +40,9 @@ def learn(config, iterations=50):
     )  # fmt: skip
     terms = (TermConfig(name="policy_kl"), TermConfig(name="rl"), TermConfig(name="value"))
     settings = DistillConfig(
-        steps=steps, num_envs=N, ticks=TICKS, gamma=0.9, fall_penalty=0.0, terms=terms
-    )
+        mode="concurrent", steps=steps, num_envs=N, ticks=TICKS, teacher_share=0.75, gamma=0.9,
+        fall_penalty=0.0, terms=terms,
+    )  # fmt: skip
     torch.manual_seed(0)
     student = make_student(StudentConfig(hidden=(16, 16)), env.contract)
     learning = LearningTeacher(ppo, config, student)
@@ -48,9 +50,9 @@ def learn(config, iterations=50):
     distiller = Distiller(settings, student, learning.teacher, critic, seed=0)
     curriculum = Curriculum(CurriculumConfig(kind="none"), env.axes, N, np.zeros(5))
     source = RolloutSource(env, TICKS, running=curriculum.running)
-    source.share_with_teacher(config.teacher_share)
+    source.share_with_teacher(settings.share(0.0))
     source.start(0)
-    rows = list(learn_together(learning, distiller, source, curriculum))
+    rows = list(distil(distiller, source, curriculum, learning=learning))
     return rows, ppo, student
 
 

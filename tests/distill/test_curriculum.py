@@ -120,3 +120,11 @@ def test_its_state_survives_a_checkpoint(tmp_path):
     assert other.relative_score() == curriculum.relative_score()
     later = play(curriculum, lambda a, v: 0.7, lambda a, v: 0.8, np.random.default_rng(1), 3)
     assert play(other, lambda a, v: 0.7, lambda a, v: 0.8, np.random.default_rng(1), 3) == later
+
+
+def test_a_teacher_that_is_no_better_than_random_has_nothing_to_hand_over():
+    curriculum = make()
+    play(curriculum, lambda a, v: 0.01, lambda a, v: 0.02, np.random.default_rng(0))
+    assert curriculum.relative_score() == 1.0
+    play(curriculum, lambda a, v: 0.45, lambda a, v: 0.85, np.random.default_rng(0))
+    assert 0.4 < curriculum.relative_score() < 0.6

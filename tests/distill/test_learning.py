@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from retort.distill.batch import STUDENT, TEACHER, advantages
+from retort.distill.batch import TEACHER, advantages
 from retort.distill.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from retort.distill.curriculum import Curriculum, CurriculumConfig
-from retort.distill.distiller import DistillConfig, Distiller, distil
+from retort.distill.distiller import DistillConfig, Distiller
+from retort.distill.loop import distil
+from retort.distill.mixture import MixtureConfig
 from retort.distill.networks import Critic, GaussianActor, Normaliser
 from retort.distill.ppo import PPO, PPOConfig, train
 from retort.distill.rollout import RolloutSource
@@ -110,10 +112,9 @@ def distiller_for(ppo, terms, share=0.2, seed=0, hidden=(16,), **changes):
     student = make_student(StudentConfig(hidden=hidden), env.contract)
     teacher = ActorTeacher(ppo.actor, ppo.critic)
     distiller = Distiller(config, student, teacher, Critic(env.teacher_size, (16,)), seed)
-    drivers = torch.full((64,), STUDENT)
-    drivers[: round(64 * share)] = TEACHER
     curriculum = Curriculum(CurriculumConfig(kind="none"), env.axes, 64, np.zeros(5))
-    source = RolloutSource(env, 16, drivers, running=curriculum.running)
+    source = RolloutSource(env, 16, running=curriculum.running)
+    source.share_with_teacher(share)
     env.level_source = curriculum.assign
     source.start(seed)
     return distiller, source, curriculum
@@ -204,3 +205,29 @@ def test_a_full_disk_leaves_the_previous_checkpoint(tmp_path, monkeypatch):
     with pytest.raises(CheckpointError, match="No space left"):
         save_checkpoint(path, {"a": torch.ones(3)})
     torch.testing.assert_close(load_checkpoint(path)["a"], torch.zeros(3))
+
+
+def test_teachers_are_routed_by_the_tasks_a_source_names(trained):
+    ppo, _ = trained
+    terms = (TermConfig(name="policy_kl"), TermConfig(name="policy_kl", weight=0.5))
+    distiller, _, _ = distiller_for(ppo, terms, teachers=MixtureConfig(weighting="task"))
+    distiller.teachers = (distiller.teachers[0], ActorTeacher(GaussianActor(33, 2, (4,))))
+    env = Line(num_envs=4, episode_seconds=0.2)
+    tasks = torch.tensor([0, 1, 1, 0])
+    source = RolloutSource(env, 8, tasks=tasks)
+    source.start(0)
+    recorded = distiller.record(source.collect(distiller.act), 0.0)
+    assert (recorded.weights.argmax(-1) == tasks).all()
+    assert (recorded.weights.sum(-1) == 1).all()
+
+
+def test_terms_of_one_name_are_told_apart(trained):
+    ppo, _ = trained
+    terms = (
+        TermConfig(name="policy_kl"),
+        TermConfig(name="policy_kl", options={"direction": "reverse"}),
+        TermConfig(name="rl"),
+    )
+    distiller, source, curriculum = distiller_for(ppo, terms, steps=64 * 16 * 2)
+    (row,) = distil(distiller, source, curriculum)
+    assert set(row["terms"]) == {"policy_kl_1", "policy_kl_2", "rl"}

@@ -169,8 +169,9 @@ def test_choices_that_are_ruled_out_give_finite_losses_and_gradients():
     assert all(Categorical(logits).sample().item() != 2 for _ in range(50))
 
 
-@pytest.mark.parametrize("std", [0.1, 1.0, 3.0])
-def test_squashed_moments_and_entropy_equal_a_fine_integral(std):
+@pytest.mark.parametrize(("std", "error"), [(0.1, 5e-7), (1.0, 5e-7), (3.0, 5e-7), (7.4, 2e-3)])
+def test_squashed_moments_and_entropy_equal_a_fine_integral(std, error):
+    """Up to the widest that SAC allows; errors are in units of the range's half width."""
     d = TanhGaussian(torch.tensor([0.7]).double(), torch.tensor([std]).double(), 2.0, 0.5)
     u = torch.linspace(-40, 40, 400_001, dtype=torch.float64)
     density = torch.exp(-0.5 * ((u - 0.7) / std) ** 2)
@@ -179,11 +180,11 @@ def test_squashed_moments_and_entropy_equal_a_fine_integral(std):
     mean = (density * action).sum()
     deviation = (density * (action - mean) ** 2).sum().sqrt()
     matched = d.after_squashing()
-    torch.testing.assert_close(matched.mean[0], mean, rtol=0, atol=1e-6)
-    torch.testing.assert_close(matched.std[0], deviation, rtol=0, atol=1e-6)
+    torch.testing.assert_close(matched.mean[0], mean, rtol=0, atol=2 * error)
+    torch.testing.assert_close(matched.std[0], deviation, rtol=0, atol=2 * error)
     slope = math.log(2.0) - 2 * torch.log(torch.cosh(u))
     expected = reference.Normal(0.7, std).entropy() + (density * slope).sum()
-    assert abs(d.entropy() - expected) < 1e-5
+    assert abs(d.entropy() - expected) < max(error, 1e-5)
 
 
 def test_kl_of_matched_moments_has_the_gradient_of_the_cross_entropy(rng):
@@ -222,6 +223,26 @@ def test_a_squashed_teacher_and_a_gaussian_student_have_finite_losses_both_ways(
         policy_kl(teacher, student)
     outside = torch.full((*SHAPE, 2), 3.0, dtype=torch.float64)
     torch.testing.assert_close(teacher.log_prob(outside), teacher.log_prob(outside * 2))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_an_action_beyond_a_squashed_range_counts_as_one_at_its_edge(dtype):
+    mean = torch.tensor([[0.3, -0.2]], dtype=dtype, requires_grad=True)
+    squashed = TanhGaussian(mean, torch.full_like(mean, 0.8), scale=2.0, shift=0.5)
+    edge = torch.tensor([[2.5, -1.5]], dtype=dtype)
+    beyond = torch.tensor([[90.0, -90.0]], dtype=dtype, requires_grad=True)
+    at_edge, outside = squashed.log_prob(edge), squashed.log_prob(beyond)
+    torch.testing.assert_close(outside, at_edge)
+    inside = squashed.log_prob(torch.tensor([[2.4, -1.4]], dtype=dtype))
+    assert torch.isfinite(outside).all()
+    assert (outside < inside).all()
+    of_mean, of_action = torch.autograd.grad(outside.sum(), (mean, beyond))
+    assert torch.isfinite(of_mean).all()
+    assert (of_action == 0).all()
+    # All of a student's mass beyond the edge: the cross-entropy is that of the edge.
+    student = Gaussian(edge * 40, torch.full_like(edge, 1e-3))
+    got = sampled_cross_entropy(student, squashed, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(got, -at_edge)
 
 
 def test_mean_regression_by_hand():

@@ -11,12 +11,7 @@ from retort.distill.losses.representation import (
     saliency_difference,
 )
 from retort.distill.losses.shapes import ShapeError
-from retort.distill.losses.time_attention import (
-    attention_over_time,
-    time_attention,
-    time_saliency,
-    time_saliency_difference,
-)
+from retort.distill.losses.time_attention import attention_over_time, time_attention
 from torch import nn
 
 
@@ -205,29 +200,6 @@ def test_attention_over_time_passes_from_a_perceptron_to_a_student_that_remember
     loss = lambda: time_attention(teacher, layer(), reset)  # noqa: E731
     first, last = descend(student.parameters(), loss, steps=80)
     assert last < 0.7 * first
-
-
-def test_time_saliency_of_a_linear_filter_is_its_weights(rng):
-    history = randn(rng, 4, 3, 2).requires_grad_()
-    taps = torch.tensor([0.1, -0.2, 0.3, -0.4]).double()
-    output = torch.einsum("t,tni->ni", taps, history)
-    shares = time_saliency(output, history)
-    torch.testing.assert_close(shares, taps.abs()[:, None].expand(4, 3))
-    even = torch.full((4, 3), 0.25).double()
-    difference = time_saliency_difference(even, shares)
-    torch.testing.assert_close(difference, torch.full((3,), 0.2).double())
-
-
-def test_time_saliency_of_a_gru_has_a_true_gradient_against_a_perceptron_on_frames(rng):
-    history = randn(rng, 4, 3, 2).requires_grad_()
-    gru, head, teacher = nn.GRU(2, 5).double(), nn.Linear(5, 2).double(), perceptron(8, 6, 2)
-    target = time_saliency(teacher(history.movedim(0, 1).flatten(1)), history)
-
-    def loss():
-        output = head(gru(history)[0][-1])
-        return time_saliency_difference(target, time_saliency(output, history))
-
-    gradient_equals_finite_difference(loss, head.weight, (1, 2))
 
 
 def test_mistaken_shapes_are_refused(rng):

@@ -159,6 +159,36 @@ def test_onnx_and_c_give_the_golden_actions(finished, tmp_path):
         np.testing.assert_allclose(out, action, atol=1e-5)
 
 
+@pytest.mark.parametrize("mode", ["teacher", "mixed", "aggregate"])
+def test_every_mode_resumes_to_the_bit(finished, tmp_path, mode):
+    chosen = dataclasses.replace(
+        SMALL, distill=dataclasses.replace(SMALL.distill, mode=mode, kept_batches=2)
+    )
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    for folder in (whole, parts):
+        folder.mkdir()
+        (folder / "teacher").symlink_to(finished / "teacher")
+    stages.distil_student(chosen, whole)
+
+    def interrupt(figures):
+        if figures["steps"] >= 32 * 24 * 4:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        stages.distil_student(chosen, parts, progress=interrupt)
+    stages.distil_student(chosen, parts)
+    ends = [
+        dict(flat(load_checkpoint(folder / "distillation" / "checkpoint.safetensors")))
+        for folder in (whole, parts)
+    ]
+    assert ends[0].keys() == ends[1].keys()
+    for key, value in ends[0].items():
+        if isinstance(value, torch.Tensor):
+            assert torch.equal(value, ends[1][key]), key
+        elif key.split("/")[-1] != "seconds":
+            assert value == ends[1][key], key
+
+
 def test_a_teacher_that_goes_on_learning_resumes_to_the_bit_and_is_the_one_evaluated(
     finished, tmp_path
 ):
@@ -167,6 +197,7 @@ def test_a_teacher_that_goes_on_learning_resumes_to_the_bit_and_is_the_one_evalu
         distill=dataclasses.replace(
             SMALL.distill,
             mode="concurrent",
+            teacher_share=0.75,
             concurrent=ConcurrentConfig(shared_layers=1, pull=0.1),
         ),
         student=StudentConfig(hidden=(16,)),

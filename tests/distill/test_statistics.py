@@ -12,8 +12,7 @@ def rng():
     return np.random.default_rng(0)
 
 
-def test_ratios():
-    np.testing.assert_allclose(st.ratio([3.0, 2.0], [4.0, 1.0]), [0.75, 2.0])
+def test_a_normalised_ratio_is_0_for_a_random_policy_and_1_for_the_teacher():
     got = st.normalised_ratio(np.array([-50.0, 10.0]), np.array([-10.0, 10.0]), -90.0)
     np.testing.assert_allclose(got, [0.5, 1.0])
     with pytest.raises(st.StatisticsError, match="must be better"):
@@ -30,13 +29,6 @@ def test_interquartile_mean_drops_a_quarter_at_either_end(rng, shape):
 
 def test_interquartile_mean_shrugs_at_outliers():
     assert st.interquartile_mean(np.array([[1.0], [2.0], [3.0], [1e9]])) == 2.5
-
-
-def test_mean_median_and_optimality_gap_by_hand():
-    scores = np.array([[0.0, 2.0, 0.9], [1.0, 4.0, 0.7]])
-    assert st.mean(scores) == pytest.approx(8.6 / 6)
-    assert st.median(scores) == pytest.approx(0.8)
-    assert st.optimality_gap(scores) == pytest.approx(1.0 - (0 + 1 + 1 + 1 + 0.9 + 0.7) / 6)
 
 
 def test_probability_of_improvement_counts_pairs_and_halves_ties():
@@ -62,9 +54,7 @@ def test_performance_profile_is_the_share_above_each_threshold(rng):
     np.testing.assert_allclose(got, expected)
 
 
-@pytest.mark.parametrize(
-    "statistic", [st.interquartile_mean, st.mean, st.median, st.optimality_gap]
-)
+@pytest.mark.parametrize("statistic", [st.interquartile_mean, st.mean])
 def test_statistics_of_many_draws_are_those_of_each(rng, statistic):
     scores = rng.normal(size=(6, 5, 3))
     np.testing.assert_allclose(statistic(scores), [statistic(one) for one in scores])
@@ -172,6 +162,23 @@ def test_kaplan_meier_median_with_unequal_budgets_by_hand(rng):
         st.summarise_reach(np.array([10.0]), 9.0, rng)
 
 
+def test_figures_are_those_that_rliable_gave(rng):
+    """Of rliable 1.2.0, with 50,000, 5,000 and 20,000 draws for the three intervals."""
+    ours = 1.0 + np.sin(np.arange(40.0)).reshape(10, 4)
+    theirs = 0.5 + np.cos(3.0 * np.arange(32.0)).reshape(8, 4)
+    found = st.bootstrap(st.interquartile_mean, ours, rng)
+    assert found.value == pytest.approx(1.0406733280863951, abs=1e-12)
+    np.testing.assert_allclose([found.low, found.high], [0.7019, 1.3812], atol=0.02)
+    assert st.mean(ours) == pytest.approx(1.0288274561778783, abs=1e-12)
+    found = st.bootstrap(st.probability_of_improvement, [ours, theirs], rng)
+    assert found.value == pytest.approx(0.7, abs=1e-12)
+    np.testing.assert_allclose([found.low, found.high], [0.56875, 0.81875], atol=0.01)
+    band = st.bootstrap_profile(ours, np.array([0.0, 0.5, 1.0, 1.5, 2.0]), rng, draws=10_000)
+    expected = ([1, 0.675, 0.5, 0.35, 0], [1, 0.525, 0.35, 0.2, 0], [1, 0.825, 0.65, 0.5, 0])
+    np.testing.assert_allclose(band[0], expected[0], atol=1e-12)
+    np.testing.assert_allclose(band[1:], expected[1:], atol=0.026)  # a step is 0.025
+
+
 def test_point_estimates_and_intervals_equal_rliables(rng):
     metrics = pytest.importorskip("rliable.metrics")
     library = pytest.importorskip("rliable.library")
@@ -179,8 +186,6 @@ def test_point_estimates_and_intervals_equal_rliables(rng):
     for mine, reference in (
         (st.interquartile_mean, metrics.aggregate_iqm),
         (st.mean, metrics.aggregate_mean),
-        (st.median, metrics.aggregate_median),
-        (st.optimality_gap, metrics.aggregate_optimality_gap),
     ):
         assert mine(ours) == pytest.approx(reference(ours))
     assert st.probability_of_improvement(ours, theirs) == pytest.approx(

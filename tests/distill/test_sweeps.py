@@ -195,3 +195,16 @@ def test_corruption_repeats_and_refuses_a_negative_deviation():
     assert all(torch.equal(one[name], other[name]) for name in one)
     with pytest.raises(ValueError, match="must not be negative"):
         corrupted(student, torch.Generator(), -1.0)
+
+
+def test_progress_is_told_after_every_trial(tracking, tracker):
+    seen = []
+    actors = {name: actor_of(tracker()) for name in ("one", "other")}
+    deviation = {"teacher": np.full(2, STD)}
+    sweep = noise_sweep(
+        tracking(4), actors, deviation, 5, levels=(0.1,), progress=lambda *told: seen.append(told)
+    )
+    assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert [(trial.policy, trial.change) for trial in sweep.trials] == [
+        (policy, change) for policy in ("one", "other") for change in ("none", "noise")
+    ]

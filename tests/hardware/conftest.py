@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from retort.hardware import Robot, RobotBus, load_robot, open_bus
 from retort.hardware.dynamixel import codec
 from retort.hardware.dynamixel.parser import Status, StatusParser
-from retort.hardware.robot import parse
 from retort.hardware.virtual import Faults, LockstepClock, LockstepPort, RigidPlant, VirtualRobot
+
+from .many_servos import robot_of
 
 
 @dataclasses.dataclass
@@ -80,27 +80,7 @@ class ServoLine:
     """
 
     def __init__(self, models: tuple[str, ...], mode: str, **plant) -> None:
-        names = [f"joint_{id}" for id in range(1, len(models) + 1)]
-        self.robot = parse(
-            Robot,
-            {
-                "name": "servos",
-                "folder": Path("/nowhere"),
-                "model": "servos.xml",
-                "control_rate": 100.0,
-                "read_fraction": 0.4,
-                "watchdog": 0.1,
-                "line": [{"name": "main", "protocol": "dynamixel2", "baud": 1_000_000}],
-                "joint": [
-                    {"name": name, "line": "main", "id": id, "servo": model, "mode": mode}
-                    for id, (name, model) in enumerate(zip(names, models, strict=True), 1)
-                ],
-                "read": {"order": names},
-                "ramp": {"kind": "pose"},
-                "damp": {"kind": "hold"},
-                "safety": {"tilt": 1.0, "stale_ticks": 5, "slew": 10.0},
-            },
-        )
+        self.robot = robot_of(models, mode=mode)
         self.plant = RigidPlant(self.robot, **plant)
         self.virtual = VirtualRobot(self.robot, self.plant)
         self.servos = self.virtual.servos

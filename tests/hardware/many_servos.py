@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import sys
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from retort.hardware import Robot, RobotBus, RobotState, open_bus
 from retort.hardware.robot import parse
-from retort.hardware.virtual import Faults, LockstepClock, LockstepPort, RigidPlant, VirtualRobot
+from retort.hardware.virtual import (
+    Emulator,
+    Faults,
+    LockstepClock,
+    LockstepPort,
+    RigidPlant,
+    VirtualRobot,
+)
 
+MOTION = {"values": ["effort", "velocity", "position"]}
 MODELS = {"dynamixel2": "xl330-m288", "feetech": "sts3215"}
 
 
@@ -109,6 +120,24 @@ class Bench:
     def sum_of(self, field: str) -> int:
         """Of a counter, over all devices."""
         return sum(getattr(counter, field) for counter in self.bus.counters.values())
+
+
+@contextlib.contextmanager
+def served(virtual: VirtualRobot, link: Path | None = None) -> Iterator[Emulator]:
+    """``virtual`` on pseudo-terminals in real time, by a thread."""
+    emulator, up = Emulator(virtual, link), threading.Event()
+    thread = threading.Thread(target=emulator.serve, args=(lambda _: up.set(),))
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-4)  # a host that polls without pause leaves the thread its turn
+    thread.start()
+    try:
+        assert up.wait(10.0)
+        yield emulator
+    finally:
+        emulator.stop()
+        thread.join(10.0)
+        sys.setswitchinterval(interval)
+    assert not thread.is_alive()
 
 
 def valid(state: RobotState) -> list[bool]:

@@ -4,113 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
 
 import numpy as np
 import pytest
-from retort.hardware import DeviceError, RobotFileError, load_robot
+from retort.hardware import DeviceError, RobotFileError
 from retort.hardware.feetech import codec
 from retort.hardware.feetech.driver import FeetechDriver
 from retort.hardware.feetech.line import FeetechLine
 from retort.hardware.line_driver import devices_of
 from retort.hardware.readings import POSITION, TEMPERATURE, VELOCITY, VOLTAGE, Readings
-from retort.hardware.robot import Joint, Limits, Line, Robot
-from retort.hardware.virtual import (
-    Faults,
-    LockstepClock,
-    LockstepPort,
-    RigidPlant,
-    VirtualRobot,
-)
-from retort.hardware.virtual.faults import Corrupt, Delay, Drop, Fault, Silence
+from retort.hardware.robot import Limits
+from retort.hardware.virtual.faults import Silence
 
-COUNT = math.tau / 4096
-PERIOD = 0.01
-
-
-def make_robot(count: int = 3, mode: str = "position", **joint) -> Robot:
-    balancer = load_robot("balancer")
-    joints = tuple(
-        Joint(
-            **{
-                "name": f"joint{i}",
-                "line": "main",
-                "id": i + 1,
-                "servo": "sts3215",
-                "mode": mode,
-                "zero": math.pi if mode == "position" else 0.0,
-                "sign": -1 if i == 1 else 1,
-                **joint,
-            }
-        )
-        for i in range(count)
-    )
-    return dataclasses.replace(
-        balancer,
-        line=(Line(name="main", protocol="feetech", baud=1_000_000),),
-        joint=joints,
-        imu=None,
-        read_fraction=0.4,
-        read=dataclasses.replace(balancer.read, order=tuple(j.name for j in joints)),
-    )
-
-
-class Tampered(LockstepPort):
-    """A port on which everything that comes in passes through ``tamper``."""
-
-    def __init__(self, virtual: VirtualRobot, clock: LockstepClock) -> None:
-        super().__init__(virtual, clock)
-        self.tamper: Callable[[bytes], bytes] = bytes
-        self.writes: list[bytes] = []
-
-    def write(self, data: bytes) -> None:
-        self.writes.append(data)
-        super().write(data)
-
-    def read(self, size: int, deadline: float) -> bytes:
-        return self.tamper(super().read(size, deadline))
-
-
-class Rig:
-    def __init__(self, robot: Robot, *faults: Fault, echo: bool = False) -> None:
-        self.robot = robot
-        self.plant = RigidPlant(robot, inertia=0.02, friction=0.0)
-        for index, joint in enumerate(robot.joint):
-            self.plant.turn(index, joint.zero + 0.1 * index)
-        self.virtual = VirtualRobot(robot, self.plant, faults=Faults(*faults))
-        self.virtual.line.echo = echo
-        self.servos = self.virtual.servos
-        for servo in self.servos:
-            servo.reboot(-1.0)
-        self.clock = LockstepClock(self.virtual)
-        self.port = Tampered(self.virtual, self.clock)
-        self.readings = Readings(robot)
-        line = FeetechLine(self.port, self.clock, echo=echo)
-        self.driver = FeetechDriver(robot, devices_of(robot, "main"), line, self.readings)
-
-    def ready(self) -> Rig:
-        self.driver.identify()
-        self.driver.prepare()
-        for device in self.driver.devices:
-            assert self.driver.torque_of(device, True)
-        return self
-
-    def tick(self) -> list[bool]:
-        """One read at the next multiple of the period; whose readings are fresh."""
-        self.clock.sleep_until(PERIOD * math.ceil(self.clock.now() / PERIOD + 1e-6))
-        return self.tick_now()
-
-    def tick_now(self) -> list[bool]:
-        self.readings.begin()
-        self.driver.request()
-        self.driver.collect(self.clock.now() + 0.4 * PERIOD)
-        return self.readings.joint_fresh.tolist()
-
-    def si(self, row: int) -> np.ndarray:
-        return (self.readings.counts * self.readings.factor + self.readings.bias)[row]
-
-    def counter(self, joint: int):
-        return self.driver.roll.counters[f"joint{joint}"]
+from .feetech_rig import COUNT, Rig, jumped, make_robot
 
 
 @pytest.fixture
@@ -287,7 +193,7 @@ def test_a_position_that_two_reads_do_not_agree_on_is_no_goal(rig):
     rig.driver.identify()
     rig.driver.prepare()
     answers = iter((900, 0))
-    rig.port.tamper = lambda data: _jumped(data, next(answers)) if data[3] == 4 else data
+    rig.port.tamper = lambda data: jumped(data, next(answers)) if data[3] == 4 else data
     assert not rig.driver.torque_of(rig.driver.devices[0], True)
     assert not rig.servos[0].torque
 
@@ -340,188 +246,3 @@ def test_overload_is_in_the_reading(rig):
 def test_no_instruction_reboots_one(rig):
     with pytest.raises(DeviceError, match="cut its power"):
         rig.driver.line.reboot(1)
-
-
-# When answers are late, lost or damaged
-
-
-@pytest.mark.parametrize("ticks", [0.5, 1.0, 1.5, 2.0])
-def test_a_late_answer_is_not_taken_for_the_next_ticks(ticks):
-    late = Delay(device="joint1", at=0.2, until=0.21, seconds=ticks * PERIOD)
-    rig = Rig(make_robot(), late)
-    rig.driver.identify()
-    rig.clock.sleep_until(0.185)
-    seen = []
-    for tick in range(19, 26):
-        rig.clock.sleep_until(tick * PERIOD)
-        rig.plant.turn(1, math.pi + 2.0 * tick * PERIOD)
-        seen.append(rig.tick_now()[1])
-        if seen[-1]:
-            angle = -rig.si(POSITION)[1]
-            assert angle == pytest.approx(2.0 * tick * PERIOD, abs=2 * COUNT)
-    assert seen[0]
-    assert not seen[1]
-    assert seen[4:] == [True] * 3
-
-
-def test_a_late_answer_that_meets_a_request_is_counted_late():
-    late = Delay(device="joint1", at=0.2, until=0.21, seconds=PERIOD)
-    rig = Rig(make_robot(), late).ready()
-    rig.clock.sleep_until(0.199)
-    for _ in range(6):
-        rig.tick()
-    counter = rig.counter(1)
-    assert (counter.asked, counter.answered) == (6, 5)
-    assert counter.late + counter.missing == 1
-
-
-def test_a_clean_line_is_always_asked_the_same(rig):
-    rig.ready()
-    rig.port.writes.clear()
-    for _ in range(20):
-        rig.tick()
-    assert len(set(rig.port.writes)) == 1
-
-
-def test_a_single_damaged_bit_costs_one_reading_and_is_counted(rig):
-    rig.ready()
-    rig.tick()
-    before = rig.readings.counts.copy()
-    random = np.random.default_rng(0)
-    for tick in range(100):
-        rig.port.tamper = lambda data: _flip(data, 21 + 2, 42, random)
-        assert rig.tick() == [True, False, True], tick
-        rig.port.tamper = bytes
-        assert rig.tick() == [True] * 3
-        assert np.abs(rig.readings.counts - before).max() <= 2
-    assert rig.counter(1).corrupt == 100
-    assert [rig.counter(i).corrupt for i in (0, 2)] == [0, 0]
-
-
-def test_a_damaged_length_costs_no_other_servo_its_reading(rig):
-    rig.ready()
-    for byte in (0, 1, 2, 3):  # header, id, length of the first answer
-        rig.port.tamper = lambda data, byte=byte: _with(data, byte, 0x42)
-        assert rig.tick() == [False, True, True]
-        rig.port.tamper = bytes
-        assert rig.tick() == [True] * 3
-
-
-def test_a_jump_that_passes_the_checksum_is_not_believed(rig):
-    rig.ready()
-    rig.tick()
-    rig.port.tamper = lambda data: _jumped(data, 900)
-    assert rig.tick() == [False, True, True]
-    assert rig.si(POSITION)[0] == pytest.approx(0.0, abs=2 * COUNT)
-    rig.port.tamper = bytes
-    assert rig.tick() == [True] * 3
-    assert (rig.counter(0).implausible, rig.counter(0).corrupt) == (1, 0)
-
-
-def test_a_jump_that_stays_is_believed_at_the_third_reading(rig):
-    rig.ready()
-    rig.tick()
-    rig.port.tamper = lambda data: _jumped(data, 900)
-    assert [rig.tick()[0] for _ in range(4)] == [False, False, True, True]
-    assert rig.si(POSITION)[0] == pytest.approx(900 * COUNT, abs=2 * COUNT)
-
-
-def test_after_silence_a_joint_may_be_elsewhere():
-    gone = Silence(device="joint2", at=0.2, until=0.6)
-    rig = Rig(make_robot(), gone).ready()
-    rig.driver.torque_off_all()
-    rig.clock.sleep_until(0.15)
-    while rig.clock.now() < 0.55:
-        rig.tick()
-    rig.plant.turn(2, math.pi + 1.0)
-    while rig.clock.now() < 0.8:
-        rig.tick()
-    assert rig.readings.joint_fresh.all()
-    assert rig.si(POSITION) == pytest.approx([0.0, -0.1, 1.0], abs=2 * COUNT)
-
-
-def test_a_servo_that_is_probed_last_gives_its_own_reading_when_it_is_back():
-    rig = Rig(make_robot(), Silence(device="joint0", at=0.2, until=0.4))
-    rig.driver.identify()
-    rig.clock.sleep_until(0.19)
-    orders = set()
-    while rig.clock.now() < 0.7:
-        rig.port.writes.clear()
-        fresh = rig.tick()
-        orders.add(tuple(rig.port.writes[0][7:-1]))
-        angles = rig.si(POSITION)
-        expected = np.array([0.0, -0.1, 0.2])
-        assert angles[fresh] == pytest.approx(expected[fresh], abs=2 * COUNT)
-    assert orders == {(1, 2, 3), (2, 3), (2, 3, 1)}
-    assert fresh == [True] * 3
-
-
-def test_one_silent_servo_costs_the_others_three_ticks_at_most():
-    rig = Rig(make_robot(12), Silence(device="joint4", at=0.5)).ready()
-    rig.clock.sleep_until(0.5)
-    for tick in range(30):
-        before = rig.clock.now()
-        fresh = rig.tick()
-        assert rig.clock.now() <= before + PERIOD + 0.4 * PERIOD + 1e-9
-        assert fresh[:4] == [True] * 4
-        assert not fresh[4]
-        if tick >= 3:
-            assert fresh[5:] == [True] * 7
-    assert rig.counter(5).lost_in_tail == 3
-    assert rig.counter(4).missing >= 3
-
-
-@pytest.mark.parametrize(
-    ("fault", "injected", "counted"),
-    [
-        (Drop(rate=0.01), "dropped", "missing"),
-        (Corrupt(rate=0.01), "corrupted", "corrupt"),
-    ],
-)
-def test_on_a_bad_line_for_long_the_counters_say_what_was_injected(fault, injected, counted):
-    rig = Rig(make_robot(), fault)
-    while not all(rig.driver.torque_of(device, True) for device in rig.driver.devices):
-        pass
-    before = getattr(rig.virtual.fault_counts, injected)
-    wave, lost = 0.0, 0
-    for tick in range(2000):
-        fresh = np.array(rig.tick())
-        lost += int((~fresh).sum())
-        error = np.abs(rig.si(POSITION) - wave)[fresh]
-        assert tick < 100 or error.max(initial=0.0) < 0.1
-        wave = 0.3 * math.sin(tick / 50)
-        rig.driver.send(np.full(3, wave))
-    counters = rig.driver.roll.counters.values()
-    count = getattr(rig.virtual.fault_counts, injected) - before
-    assert count > 30
-    assert sum(getattr(counter, counted) for counter in counters) == count
-    assert sum(counter.lost_in_tail for counter in counters) == lost - count
-    assert sum(counter.asked - counter.answered for counter in counters) == lost
-
-
-def test_an_adapter_that_echoes_is_understood():
-    rig = Rig(make_robot(), echo=True)
-    assert [report.problems for report in rig.driver.identify()] == [()] * 3
-    rig.ready()
-    for _ in range(5):
-        assert rig.tick() == [True] * 3
-        rig.driver.send(np.zeros(3))
-
-
-def _flip(data: bytes, start: int, stop: int, random: np.random.Generator) -> bytes:
-    """``data`` with one bit inverted in a span of bytes."""
-    at = int(random.integers(start, stop))
-    return _with(data, at, data[at] ^ 1 << int(random.integers(8)))
-
-
-def _with(data: bytes, at: int, value: int) -> bytes:
-    return data[:at] + bytes((value,)) + data[at + 1 :]
-
-
-def _jumped(data: bytes, counts: int) -> bytes:
-    """The first servo's answer with its position moved and a right checksum."""
-    size = data[3] + 4
-    frame = bytearray(data[:size])
-    frame[5:7] = (int.from_bytes(frame[5:7], "little") + counts).to_bytes(2, "little")
-    frame[-1] = codec.checksum(frame[2:-1])
-    return bytes(frame) + data[size:]

@@ -28,9 +28,14 @@ def test_a_robot_that_does_not_exist_names_those_that_do():
         ("watchdog = 0.1 ", "watchdog = nan ", "watchdog"),
         ("baud = 1_000_000", "baud = 12", "baud"),
         ("control_rate = 100.0", "control_rate = inf", "control_rate"),
+        ("sign = 1 ", "sign = true ", r"joint\[0\].sign is True; it must be one of -1, 1"),
+        ("baud = 1_000_000", "baud = 250_000", r"line\[0\].baud is 250000; a dynamixel2 line can"),
+        ("position_p = 400", "position_p = -1", r"joint\[0\].gains.position_p is -1; use"),
     ],
 )
-def test_numbers_that_would_switch_a_protection_off_are_refused(tmp_path, line, changed, key):
+def test_values_that_would_switch_a_protection_off_or_cannot_be_are_refused(
+    tmp_path, line, changed, key
+):
     text = (ROBOTS / "balancer" / "robot.toml").read_text()
     assert line in text
     (tmp_path / "robot.toml").write_text(text.replace(line, changed, 1))

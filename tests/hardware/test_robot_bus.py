@@ -1,13 +1,9 @@
-"""The bus over any lines and models: one read per tick, partial results, losses, reconnection."""
+"""The bus over any lines and models: one read per tick, goals, checks before torque."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import math
-import os
-import threading
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -16,23 +12,17 @@ from hypothesis import strategies as st
 from retort.hardware import (
     DeviceError,
     JointCommand,
-    PortError,
-    RealClock,
     RobotFileError,
-    SerialPort,
-    open_bus,
 )
 from retort.hardware.dynamixel import codec
 from retort.hardware.dynamixel.codec import Instruction
 from retort.hardware.dynamixel.parser import InstructionParser
 from retort.hardware.dynamixel.units import Goals
 from retort.hardware.line_driver import devices_of, servos_among
-from retort.hardware.virtual import Emulator, RigidPlant, VirtualRobot
-from retort.hardware.virtual.faults import Corrupt, Delay, Drop, Overload, Silence
+from retort.hardware.virtual.faults import Silence
 
-from .many_servos import Bench, robot_of, valid
+from .many_servos import MOTION, Bench, robot_of, valid
 
-MOTION = {"values": ["effort", "velocity", "position"]}
 INDIRECT = {"layout": "indirect"}
 BYTE = 1e-5  # [s] at 1 Mbit/s
 
@@ -228,120 +218,6 @@ def test_a_dynamixel_and_a_feetech_line_make_one_robot():
     assert bench.bus.torque(False) == ()
 
 
-# Losses
-
-
-@pytest.mark.parametrize("silent", [0, 4, 11])
-def test_one_of_twelve_silent_costs_those_behind_it_three_ticks(silent):
-    name = f"joint_{silent + 1}"
-    bench = Bench(robot_of(read=MOTION), Silence(device=name, at=2.0)).ready()
-    bench.clock.sleep_until(2.0)
-    budget = bench.robot.read_fraction * bench.robot.period
-    for _ in range(3):
-        start = bench.clock.now()
-        state = bench.read()
-        assert bench.clock.now() == pytest.approx(start + budget)
-        assert valid(state) == [joint < silent for joint in range(12)]
-        bench.clock.sleep_until(start + bench.robot.period)
-    others = [joint != silent for joint in range(12)]
-    for state in bench.reads(50):
-        assert valid(state) == others
-    assert bench.bus.silent == (name,)
-
-
-def test_a_device_that_comes_back_is_read_in_its_place_again():
-    fault = Silence(device="joint_2", at=2.0, until=2.2)
-    bench = Bench(robot_of(read=MOTION), fault).ready()
-    bench.clock.sleep_until(2.0)
-    states = bench.reads(50)
-    assert all(valid(states[-1]))
-    assert bench.bus.silent == ()
-
-
-def test_ages_grow_from_the_last_fresh_reading():
-    bench = Bench(robot_of(read=MOTION), Silence(device="joint_12", at=2.0)).ready()
-    bench.clock.sleep_until(1.99)
-    states = bench.reads(5)
-    np.testing.assert_allclose([s.health.age[11] for s in states], 0.01 * np.arange(5), atol=1e-9)
-    assert all(s.health.age[0] == 0.0 for s in states)
-
-
-@pytest.mark.parametrize("fast", [True, False])
-@pytest.mark.parametrize("values", [MOTION["values"], ["tick", *MOTION["values"]]])
-@pytest.mark.parametrize("ticks", [0.5, 0.8, 1.0, 1.05, 1.2, 2.0, 2.1])
-def test_a_late_answer_is_never_used_with_or_without_the_devices_clocks(values, ticks, fast):
-    """Shafts turn, so that every tick has its own position; a stale one would show."""
-    models = ("xl330-m288",) * 3
-    delay = Delay(device="joint_2", at=2.0, until=2.001, seconds=ticks * 0.01)
-    bench = Bench(robot_of(models, read={"values": values}), delay, friction=0.0, damping=0.0)
-    if not fast:
-        for servo in bench.virtual.servos:
-            servo.registers["firmware"] = 45
-    bench.bus.identify()
-    bench.clock.sleep_until(2.0)
-    for joint in range(3):
-        bench.plant.turn(joint, 0.0, 20.0)
-    states = bench.reads(8)
-    assert not valid(states[0])[1]
-    for state in states:
-        truth = 20.0 * (state.time - 2.0)
-        for position, fresh in zip(state.joint_position, valid(state), strict=True):
-            if fresh:
-                assert position == pytest.approx(truth, abs=0.03)
-    assert all(valid(states[-1]))
-    assert bench.sum_of("late") + bench.sum_of("missing") + bench.sum_of("lost_in_tail") > 0
-
-
-def test_losses_are_counted_as_injected_and_steps_stay_within_slew():
-    """One per cent lost and one per cent damaged, goals on a fixed trajectory. Ten minutes of it:
-    bench/bus_losses.py."""
-    robot = robot_of(("xl330-m288",) * 6, read=MOTION, control_rate=50.0)
-    bench = Bench(robot, seed=4, keep=False).ready()
-    bench.virtual.inject(Drop(rate=0.01, at=bench.clock.now()))
-    bench.virtual.inject(Corrupt(rate=0.01, at=bench.clock.now()))
-    ticks, step = 1000, robot.safety.slew * robot.period
-    start, last = bench.clock.now(), None
-    first_losses = 0
-    for tick in range(ticks):
-        bench.clock.sleep_until(start + tick * robot.period)
-        before = bench.virtual.fault_counts.dropped + bench.virtual.fault_counts.corrupted
-        state = bench.read()
-        after = bench.virtual.fault_counts.dropped + bench.virtual.fault_counts.corrupted
-        assert all(valid(state)) == (after == before)
-        first_losses += after > before
-        goal = 0.5 * np.sin(2.0 * tick * robot.period + np.arange(6))
-        assert last is None or np.abs(goal - last).max() <= step
-        bench.bus.write(JointCommand(goal))
-        last = goal
-    counts = bench.virtual.fault_counts
-    missing, corrupt, tail = map(bench.sum_of, ("missing", "corrupt", "lost_in_tail"))
-    # Whatever goes wrong behind the first loss of a tick is lost in its tail.
-    assert missing + corrupt == first_losses > 50
-    assert missing <= counts.dropped <= missing + tail
-    assert corrupt <= counts.corrupted <= corrupt + tail
-    assert bench.sum_of("late") == bench.sum_of("implausible") == bench.sum_of("refused") == 0
-    assert bench.sum_of("asked") == ticks * 6
-    assert bench.bus.silent == ()
-
-
-def test_a_refused_read_is_no_reading():
-    bench = Bench(robot_of(("xl330-m288",) * 2, read=MOTION)).ready()
-    servo = bench.virtual.servos[1]
-    read = servo.read
-    servo.read = lambda *given: read(*given)._replace(error=4)
-    state = bench.read()
-    assert valid(state) == [True, False]
-    assert bench.bus.counters["joint_2"].refused == 1
-
-
-def test_an_alert_shows_while_values_stay_fresh():
-    bench = Bench(robot_of(("xl330-m288",) * 3)).ready()
-    bench.virtual.servos[1].registers["hardware_error"] = 32
-    state = bench.read()
-    assert valid(state) == [True] * 3
-    assert state.health.alert.tolist() == [False, True, False]
-
-
 # Checks before torque
 
 
@@ -376,87 +252,6 @@ def test_prepare_leaves_no_profile_and_full_voltage():
     assert registers["goal_pwm"] == 885
 
 
-# A port that goes away
-
-
-def test_after_unplugging_everything_is_verified_again_and_torque_stays_off():
-    bench = Bench(robot_of(("xl330-m288",) * 2)).ready()
-    bench.virtual.unplug()
-    with pytest.raises(PortError, match="gone away"):
-        bench.read()
-    with pytest.raises(PortError):
-        bench.bus.write(JointCommand(np.zeros(2)))
-    assert bench.bus.torque(False) == ("joint_1", "joint_2")
-    with pytest.raises(PortError):
-        bench.bus.reopen()
-    bench.virtual.replug()
-    reports = bench.bus.reopen()
-    assert [report.name for report in reports] == ["joint_1", "joint_2"]
-    assert bench.bus.torque(True) == ("joint_1", "joint_2")
-    bench.bus.prepare()
-    assert not any(servo.torque for servo in bench.virtual.servos)
-    assert bench.bus.torque(True) == ()
-    assert valid(bench.read()) == [True, True]
-
-
-@contextlib.contextmanager
-def served(robot, link) -> Iterator[None]:
-    """Virtual servos behind ``link`` in real time."""
-    emulator, up = Emulator(VirtualRobot(robot, RigidPlant(robot)), link), threading.Event()
-    thread = threading.Thread(target=emulator.serve, args=(lambda _: up.set(),))
-    thread.start()
-    assert up.wait(10.0)
-    try:
-        yield
-    finally:
-        emulator.stop()
-        thread.join(10.0)
-
-
-def test_an_adapter_that_comes_back_under_another_number_is_found_by_its_name(tmp_path):
-    robot, link = robot_of(("xl330-m288",) * 2), tmp_path / "by-name"
-    with served(robot, link):
-        bus = open_bus(robot, lambda line: SerialPort(str(link), line.baud), RealClock())
-        before = os.readlink(link)
-        bus.identify()
-        bus.prepare()
-    with pytest.raises(PortError, match="gone away"):
-        bus.read(bus.clock.now() + 1.0)
-    with pytest.raises(PortError, match="there is no port"):
-        bus.reopen()
-    kept = os.openpty()  # takes the number that was free again
-    with served(robot, link):
-        assert os.readlink(link) != before
-        bus.reopen()
-        assert bus.torque(True) == robot.joints
-        assert valid(bus.read(bus.clock.now() + 1.0)) == [True, True]
-        bus.close()
-    for descriptor in kept:
-        os.close(descriptor)
-
-
-def test_an_overload_shows_within_two_ticks_and_torque_off_reaches_the_others():
-    bench = Bench(robot_of(("xl330-m288",) * 4), Overload(device="joint_2", at=2.0)).ready()
-    bench.clock.sleep_until(2.0)
-    states = bench.reads(2)
-    assert states[-1].health.alert.tolist() == [False, True, False, False]
-    execute = bench.virtual.servos[1].execute
-    bench.virtual.servos[1].execute = lambda *given: execute(*given)._replace(error=0x87)
-    assert bench.bus.torque(False) == ("joint_2",)
-    assert not any(servo.torque for servo in bench.virtual.servos)
-
-
-def test_a_power_cut_is_seen_refused_and_mended_by_opening_anew():
-    bench = Bench(robot_of(("xl330-m288",) * 2)).ready()
-    bench.reads(3)
-    bench.virtual.power_cycle("joint_2", 0.05)
-    states = bench.reads(100)
-    assert not any(valid(state)[1] for state in states[1:])  # it answers again, with a new clock
-    assert not bench.virtual.servos[1].torque
-    bench.ready()
-    assert valid(bench.read()) == [True, True]
-
-
 def test_a_servo_that_takes_torque_at_power_up_is_refused():
     bench = Bench(robot_of(("xl330-m288",)))
     bench.virtual.servos[0].registers["startup_configuration"] = 1
@@ -489,3 +284,37 @@ def test_goals_are_the_sync_write_of_their_counts(counts):
     target = np.array(counts) * (math.tau / 4096)
     data = [(id, count.to_bytes(4, "little", signed=True)) for id, count in enumerate(counts, 1)]
     assert goals.packet(target) == codec.sync_write(116, data)
+
+
+@pytest.mark.parametrize(
+    ("mode", "own", "ends"),
+    [
+        ("velocity", {"velocity_limit": 300}, (-300, 300)),
+        ("effort", {"current_limit": 200}, (-200, 200)),
+        ("position", {"min_position_limit": 1000, "max_position_limit": 3000}, (1000, 3000)),
+    ],
+)
+def test_a_goal_beyond_the_servos_own_limits_takes_the_old_ones_place_cut(mode, own, ends):
+    """A servo refuses such a goal, and the one before would stay in force."""
+    bench = Bench(robot_of(("xl330-m288",) * 2, mode=mode))
+    servo = bench.virtual.servos[0]
+    for name, value in own.items():
+        servo.registers[name] = value
+    bench.plant.turn(0, math.pi)
+    bench.ready()
+    for target, end in ((1e3, ends[1]), (-1e3, ends[0]), (1e3, ends[1])):
+        bench.bus.write(JointCommand(np.full(2, target)))
+        bench.clock.sleep_until(bench.clock.now() + 0.002)
+        assert servo.registers[{"effort": "goal_current"}.get(mode, f"goal_{mode}")] == end
+
+
+def test_limits_changed_before_prepare_are_the_ones_that_count():
+    bench = Bench(robot_of(("xl330-m288",), mode="velocity")).ready()
+    servo = bench.virtual.servos[0]
+    assert bench.bus.torque(False) == ()
+    for limit in (200, 400):
+        servo.registers["velocity_limit"] = limit
+        bench.ready()
+        bench.bus.write(JointCommand(np.array([-30.0])))
+        bench.clock.sleep_until(bench.clock.now() + 0.002)
+        assert servo.registers["goal_velocity"] == -limit

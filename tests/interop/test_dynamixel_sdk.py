@@ -5,17 +5,16 @@ All 14 instructions it knows: right values, and the right errors where the manua
 
 from __future__ import annotations
 
+import contextlib
 import math
-import sys
-import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import dynamixel_sdk as sdk
 import pytest
 from retort.hardware import load_robot
-from retort.hardware.robot import Robot, parse
-from retort.hardware.virtual import Emulator, RigidPlant, VirtualRobot
+from retort.hardware.virtual import RigidPlant, VirtualRobot
+
+from ..hardware.many_servos import robot_of, served
 
 MODELS = ("xl330-m288",) * 8 + ("xl330-m077",) * 2 + ("xl430-w250",) * 2
 IDS = tuple(range(1, 13))
@@ -27,30 +26,6 @@ POSITION_P, WATCHDOG, GOAL_VELOCITY, PROFILE_VELOCITY, GOAL_POSITION = 84, 98, 1
 TICK, MOVING, PRESENT_PWM, POSITION, VOLTAGE, TEMPERATURE = 120, 122, 124, 132, 144, 146
 
 
-def twelve() -> Robot:
-    names = [f"joint_{id}" for id in IDS]
-    return parse(
-        Robot,
-        {
-            "name": "twelve",
-            "folder": Path("/nowhere"),
-            "model": "twelve.xml",
-            "control_rate": 100.0,
-            "read_fraction": 0.4,
-            "watchdog": 0.1,
-            "line": [{"name": "main", "protocol": "dynamixel2", "baud": 1_000_000}],
-            "joint": [
-                {"name": name, "line": "main", "id": id, "servo": model, "mode": "position"}
-                for name, id, model in zip(names, IDS, MODELS, strict=True)
-            ],
-            "read": {"order": names},
-            "ramp": {"kind": "pose"},
-            "damp": {"kind": "hold"},
-            "safety": {"tilt": 1.0, "stale_ticks": 5, "slew": 10.0},
-        },
-    )
-
-
 def angle(id: int) -> int:
     """Where the shaft of a servo stands at first [counts]."""
     return 100 * id + 11
@@ -58,7 +33,7 @@ def angle(id: int) -> int:
 
 @pytest.fixture
 def virtual() -> VirtualRobot:
-    robot = twelve()
+    robot = robot_of(MODELS)
     plant = RigidPlant(robot, supply=6.5)  # within the limits of all three models
     made = VirtualRobot(robot, plant)
     for index, id in enumerate(IDS):
@@ -66,22 +41,14 @@ def virtual() -> VirtualRobot:
     return made
 
 
-def served(virtual: VirtualRobot) -> Iterator[sdk.PortHandler]:
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-4)  # the SDK polls without pause; the emulator's thread needs its turn
-    emulator, ready = Emulator(virtual), threading.Event()
-    thread = threading.Thread(target=emulator.serve, args=(lambda _: ready.set(),))
-    thread.start()
-    assert ready.wait(10.0)
-    handler = sdk.PortHandler(emulator.path)
-    assert handler.openPort()
-    assert handler.setBaudRate(1_000_000)
-    yield handler
-    handler.closePort()
-    emulator.stop()
-    thread.join(10.0)
-    sys.setswitchinterval(interval)
-    assert not thread.is_alive()
+@contextlib.contextmanager
+def opened(virtual: VirtualRobot) -> Iterator[sdk.PortHandler]:
+    with served(virtual) as emulator:
+        handler = sdk.PortHandler(emulator.path)
+        assert handler.openPort()
+        assert handler.setBaudRate(1_000_000)
+        yield handler
+        handler.closePort()
 
 
 @pytest.fixture(autouse=True)
@@ -92,7 +59,8 @@ def patient_sdk(monkeypatch) -> None:
 
 @pytest.fixture
 def port(virtual) -> Iterator[sdk.PortHandler]:
-    yield from served(virtual)
+    with opened(virtual) as handler:
+        yield handler
 
 
 @pytest.fixture
@@ -333,7 +301,7 @@ def test_one_fast_sync_read_fetches_wheels_and_sensor(packets):
     robot = load_robot("balancer")
     plant = RigidPlant(robot)
     plant.turn(0, 1.0)
-    for port in served(VirtualRobot(robot, plant)):
+    with opened(VirtualRobot(robot, plant)) as port:
         group = sdk.GroupSyncRead(port, packets, TICK, 27)
         for id in (10, 1, 2):
             assert group.addParam(id)

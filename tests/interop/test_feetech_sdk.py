@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-import sys
-import threading
 from collections.abc import Iterator
 
 import pytest
 import scservo_sdk as sdk
-from retort.hardware import load_robot
-from retort.hardware.robot import Joint, Line
-from retort.hardware.virtual import Emulator, RigidPlant, VirtualRobot
+from retort.hardware.virtual import RigidPlant, VirtualRobot
+
+from ..hardware.many_servos import robot_of, served
 
 IDS = tuple(range(1, 13))
 P_GAIN, TORQUE, GOAL, POSITION, VOLTAGE, STATUS = 21, 40, 42, 56, 62, 65
@@ -20,18 +17,7 @@ COUNT = 0.0015339807878856412  # [rad]
 
 @pytest.fixture
 def virtual() -> VirtualRobot:
-    joints = tuple(
-        Joint(name=f"joint{id}", line="main", id=id, servo="sts3215", mode="position") for id in IDS
-    )
-    robot = dataclasses.replace(
-        load_robot("balancer"),
-        line=(Line(name="main", protocol="feetech", baud=1_000_000),),
-        joint=joints,
-        imu=None,
-        read=dataclasses.replace(
-            load_robot("balancer").read, order=tuple(joint.name for joint in joints)
-        ),
-    )
+    robot = robot_of(("sts3215",) * 12, protocols=("feetech",))
     plant = RigidPlant(robot, inertia=0.02)
     made = VirtualRobot(robot, plant)
     for index, id in enumerate(IDS):
@@ -44,21 +30,12 @@ def virtual() -> VirtualRobot:
 def port(virtual, monkeypatch) -> Iterator[sdk.PortHandler]:
     # The SDK waits for twice the adapter's latency; a busy machine is slower than an adapter.
     monkeypatch.setattr("scservo_sdk.port_handler.LATENCY_TIMER", 100)
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-4)  # the SDK polls without pause; the emulator's thread needs its turn
-    emulator, ready = Emulator(virtual), threading.Event()
-    thread = threading.Thread(target=emulator.serve, args=(lambda _: ready.set(),))
-    thread.start()
-    assert ready.wait(10.0)
-    handler = sdk.PortHandler(emulator.path)
-    assert handler.openPort()
-    assert handler.setBaudRate(1_000_000)
-    yield handler
-    handler.closePort()
-    emulator.stop()
-    thread.join(10.0)
-    sys.setswitchinterval(interval)
-    assert not thread.is_alive()
+    with served(virtual) as emulator:
+        handler = sdk.PortHandler(emulator.path)
+        assert handler.openPort()
+        assert handler.setBaudRate(1_000_000)
+        yield handler
+        handler.closePort()
 
 
 @pytest.fixture

@@ -1,13 +1,19 @@
-"""A bundle that balances without training: a linear controller in the place of the network."""
+"""A virtual robot served in real time, and a run folder without training: its bundle is a linear
+controller that balances."""
 
 from __future__ import annotations
 
+import json
+import shutil
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from retort.controller import Contract, record_golden, save_bundle
 from retort.hardware import RobotState, load_robot
+from retort.hardware.virtual import Emulator, VirtualRobot
 from retort.launch.cli import main
 from retort.sim.task import load_task, make_contract
 
@@ -31,6 +37,25 @@ def linear_gains(contract: Contract) -> np.ndarray:
     gains = np.zeros((2, contract.observation_size))
     gains[:, -contract.frame_size :] = frame  # frame-major: the newest is last
     return gains / np.array(contract.action.scale)[:, None]
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[[VirtualRobot], dict[str, str]]]:
+    """Serves a virtual robot on pseudo-terminals until the test ends; gives each line's port."""
+    running = []
+
+    def serve(virtual: VirtualRobot) -> dict[str, str]:
+        emulator, ready = Emulator(virtual, tmp_path / "port"), threading.Event()
+        thread = threading.Thread(target=emulator.serve, args=(lambda _: ready.set(),))
+        thread.start()
+        running.append((emulator, thread))
+        assert ready.wait(10.0)
+        return emulator.ports
+
+    yield serve
+    for emulator, thread in running:
+        emulator.stop()
+        thread.join(10.0)
 
 
 @pytest.fixture(scope="session")
@@ -83,3 +108,75 @@ def flown(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     arguments += ["--command=0:0,0", "--command=2:0.2,0.5", "--seed=3"]
     assert main(arguments) == 0
     return out
+
+
+def _side(score: float, falls: int = 0) -> dict:
+    return {
+        "score": score,
+        "score_low": score - 0.01,
+        "score_high": score + 0.01,
+        "falls": falls,
+        "forward_speed_rmse": 0.1,
+        "turn_rate_rmse": 0.2,
+    }
+
+
+def _level(level: int, episodes: int, seconds: float, **changes) -> dict:
+    row = {
+        "level": level,
+        "episodes": episodes,
+        "seconds": seconds,
+        "teacher": _side(0.8),
+        "student": _side(0.79),
+        "ratio": {"value": 0.985, "low": 0.975, "high": 0.995},
+    }
+    return {**row, **changes}
+
+
+@pytest.fixture(scope="session")
+def template(flown: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder with everything in it, not to be changed."""
+    folder = tmp_path_factory.mktemp("template") / "whole"
+    shutil.copytree(flown, folder)
+    (folder / "recipe.toml").write_text(
+        'name = "a <b> run"\nrobot = "balancer"\ntask = "balancer"\n'
+    )
+    teacher = [
+        {
+            "steps": 1000 * i,
+            "seconds": float(i),
+            "score": 0.02 * i,
+            "falls_per_minute": 9.0 - 0.2 * i,
+        }
+        for i in range(1, 40)
+    ]
+    student = [
+        {
+            "steps": 1000 * i,
+            "seconds": float(i),
+            "score_student": 0.02 * i,
+            "score_teacher": 0.8,
+            "levels": {"pushes": i // 10, "packet_loss": i // 20},
+            "terms": {"policy_kl": 1.0 / i},
+        }
+        for i in range(1, 40)
+    ]
+    for name, rows in (("teacher", teacher), ("distillation", student)):
+        (folder / name).mkdir()
+        lines = "".join(json.dumps(row) + "\n" for row in rows)
+        (folder / name / "progress.jsonl").write_text(lines)
+    evaluation = {
+        "levels": [_level(i, 50, 10.0) for i in range(5)],
+        "hardest": _level(4, 500, 20.0),
+        "parameters": {"student": 2258, "teacher_actor": 40000},
+    }
+    (folder / "evaluation.json").write_text(json.dumps(evaluation))
+    return folder
+
+
+@pytest.fixture
+def whole(template: Path, tmp_path: Path) -> Path:
+    """A run folder with everything in it, to change."""
+    folder = tmp_path / "whole"
+    shutil.copytree(template, folder)
+    return folder

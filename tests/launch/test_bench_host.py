@@ -50,7 +50,7 @@ def test_the_robot_s_computer_needs_no_training_code_for_it(tmp_path: Path) -> N
     )
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
-    assert "next: retort distill" in ran.stdout
+    assert "next: retort launch" in ran.stdout
 
 
 def test_a_budget_changes_the_student_s_widths_and_nothing_else(

@@ -129,6 +129,32 @@ def test_a_run_given_twice_is_refused(runs: list[Path]) -> None:
         load_runs([runs[0], runs[1], runs[0]])
 
 
+@pytest.mark.parametrize(
+    ("words", "others"),
+    [
+        ("a", []),
+        ("a b c", ["b", "c"]),
+        ("a --out x b", ["b"]),
+        ("--out x a b", ["b"]),
+        ("a b --out x c", ["b", "c"]),
+    ],
+)
+def test_runs_may_stand_on_both_sides_of_an_option(
+    words: str, others: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = []
+    monkeypatch.setattr(evaluate, "act", lambda options: given.append(options) or 0)
+    assert main(["eval", *words.split()]) == 0
+    assert given[0].recipe == "a"
+    assert given[0].others == [Path(other) for other in others]
+
+
+@pytest.mark.parametrize("words", ["eval a --colour b", "train a b", "train a --colour"])
+def test_what_no_verb_takes_is_refused(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words.split()) == 2
+    assert "unrecognized arguments" in capsys.readouterr().err
+
+
 def test_sweeps_are_of_one_run(
     runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import itertools
 import math
-import threading
+import signal
+import sys
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from retort.hardware import PortError, Robot, load_robot
 from retort.hardware.robot import parse
 from retort.hardware.virtual import (
-    Emulator,
     Faults,
     LockstepClock,
     LockstepPort,
@@ -274,24 +276,15 @@ def test_what_comes_back_is_watched_without_being_told():
 
 
 @pytest.fixture
-def served(tmp_path: Path) -> Iterator[Callable[..., str]]:
+def served(serve) -> Callable[..., str]:
     """Serves the balancer in real time; gives its port."""
-    running = []
 
-    def serve(*faults: Fault) -> str:
+    def balancer(*faults: Fault) -> str:
         robot = load_robot("balancer")
         virtual = VirtualRobot(robot, RigidPlant(robot), faults=Faults(*faults))
-        emulator, ready = Emulator(virtual, tmp_path / "port"), threading.Event()
-        thread = threading.Thread(target=emulator.serve, args=(lambda _: ready.set(),))
-        thread.start()
-        running.append((emulator, thread))
-        assert ready.wait(10.0)
-        return emulator.ports["main"]
+        return serve(virtual)["main"]
 
-    yield serve
-    for emulator, thread in running:
-        emulator.stop()
-        thread.join(10.0)
+    return balancer
 
 
 def test_once_prints_one_table(served, capsys):
@@ -312,19 +305,29 @@ def test_once_fails_where_no_servo_answers(served, capsys):
     assert len(said.splitlines()) == 1
 
 
-def test_ctrl_c_is_how_it_ends(served, capsys, monkeypatch):
-    shown = 0
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_it_and_gives_the_screen_back(served, capsys, monkeypatch, number):
+    before = signal.getsignal(number)
 
-    def show(lines: list[str]) -> None:
-        nonlocal shown
-        shown += 1
-        if shown == 2:
-            raise KeyboardInterrupt
+    @contextlib.contextmanager
+    def screen():
+        with whole() as show:
+            shown = itertools.count(1)
 
-    monkeypatch.setattr(monitor, "_print", show)
-    monkeypatch.setattr(monitor, "REPRINT", 0.1)
+            def show_and_signal(lines: list[str]) -> None:
+                show(lines)
+                if next(shown) == 2:
+                    signal.raise_signal(number)
+
+            yield show_and_signal
+
+    whole = monitor._live
+    monkeypatch.setattr(monitor, "_live", screen)
+    monkeypatch.setattr(monitor, "REDRAW", 0.1)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     assert main(["monitor", "balancer", "--port", served()]) == 0
-    assert shown == 2
+    assert capsys.readouterr().out.endswith("\x1b[?1049l")
+    assert signal.getsignal(number) is before
 
 
 def test_the_live_screen_is_left_as_it_was(capsys):

@@ -12,6 +12,7 @@ from retort.hardware import RetortError
 from retort.launch import pipeline
 from retort.launch.cli import main
 from retort.launch.figures import Figure
+from retort.launch.files import BusyError, at_work
 from retort.launch.recipe import load_recipe, save_recipe
 from retort.launch.stages import ORDER
 
@@ -91,6 +92,24 @@ def test_a_run_folder_given_as_the_recipe_is_the_one_worked_on(
     save_recipe(load_recipe("balancer"), tmp_path / "second" / "recipe.toml")
     main(["launch", str(tmp_path / "second")])
     assert set(folders) == {tmp_path / "second"}
+
+
+def test_nobody_else_gets_the_folder_between_two_stages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def do(name: str, recipe: object, folder: Path, *, fresh: bool) -> bool:
+        asked.append(name)
+        with pytest.raises(BusyError), at_work(folder):
+            pass
+        return False
+
+    monkeypatch.setattr(pipeline, "_do", do)
+    main(["launch", "balancer", "--out", str(tmp_path)])
+    assert tuple(asked) == ORDER
+    with at_work(tmp_path):
+        pass  # it has ended
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])

@@ -46,7 +46,6 @@ WRONG = {
     "distill.episode_seconds": ["0.0"],
     "distill.teachers.temperature": ["0.0", "nan"],
     "distill.teachers.margin": ["nan"],
-    "distill.concurrent.teacher_share": ["0.0", "1.0"],
     "distill.concurrent.kl_guard": ["1.0", "nan"],
     "curriculum.levels": ["0"],
     "curriculum.start": ["5", "-1"],

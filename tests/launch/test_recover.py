@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +11,6 @@ from retort.hardware import DeviceError, JointCommand, Robot, RobotBus, open_bus
 from retort.hardware.recover import Recovery, recover
 from retort.hardware.robot import parse
 from retort.hardware.virtual import (
-    Emulator,
     Faults,
     LockstepClock,
     LockstepPort,
@@ -217,7 +214,7 @@ def test_a_joint_outside_its_limits_is_to_be_turned_back_by_hand(rig):
     rig.plant.turn(0, 0.2)
     recovery, _ = rig.recover()
     (problem,) = recovery.problems
-    assert problem.startswith("hip (id 1) stands at -2.94 rad, outside robot.toml's -2.00 to 2.00")
+    assert problem.startswith("hip (id 1) stands at -2.942 rad, outside robot.toml's -2.000 to 2.000")
 
 
 def test_a_servo_that_would_switch_its_torque_on_is_not_rebooted(rig):
@@ -300,15 +297,9 @@ def test_settings_kept_without_power_are_never_written(rig):
 
 
 @pytest.fixture
-def port(rig: Rig, tmp_path: Path) -> Iterator[str]:
+def port(rig: Rig, serve) -> str:
     """The leg in real time; gives ``--port``."""
-    emulator, ready = Emulator(rig.virtual, tmp_path / "port"), threading.Event()
-    thread = threading.Thread(target=emulator.serve, args=(lambda _: ready.set(),))
-    thread.start()
-    assert ready.wait(10.0)
-    yield ",".join(f"{line}={path}" for line, path in emulator.ports.items())
-    emulator.stop()
-    thread.join(10.0)
+    return ",".join(f"{line}={path}" for line, path in serve(rig.virtual).items())
 
 
 def test_the_verb_recovers_over_a_pseudo_terminal(rig, port, tmp_path, capsys):

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import math
 import re
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 from retort.launch import report
 from retort.launch.animation import window
@@ -21,78 +17,6 @@ from retort.launch.report import build_page, write_report
 from retort.launch.results import Results, load_results
 
 VOID = {"meta", "img", "br", "use", "path"}
-
-
-def _side(score: float, falls: int = 0) -> dict:
-    return {
-        "score": score,
-        "score_low": score - 0.01,
-        "score_high": score + 0.01,
-        "falls": falls,
-        "forward_speed_rmse": 0.1,
-        "turn_rate_rmse": 0.2,
-    }
-
-
-def _level(level: int, episodes: int, seconds: float, **changes) -> dict:
-    row = {
-        "level": level,
-        "episodes": episodes,
-        "seconds": seconds,
-        "teacher": _side(0.8),
-        "student": _side(0.79),
-        "ratio": {"value": 0.985, "low": 0.975, "high": 0.995},
-    }
-    return {**row, **changes}
-
-
-@pytest.fixture(scope="module")
-def template(flown: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run folder with everything in it, not to be changed."""
-    folder = tmp_path_factory.mktemp("template") / "whole"
-    shutil.copytree(flown, folder)
-    (folder / "recipe.toml").write_text(
-        'name = "a <b> run"\nrobot = "balancer"\ntask = "balancer"\n'
-    )
-    teacher = [
-        {
-            "steps": 1000 * i,
-            "seconds": float(i),
-            "score": 0.02 * i,
-            "falls_per_minute": 9.0 - 0.2 * i,
-        }
-        for i in range(1, 40)
-    ]
-    student = [
-        {
-            "steps": 1000 * i,
-            "seconds": float(i),
-            "score_student": 0.02 * i,
-            "score_teacher": 0.8,
-            "levels": {"pushes": i // 10, "packet_loss": i // 20},
-            "terms": {"policy_kl": 1.0 / i},
-        }
-        for i in range(1, 40)
-    ]
-    for name, rows in (("teacher", teacher), ("distillation", student)):
-        (folder / name).mkdir()
-        lines = "".join(json.dumps(row) + "\n" for row in rows)
-        (folder / name / "progress.jsonl").write_text(lines)
-    evaluation = {
-        "levels": [_level(i, 50, 10.0) for i in range(5)],
-        "hardest": _level(4, 500, 20.0),
-        "parameters": {"student": 2258, "teacher_actor": 40000},
-    }
-    (folder / "evaluation.json").write_text(json.dumps(evaluation))
-    return folder
-
-
-@pytest.fixture
-def whole(template: Path, tmp_path: Path) -> Path:
-    """A run folder with everything in it, to change."""
-    folder = tmp_path / "whole"
-    shutil.copytree(template, folder)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -301,113 +225,6 @@ def test_the_animation_shows_a_push(whole: Path) -> None:
     assert results.bus is not None
     assert 0.0 <= first < last <= results.bus.seconds + 1e-9
     assert any(first <= push <= last for push in results.endured_pushes())
-
-
-_NONE = object()
-
-
-def _damaged(data: dict, path: str, value: object) -> dict:
-    """``data`` with what stands at ``path`` taken away or exchanged for ``value``."""
-    *parents, last = path.split("/")
-    node: Any = data
-    for key in parents:
-        node = node[int(key) if isinstance(node, list) else key]
-    if value is _NONE:
-        del node[last]
-    else:
-        node[last] = value
-    return data
-
-
-@pytest.mark.parametrize(
-    ("path", "value"),
-    [
-        ("levels", "x"),
-        ("levels", [3]),
-        ("levels/0/level", {}),
-        ("levels/0/teacher", _NONE),
-        ("levels/0/teacher", None),
-        ("levels/0/student", {}),
-        ("levels/0/student/score", "high"),
-        ("levels/1/student/turn_rate_rmse", _NONE),
-        ("levels/1/student/turn_rate_rmse", None),
-        ("levels/1/teacher/turn_rate_rmse", math.nan),
-        ("levels/2/ratio/low", True),
-        ("hardest", []),
-        ("hardest/episodes", 0),
-        ("parameters/student", 0),
-        ("parameters/teacher_actor", "many"),
-    ],
-)
-def test_an_evaluation_of_another_shape_is_left_out_and_said(
-    whole: Path, path: str, value: object
-) -> None:
-    file = whole / "evaluation.json"
-    file.write_text(json.dumps(_damaged(json.loads(file.read_text()), path, value)))
-    results = load_results(whole)
-    assert "damaged" in results.notes["evaluation.json"]
-    assert results.evaluation is None
-
-
-@pytest.mark.parametrize(
-    ("path", "value"),
-    [
-        ("contract", None),
-        ("contract/command", None),
-        ("contract/joints", 3),
-        ("period", 0.0),
-        ("period", None),
-        ("result", [1]),
-        ("result", "done"),
-        ("result/outcome", None),
-        ("result/counters", {"imu": {"asked": 3}}),
-        ("result/realtime", [3]),
-    ],
-)
-def test_a_flight_of_another_shape_is_left_out_and_said(
-    whole: Path, path: str, value: object
-) -> None:
-    file = whole / "flight" / "meta.json"
-    file.write_text(json.dumps(_damaged(json.loads(file.read_text()), path, value)))
-    results = load_results(whole)
-    assert "The flight log is damaged and was left out" in results.notes["flight"]
-    assert results.bus is None
-
-
-@pytest.mark.parametrize("name", ["flight.npy", "wire.npy"])
-def test_a_flight_of_other_rows_is_left_out_and_said(whole: Path, name: str) -> None:
-    file = whole / "flight" / name
-    cut = file.read_bytes()[:1000]
-    np.save(file, np.ones(3))
-    plain = file.read_bytes()
-    np.save(file, np.ones(3, dtype=[("sequence", "u8")]))
-    for content in (file.read_bytes(), plain, cut, b""):
-        file.write_bytes(content)
-        results = load_results(whole)
-        assert results.notes["flight"].startswith("The flight log")
-        assert results.bus is None
-
-
-@pytest.mark.parametrize(
-    ("name", "row"),
-    [
-        ("emulator.jsonl", {"time": 1.0, "event": "pose"}),
-        ("emulator.jsonl", {"time": 1.0, "event": "pose", "position": None, "orientation": None}),
-        ("emulator.jsonl", {"time": 1.0, "event": "pose", "position": [0, 0], "orientation": []}),
-        ("emulator.jsonl", {"time": None, "event": "push"}),
-        ("emulator.jsonl", {"time": "soon", "event": "push"}),
-        ("emulator.jsonl", {"time": 1.0, "event": ["push"]}),
-        ("teacher/progress.jsonl", {"steps": "many", "seconds": 1.0}),
-        ("teacher/progress.jsonl", {"steps": 1, "seconds": 1.0, "score": "good"}),
-        ("distillation/progress.jsonl", {"steps": 1, "seconds": 1.0, "terms": [1]}),
-        ("distillation/progress.jsonl", {"steps": 1, "seconds": 1.0, "levels": {"a": None}}),
-    ],
-)
-def test_a_row_of_another_shape_is_left_out_and_said(whole: Path, name: str, row: dict) -> None:
-    lines = (whole / name).read_text()
-    (whole / name).write_text(json.dumps(row) + "\n" + lines)
-    results = load_results(whole)
-    assert results.notes == {name: f"{name}: line 1 is not complete and was left out."}
 
 
 def test_a_part_that_fails_costs_no_other(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:

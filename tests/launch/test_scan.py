@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +9,7 @@ from retort.hardware import Port, PortError, Robot, load_model
 from retort.hardware.examine import Found
 from retort.hardware.robot import parse
 from retort.hardware.scan import Progress, Scan, scan
-from retort.hardware.virtual import Emulator, Faults, LockstepClock, LockstepPort, VirtualRobot
+from retort.hardware.virtual import Faults, LockstepClock, LockstepPort, VirtualRobot
 from retort.hardware.virtual.device import BAUDS
 from retort.hardware.virtual.faults import Corrupt, Delay, Drop, Fault, Garbage, Merge
 from retort.hardware.virtual.feetech import FeetechResponder
@@ -283,30 +281,11 @@ def test_rows_fit_80_columns(device):
     assert max(map(len, row(device))) <= 80
 
 
-@pytest.fixture
-def served(tmp_path: Path) -> Iterator[Callable[[Wire], str]]:
-    """Serves a wire in real time and gives its port."""
-    running = []
-
-    def serve(wire: Wire) -> str:
-        emulator, ready = Emulator(wire.virtual, tmp_path / "port"), threading.Event()
-        thread = threading.Thread(target=emulator.serve, args=(lambda _: ready.set(),))
-        thread.start()
-        running.append((emulator, thread))
-        assert ready.wait(10.0)
-        return emulator.ports["main"]
-
-    yield serve
-    for emulator, thread in running:
-        emulator.stop()
-        thread.join(10.0)
-
-
-def test_the_verb_prints_a_table_of_80_columns(served, capsys):
+def test_the_verb_prints_a_table_of_80_columns(serve, capsys):
     wire = Wire(feetech=(("sts3215", 7, 1_000_000),))
     wire.servos[2].registers["id"] = 2
     wire.servos[3].registers["baud_rate"] = 1
-    port = served(wire)
+    port = serve(wire.virtual)["main"]
     assert main(["scan", port, "--baud=1000000,57600", "--ids=1-8"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == HEADER
@@ -325,8 +304,8 @@ def test_the_verb_prints_a_table_of_80_columns(served, capsys):
     assert "2 baud rates" in said
 
 
-def test_the_verb_says_what_to_check_where_nothing_answers(served, capsys):
-    port = served(Wire())
+def test_the_verb_says_what_to_check_where_nothing_answers(serve, capsys):
+    port = serve(Wire().virtual)["main"]
     assert main(["scan", port, "--baud=1000000", "--ids=50-60"]) == 1
     said = capsys.readouterr().err
     assert "check the servos' supply" in said

@@ -199,9 +199,22 @@ def teacher_place(tmp_path_factory):
     torch.set_num_threads(threads)
 
 
-def test_the_committed_results_make_the_document(tmp_path):
+def test_the_page_is_what_the_committed_results_make_of_it(tmp_path):
     from harness.document import write_document
+    from harness.runs import Place
 
-    sections = [table.report for table in tables()]
-    write_document(tmp_path / "benchmarks.md", BENCH / "results", sections)
-    assert (tmp_path / "benchmarks.md").read_text().startswith("# Benchmarks")
+    write_document(tmp_path / "benchmarks.md", Place(BENCH / "results", tmp_path), tables())
+    page = BENCH.parent / "docs" / "benchmarks.md"
+    assert (tmp_path / "benchmarks.md").read_text() == page.read_text()
+
+
+def test_runs_beside_other_work_are_said_to_be_such(harness):
+    from harness.report import settings_note
+
+    results, _ = harness
+    quiet_run, *_ = results.read_results(BENCH / "results", "ppo")
+    quiet_run = dataclasses.replace(quiet_run, machine={**quiet_run.machine, "load": 0.2})
+    busy_run = dataclasses.replace(quiet_run, machine={**quiet_run.machine, "load": 2.1})
+    assert "beside other work" not in settings_note([quiet_run])
+    said = " ".join(settings_note([quiet_run, busy_run]).split())
+    assert "**Seconds of 1 of these 2 runs were measured beside other work**" in said

@@ -145,7 +145,7 @@ def test_without_autoreset_the_episodes_do_not_depend_on_the_policy():
         trace = []
         for _ in range(300):
             *_, info = env.step(np.full((8, 2), scale, dtype=np.float32))
-            trace.append((info["command"].copy(), env._next_push.copy()))
+            trace.append((info["command"].copy(), env.events.next_push.copy()))
         commands.append(trace)
     for (a, push_a), (b, push_b) in zip(*commands, strict=True):
         np.testing.assert_array_equal(a, b)
@@ -221,7 +221,7 @@ def test_the_simulators_observation_is_the_robots_to_the_bit():
 def test_a_push_changes_the_robots_speed_by_impulse_over_mass():
     env = RobotEnv(num_envs=1, level=(0, 0, 0, 1, 0), autoreset=False)
     env.reset(seed=0)
-    env._next_push[:] = 3
+    env.events.next_push[:] = 3
     for _ in range(3):
         env.step(np.zeros((1, 2), dtype=np.float32))
     assert (env.physics.wrench == 0).all()

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from retort.hardware import load_robot
 from retort.hardware.model_table import load_model
+from retort.hardware.robot import ROBOTS
 from retort.sim import Twin
+from retort.sim.physics import load_model as load_mjcf
 
 
 @pytest.fixture
@@ -139,3 +141,16 @@ def test_a_robot_on_a_fixed_base_needs_no_hand_and_sinks_without_torque():
     arm.data.qpos[:] = before
     arm.advance(1.001)
     assert lowered < arm.data.site("grip").xpos[2] - 0.02
+
+
+@pytest.mark.parametrize("name", sorted(path.parent.name for path in ROBOTS.glob("*/robot.toml")))
+def test_a_joint_leaning_on_its_stop_is_within_its_limits(name):
+    robot = load_robot(name)
+    model = load_mjcf(robot)
+    for joint in robot.joint:
+        stop = model.joint(joint.name)
+        if model.jnt_limited[stop.id]:
+            low, high = stop.range
+            slack = 5 * 2 * np.pi / 4096  # a stop gives a little, an encoder errs
+            assert joint.limits.position_min <= low - slack, joint.name
+            assert high + slack <= joint.limits.position_max, joint.name

@@ -1,0 +1,124 @@
+"""What learning needs, of whoever simulates; and any Gymnasium environment for learning."""
+
+import gymnasium
+import numpy as np
+import pytest
+from retort.sim import RobotEnv
+from retort.sim.gymnasium_tasks import GymnasiumTaskEnv
+from retort.sim.interface import LearningEnv
+from retort.sim.wrapped import WrapError, WrappedEnv
+
+from .gymnasium_envs import assert_same, hard
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: RobotEnv(num_envs=2, episode_seconds=0.5),
+        lambda: GymnasiumTaskEnv("Hopper", 2, dtype="float32", max_episode_steps=200),
+        lambda: hard("Ant", num_envs=2, dtype="float32"),
+        lambda: WrappedEnv("CartPole-v1", 2),
+        lambda: WrappedEnv("Pendulum-v1", 2),
+    ],
+)
+def test_whatever_simulates_learning_finds_what_it_needs(make):
+    env = make()
+    assert isinstance(env, LearningEnv)
+    _, info = env.reset(seed=0, options={"stagger": True})
+    ended = 0
+    for _ in range(env.episode_ticks):
+        assert env.levels.shape == (2, len(env.axes))
+        _, reward, terminated, truncated, info = env.step(env.action_space.sample())
+        assert reward.shape == terminated.shape == truncated.shape == (2,)
+        for group, size in env.groups.items():
+            assert info[group].shape == (2, size)
+            assert info[group].dtype == np.float32
+        done = terminated | truncated
+        assert ("_final_obs" in info) == done.any()
+        if done.any():
+            assert all(info[f"final_{group}"].shape == info[group].shape for group in env.groups)
+            assert info["final_obs"].shape == (2, *env.single_observation_space.shape)
+            assert info["episode_score"].shape == info["episode_length"].shape == (2,)
+            assert info["episode_levels"].shape == env.levels.shape
+            assert (env.elapsed[done] == 0).all()
+            ended += 1
+    assert ended
+    assert env.period > 0
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda **k: RobotEnv(num_envs=4, level=0.0, episode_seconds=2.0, **k),
+        lambda **k: GymnasiumTaskEnv("Hopper", 4, dtype="float32", **k),
+        lambda **k: WrappedEnv("CartPole-v1", 4, **k),
+    ],
+)
+def test_without_autoreset_who_failed_earns_nothing_and_stays_failed_whatever_comes(make):
+    env = make(autoreset=False)
+    env.reset(seed=0)
+    failed = np.zeros(4, dtype=bool)
+    for tick in range(200):
+        if tick == 150 and not isinstance(env, WrappedEnv):  # as if a hand put it upright again
+            simulations = env.physics if isinstance(env, RobotEnv) else env.simulations
+            simulations.reset(np.arange(4))
+            simulations.settle(np.arange(4))
+        _, reward, terminated, truncated, _ = env.step(np.ones_like(env.action_space.sample()))
+        assert (reward[failed] == 0).all()
+        assert terminated[failed].all()
+        assert not truncated[failed].any()
+        failed = terminated
+    assert failed.all()
+
+
+def test_any_gymnasium_environment_can_be_learnt_on():
+    env = WrappedEnv("CartPole-v1", 8, max_episode_steps=30)
+    assert isinstance(env, LearningEnv)
+    _, info = env.reset(seed=0, options={"stagger": True})
+    assert info["student"].dtype == np.float32
+    assert len(np.unique(env.elapsed)) > 1
+    total, whole, ended = np.zeros(8), env.elapsed == 0, 0
+    rng = np.random.default_rng(0)
+    for _ in range(80):
+        before = env.elapsed.copy()
+        _, reward, terminated, truncated, info = env.step(rng.integers(0, 2, 8))
+        total += reward
+        done = terminated | truncated
+        np.testing.assert_array_equal(env.elapsed, np.where(done, 0, before + 1))
+        if done.any():
+            assert (np.abs(info["student"][done]) <= 0.05).all()
+            assert (info["final_student"][done] != info["student"][done]).any()
+            rows = done & whole
+            np.testing.assert_allclose(info["episode_score"][rows] * 30, total[rows])
+            ended += rows.sum()
+            total[done], whole = 0.0, whole | done
+    assert ended > 0
+
+
+def test_a_wrapped_environment_repeats_itself_and_goes_on_from_a_loaded_seed():
+    env, other = WrappedEnv("Pendulum-v1", 2), WrappedEnv("Pendulum-v1", 2)
+    first, _ = env.reset(seed=4)
+    assert_same([first], [other.reset(seed=4)[0]])
+    state = env.state_dict()
+    expected, _ = env.reset()
+    other.reset(seed=77)
+    other.load_state_dict(state)
+    assert_same([expected], [other.reset()[0]])
+    assert not env.resumable
+
+
+def test_without_autoreset_a_wrapped_environment_scores_one_episode_each():
+    env = WrappedEnv("CartPole-v1", 6, max_episode_steps=40, autoreset=False)
+    env.reset(seed=0)
+    for _ in range(60):
+        _, _, terminated, truncated, _ = env.step(np.ones(6, dtype=np.int64))
+    assert terminated.all()
+    assert not truncated.any()
+    assert (env.score < 15).all()
+
+
+def test_what_cannot_be_wrapped_says_why():
+    with pytest.raises(WrapError, match="FlattenObservation"):
+        WrappedEnv("FrozenLake-v1", 2)
+    with pytest.raises(WrapError, match="DISABLED"):
+        WrappedEnv(lambda: gymnasium.make_vec("CartPole-v1", 2, vectorization_mode="sync"))
