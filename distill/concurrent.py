@@ -139,13 +139,15 @@ def share_head(actor: Actor, student: MlpStudent, layers: int) -> None:
             f"the teacher's activation is {actor.activation} and the student's "
             f"{student.config.activation}; make them equal"
         )
-    theirs, ours = network[places[-layers]], student.layers[-layers]
+    own = [layer for layer in student.layers if isinstance(layer, nn.Linear)][-layers:]
+    theirs, ours = network[places[-layers]], own[0]
+    assert isinstance(theirs, nn.Linear)
     if theirs.weight.shape != ours.weight.shape:
         raise ValueError(
             f"the teacher's encoder ends {theirs.weight.shape[1]} wide and the student's "
             f"{ours.weight.shape[1]}; make them equal"
         )
-    for place, layer in zip(places[-layers:], student.layers[-layers:], strict=True):
+    for place, layer in zip(places[-layers:], own, strict=True):
         network[place] = layer
     if isinstance(actor, GaussianActor) and student.log_std is not None:
         actor.log_std = student.log_std

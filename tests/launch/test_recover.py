@@ -214,7 +214,9 @@ def test_a_joint_outside_its_limits_is_to_be_turned_back_by_hand(rig):
     rig.plant.turn(0, 0.2)
     recovery, _ = rig.recover()
     (problem,) = recovery.problems
-    assert problem.startswith("hip (id 1) stands at -2.942 rad, outside robot.toml's -2.000 to 2.000")
+    assert problem.startswith(
+        "hip (id 1) stands at -2.942 rad, outside robot.toml's -2.000 to 2.000"
+    )
 
 
 def test_a_servo_that_would_switch_its_torque_on_is_not_rebooted(rig):
