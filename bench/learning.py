@@ -5,8 +5,9 @@
     python bench/learning.py report                   tables and figures into docs/benchmarks.md
 
 A run is named ``table/task_arm_sSEED``; words choose those that contain all of them. Stopped at
-any time, nothing finished is lost. With ``--scale`` every budget is a part of the real one and
-the results go elsewhere: a smoke test.
+any time, nothing finished is lost; a second process takes what the first is not at. What a run
+leaves for others stands in ``bench/checkpoints``. With ``--scale`` every budget is a part of the
+real one and the results go elsewhere: a smoke test.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ import argparse
 from pathlib import Path
 
 import torch
-from harness import compression, ppo
+from harness import compression, ppo, teachers
 from harness.document import Table, write_document
 from harness.runs import Place, Run, go_on, select
 
 ROOT = Path(__file__).parents[1]
-TABLES: tuple[Table, ...] = (ppo, compression)
+TABLES: tuple[Table, ...] = (teachers, ppo, compression)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -39,9 +40,12 @@ def main(arguments: list[str] | None = None) -> int:
     runs = select([run for table in TABLES for run in table.runs()], given.words, given.seeds)
     if given.verb == "run":
         torch.set_num_threads(1)  # networks this small are no work for two; physics has all cores
-        done = go_on(runs, place, lambda text: print(text, flush=True), given.minutes)
+        done, failed = go_on(runs, place, lambda text: print(text, flush=True), given.minutes)
         print(f"{done} runs done, {sum(not run.done(place) for run in runs)} left")
-    elif given.verb == "report":
+        for name in failed:
+            print(f"failed: {name}")
+        return 1 if failed else 0
+    if given.verb == "report":
         write_document(given.document, place, TABLES)
         print(f"wrote {given.document}")
     else:
@@ -50,11 +54,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _place(scale: float, results: Path | None) -> Place:
-    checkpoints = ROOT / "runs" / "bench"
+    working = ROOT / "runs" / "bench"
     if scale < 1.0:
-        checkpoints = checkpoints / f"scale-{scale:g}"
-        return Place(results or checkpoints / "results", checkpoints, scale)
-    return Place(results or ROOT / "bench" / "results", checkpoints)
+        folder = working / f"scale-{scale:g}"
+        return Place(results or folder / "results", folder / "checkpoints", folder, scale)
+    return Place(results or ROOT / "bench" / "results", ROOT / "bench" / "checkpoints", working)
 
 
 def _status(runs: list[Run], place: Place) -> None:

@@ -12,7 +12,7 @@ import subprocess
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from retort.distill.stage import write_json
+from retort.launch.files import write_whole
 
 _ROOT = Path(__file__).parents[2]
 _PACKAGES = ("retort", "torch", "numpy", "mujoco", "gymnasium", "stable-baselines3")
@@ -54,8 +54,19 @@ def write_result(folder: Path, name: str, result: Result) -> Path:
     """Write ``<folder>/<table>/<name>.json``; a reader sees all of it or nothing."""
     path = folder / result.table / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, dataclasses.asdict(result))
+    write_whole(path, _text(dataclasses.asdict(result)))
     return path
+
+
+def _text(data: dict[str, Any]) -> str:
+    """JSON with a line per field, and per point of the curve, so that a change can be read."""
+    rows = []
+    for name, value in data.items():
+        text = json.dumps(value)
+        if name == "curve" and value:
+            text = "[\n  " + ",\n  ".join(json.dumps(point) for point in value) + "\n ]"
+        rows.append(f" {json.dumps(name)}: {text}")
+    return "{\n" + ",\n".join(rows) + "\n}\n"
 
 
 def read_result(path: Path) -> Result:

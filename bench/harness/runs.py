@@ -1,7 +1,6 @@
 """A benchmark is a list of runs; a run whose file exists is done. Nothing else is remembered.
 
-Runs that others need leave a checkpoint under ``runs/bench``, which is not part of the results:
-where it is missing, the run it comes from is done again.
+Runs that others need leave a checkpoint; where it is missing, they are done again.
 """
 
 from __future__ import annotations
@@ -9,14 +8,24 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import time
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from retort.launch.files import BusyError, at_work
 
 from .results import Point, Result, commit, machine, today, versions, write_result
 
 Log = Callable[[str], None]
 _LEAST = 6_000
+
+
+class Progress(NamedTuple):
+    """What came of going on."""
+
+    done: int
+    failed: list[str]
 
 
 class Made(NamedTuple):
@@ -34,6 +43,7 @@ class Place:
 
     results: Path
     checkpoints: Path
+    working: Path  # holds a lock for every run that is being done
     scale: float = 1.0
 
     def steps(self, budget: int) -> int:
@@ -86,32 +96,39 @@ def select(runs: Iterable[Run], words: Sequence[str], seeds: Sequence[int]) -> l
     ]
 
 
-def go_on(runs: Iterable[Run], place: Place, log: Log, minutes: float = float("inf")) -> int:
+def go_on(runs: Iterable[Run], place: Place, log: Log, minutes: float = float("inf")) -> Progress:
     """Do the runs that are not done, one after the other, until the time is over.
 
-    A run that has begun is finished; one that fails ends the command, with all before it on disk.
-
-    Returns:
-        How many were done.
+    A run that has begun is finished. Several processes may be at it at once: none does what another
+    is doing. A run that fails is left, and said at the end.
     """
-    began, count = time.monotonic(), 0
+    began, count, failed = time.monotonic(), 0, []
     for run in runs:
         if run.done(place):
             continue
         if run.missing_package:
             log(f"{run.table}/{run.name}: left out, install {run.missing_package} (extra bench)")
             continue
-        for needed in run.needs:
-            if not place.checkpoint(needed).exists():
-                count += _do(needed, place, log)
-        if time.monotonic() - began > 60.0 * minutes:
-            log("time is over; the same command goes on from here")
-            return count
-        count += _do(run, place, log)
-    return count
+        for wanted in (*(r for r in run.needs if not place.checkpoint(r).exists()), run):
+            if time.monotonic() - began > 60.0 * minutes:
+                log("time is over; the same command goes on from here")
+                return Progress(count, failed)
+            try:
+                with at_work(place.working / wanted.table / wanted.name):
+                    if wanted is not run or not run.done(place):
+                        _do(wanted, place, log)
+                        count += 1
+            except BusyError:
+                log(f"{wanted.table}/{wanted.name}: another process is doing it")
+                break
+            except Exception:
+                log(f"{wanted.table}/{wanted.name} failed:\n{traceback.format_exc()}")
+                failed.append(f"{wanted.table}/{wanted.name}")
+                break
+    return Progress(count, failed)
 
 
-def _do(run: Run, place: Place, log: Log) -> int:
+def _do(run: Run, place: Place, log: Log) -> None:
     where = machine()
     log(f"{run.table}/{run.name}: {place.steps(run.budget)} steps")
     made = run.execute(run, place, lambda text: log(f"    {text}"))
@@ -129,4 +146,3 @@ def _do(run: Run, place: Place, log: Log) -> int:
     )
     path = write_result(place.results, run.name, result)
     log(f"    return {result.mean_return:.0f} over {len(result.final)} held-out episodes: {path}")
-    return 1

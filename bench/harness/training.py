@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from gymnasium.spaces import Box
 from retort.distill.checkpoint import load_checkpoint, save_checkpoint
 from retort.distill.evaluation import actor_of, run_episodes
 from retort.distill.networks import Critic, make_actor
 from retort.distill.ppo import PPO, PPOConfig, train
 from retort.distill.rollout import Actor, RolloutSource
 from retort.sim.gymnasium_tasks import GymnasiumTaskEnv
+from torch import Tensor
 
 from .results import Point
 from .runs import Log
@@ -49,6 +51,20 @@ def final_returns(task: str, actor: Actor) -> list[float]:
     """Returns of the held-out episodes, by the parameters that training ended with."""
     env = make_env(task, FINAL_EPISODES, autoreset=False)
     return np.round(run_episodes(env, actor, _FINAL_SEED).returns, 2).tolist()
+
+
+def random_return(task: str) -> float:
+    """J_0, the mean return of uniform random actions in the held-out episodes."""
+    space = make_env(task, 1).single_action_space
+    assert isinstance(space, Box)
+    low, high = (torch.from_numpy(bound) for bound in (space.low, space.high))
+    generator = torch.Generator().manual_seed(0)
+
+    def act(groups: Any, state: Tensor, reset: Tensor) -> tuple[Any, Any, Tensor]:
+        share = torch.rand(len(reset), len(low), generator=generator)
+        return low + (high - low) * share, None, state
+
+    return float(np.mean(final_returns(task, act)))
 
 
 class Curve:
@@ -87,17 +103,26 @@ def follow(
 ) -> dict[str, float]:
     """Let a learner learn until its budget or the curve's target is reached; its last figures.
 
+    ``cpu_seconds`` are those of all threads without evaluation, hardly more beside other work.
+
     Args:
         iterations: ``train`` or ``distil``.
         curve: evaluated between iterations.
         seconds: already spent before the first iteration.
     """
     figures: dict[str, Any] = {}
+    began, aside = time.process_time(), 0.0
     for figures in iterations:
+        stopped = time.process_time()
         curve.at(figures["steps"], seconds + figures["seconds"])
+        aside += time.process_time() - stopped
         if curve.reached:
             break
-    return {"steps": figures["steps"], "seconds": round(seconds + figures["seconds"], 2)}
+    return {
+        "steps": figures["steps"],
+        "seconds": round(seconds + figures["seconds"], 2),
+        "cpu_seconds": round(time.process_time() - began - aside, 2),
+    }
 
 
 def learn_ppo(

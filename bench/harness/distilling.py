@@ -1,0 +1,221 @@
+"""Distillation on Gymnasium's tasks as every table does it: what an arm is, and how it is run."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from retort.distill.curriculum import Curriculum, CurriculumConfig
+from retort.distill.distiller import DistillConfig, Distiller
+from retort.distill.distributions import Gaussian
+from retort.distill.evaluation import actor_of
+from retort.distill.loop import distil
+from retort.distill.networks import Critic
+from retort.distill.offline import DatasetSource, distil_offline
+from retort.distill.recording import Recording
+from retort.distill.rollout import RolloutSource
+from retort.distill.students import Interface, Student, StudentConfig, make_student
+from retort.distill.teacher import ActorTeacher, TeacherOutput
+from retort.distill.terms import TermConfig
+
+from . import teachers
+from .runs import Log
+from .training import Curve, final_returns, follow, make_env, seeded
+
+KL = TermConfig(name="policy_kl")
+RL = TermConfig(name="rl")
+VALUE = TermConfig(name="value")
+_POINTS = 10  # on a curve
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Arm:
+    """One way to distil; what is not said is the same for all.
+
+    ``cloning`` regresses on the actions of the teacher's own episodes and nothing else.
+    """
+
+    mode: Literal["student", "teacher", "mixed", "aggregate", "cloning"]
+    terms: tuple[TermConfig, ...]
+    changes: dict[str, Any] = dataclasses.field(default_factory=dict)  # of ``DistillConfig``
+
+
+ARMS: dict[str, Arm] = {
+    # Regression on the actions that a data set of the teacher's own episodes holds.
+    "behaviour-cloning": Arm(mode="cloning", terms=(TermConfig(name="mean_regression"),)),
+    # The same regression on the student's own states, labelled and kept (Ross et al. 2011).
+    "dagger": Arm(mode="aggregate", terms=(TermConfig(name="mean_regression"),)),
+    "student-driven": Arm(mode="student", terms=(KL,)),
+    "teacher-driven": Arm(mode="teacher", terms=(KL,)),
+    # Spigler 2025: PPO's loss and the proximal KL, both at weight 1 throughout.
+    "proximal": Arm(mode="student", terms=(RL, TermConfig(name="proximal"), VALUE)),
+    # KL that gives way to the student's own reward, and keeps what it has learnt.
+    "ours": Arm(
+        mode="aggregate",
+        terms=(
+            TermConfig(name="policy_kl", weight=1.0, end=0.1, schedule="linear"),
+            TermConfig(name="rl", weight=0.0, end=1.0, schedule="linear"),
+            VALUE,
+        ),
+    ),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Distilled:
+    """What came of it."""
+
+    student: Student
+    critic: Critic
+    distiller: Distiller
+    curve: Curve
+    final: list[float]  # returns of the held-out episodes
+    figures: dict[str, float]
+    settings: dict[str, Any]
+
+
+def distil_config(arm: Arm, task: str, steps: int) -> DistillConfig:
+    """Settings of distillation that all arms share, with what the arm says."""
+    ppo = teachers.teacher_settings(task, steps)
+    shared: dict[str, Any] = {
+        "mode": "teacher" if arm.mode == "cloning" else arm.mode,
+        "steps": steps,
+        "num_envs": ppo.num_envs,
+        "ticks": ppo.ticks,
+        "teacher_share": 0.0,
+        "terms": arm.terms,
+        "std_floor": teachers.STD_FLOOR,
+        "epochs": 10,
+        "minibatches": 8,
+        "learning_rate": 1e-3,
+        "final_learning_rate": 1e-5,
+        "gamma": ppo.gamma,
+        "lam": ppo.lam,
+        "fall_penalty": 0.0,
+    }
+    return DistillConfig(**{**shared, **arm.changes})
+
+
+def distil_arm(
+    arm: Arm,
+    task: str,
+    taught: Sequence[ActorTeacher],
+    student_config: StudentConfig,
+    *,
+    seed: int,
+    steps: int,
+    log: Log,
+    points: int = _POINTS,
+    target: float = float("inf"),
+) -> Distilled:
+    """Distil by an arm and evaluate what comes of it.
+
+    Args:
+        arm: how.
+        task: on which.
+        taught: the teachers; the first one drives where a teacher acts.
+        student_config: of the student, which begins behind the first teacher's normaliser.
+        seed: of networks, environments and minibatches.
+        steps: environment steps.
+        log: told of every point of the curve.
+        points: on the curve.
+        target: return at which, reached by two successive points, it ends.
+    """
+    config = distil_config(arm, task, steps)
+    student, critic = seeded(seed, lambda: _networks(task, student_config, taught[0]))
+    distiller = Distiller(config, student, taught, critic, seed)
+    curve = Curve(task, actor_of(student), max(1, steps // points), log, target)
+    began = time.perf_counter()
+    iterations = (_clone if arm.mode == "cloning" else _interact)(task, distiller, seed)
+    figures = follow(iterations, curve, time.perf_counter() - began)
+    if arm.mode == "cloning":
+        figures["steps"] = steps
+    figures["teacher_queries"] = distiller.queries or figures["steps"]
+    figures["parameters"] = student.parameter_count()
+    settings = {**dataclasses.asdict(config), "student": dataclasses.asdict(student_config)}
+    final = final_returns(task, curve.actor)
+    return Distilled(student, critic, distiller, curve, final, figures, settings)
+
+
+def _networks(task: str, config: StudentConfig, teacher: ActorTeacher) -> tuple[Student, Critic]:
+    """A new student and its critic, behind the teacher's normaliser."""
+    space = make_env(task, 1).single_action_space
+    size = len(teacher.actor.normaliser.mean)
+    student = make_student(config, Interface.plain(size, int(np.prod(space.shape or ()))))
+    critic = Critic(size, teachers.HIDDEN, "tanh")
+    for network in (student, critic):
+        network.normaliser.load_state_dict(teacher.actor.normaliser.state_dict())
+    return student, critic
+
+
+def _interact(task: str, distiller: Distiller, seed: int) -> Iterator[dict[str, Any]]:
+    config = distiller.config
+    env = make_env(task, config.num_envs)
+    curriculum = Curriculum(CurriculumConfig(kind="none"), ("none",), config.num_envs, np.zeros(5))
+    source = RolloutSource(
+        env, config.ticks, distiller.student.state_size, running=curriculum.running
+    )
+    source.share_with_teacher(config.share(0.0))
+    source.start(seed)
+    return distil(distiller, source, curriculum)
+
+
+def _clone(task: str, distiller: Distiller, seed: int) -> Iterator[dict[str, Any]]:
+    """All of the budget is the teacher's; then as much learning as the other arms do."""
+    config = distiller.config
+    recordings = record_episodes(distiller, task, config.steps, seed)
+    source = DatasetSource(recordings, num_envs=config.num_envs, ticks=config.ticks, seed=seed)
+    return distil_offline(distiller, source)
+
+
+@torch.no_grad()
+def record_episodes(distiller: Distiller, task: str, steps: int, seed: int) -> list[Recording]:
+    """At least ``steps`` transitions of the first teacher's whole episodes, with its actions alone
+    for labels, as a data set of demonstrations has them.
+    """
+    recordings: list[Recording] = []
+    kept, n = 0, 64
+    env = make_env(task, n, autoreset=False)
+    while kept < steps:
+        _, info = env.reset(seed=seed + 1000 * len(recordings))
+        reset, state = torch.zeros(n, dtype=torch.bool), torch.zeros(n, 0)
+        rows: dict[str, list[np.ndarray]] = {
+            name: [] for name in ("action", "log_prob", "reward", "terminated", "truncated")
+        }
+        seen = [info["student"]]
+        for _ in range(env.episode_ticks):
+            groups = {group: torch.from_numpy(info[group]) for group in env.groups}
+            action, log_prob, _ = distiller.act_as_teacher(groups, state, reset)
+            _, reward, terminated, truncated, info = env.step(action.numpy())
+            done = (reward, terminated, truncated)
+            for name, value in zip(rows, (action.numpy(), log_prob.numpy(), *done), strict=True):
+                rows[name].append(value)
+            seen.append(info["student"])
+            if (terminated | truncated).all():
+                break
+        stacked = {name: np.stack(values) for name, values in rows.items()}
+        for i in range(n):
+            if kept < steps:
+                recordings.append(_episode(stacked, np.stack(seen), i))
+                kept += len(recordings[-1])
+    return recordings
+
+
+def _episode(rows: dict[str, np.ndarray], seen: np.ndarray, env: int) -> Recording:
+    ended = rows["terminated"][:, env] | rows["truncated"][:, env]
+    length = int(ended.argmax()) + 1
+    part = {name: torch.from_numpy(values[:length, env].copy()) for name, values in rows.items()}
+    part["reward"] = part["reward"].float()
+    observation = torch.from_numpy(seen[: length + 1, env].copy())
+    label = Gaussian(part["action"], torch.ones_like(part["action"]))
+    return Recording(
+        observations={"student": observation, "teacher": observation},
+        level=torch.zeros(length, 0),
+        task=torch.zeros(length, dtype=torch.int64),
+        labels=(TeacherOutput(label),),
+        **part,
+    )

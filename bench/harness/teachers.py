@@ -1,0 +1,97 @@
+"""The teachers that the tables share, by PPO on Gymnasium's tasks, and how good they are.
+
+Their checkpoints stand under ``bench/checkpoints``, so that every arm of every table has the same
+ones, whenever it is run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from retort.distill.networks import Actor, Critic
+from retort.distill.ppo import PPOConfig
+from retort.distill.ppo_settings import gymnasium_ppo
+from retort.distill.teacher import ActorTeacher
+
+from .report import interval_over_seeds, markdown_table, mean_figure, paragraph, settings_note
+from .results import read_results
+from .runs import Log, Made, Place, Run
+from .training import final_returns, learn_ppo, load_policy, save_policy
+
+TABLE = "teachers"
+SEEDS = (1, 2, 3)
+TASKS = ("HalfCheetah", "Hopper", "Walker2d")
+HIDDEN = (256, 256)
+STEPS = 3_000_000
+STD_FLOOR = 0.05  # least deviation a teacher may claim
+_POINTS = 30  # on a curve
+
+
+def teacher_run(task: str, seed: int) -> Run:
+    """The run that leaves the teacher of a task and seed."""
+    return Run(
+        table=TABLE,
+        task=task,
+        arm="teacher",
+        seed=seed,
+        budget=STEPS,
+        execute=_teach,
+        keeps=True,
+    )
+
+
+def runs() -> list[Run]:
+    """Seed by seed."""
+    return [teacher_run(task, seed) for seed in SEEDS for task in TASKS]
+
+
+def teacher_settings(task: str, steps: int, hidden: tuple[int, ...] = HIDDEN) -> PPOConfig:
+    """Of PPO, with the teachers' critic behind whatever actor."""
+    return gymnasium_ppo(task, "efficient", steps=steps, hidden=hidden, critic_hidden=HIDDEN)
+
+
+def load_teacher(place: Place, run: Run) -> ActorTeacher:
+    """The teacher that ``run`` left."""
+    actor, critic = load_networks(place, run)
+    return ActorTeacher(actor, critic, std_floor=STD_FLOOR)
+
+
+def load_networks(place: Place, run: Run) -> tuple[Actor, Critic]:
+    """Actor and critic that ``run`` left."""
+    return load_policy(place.checkpoint(run), run.task, teacher_settings(run.task, 1))
+
+
+def _teach(run: Run, place: Place, log: Log) -> Made:
+    config = teacher_settings(run.task, place.steps(run.budget))
+    every = max(1, config.steps // _POINTS)
+    ppo, curve, figures = learn_ppo(run.task, config, run.seed, log, every=every)
+    save_policy(place.checkpoint(run), ppo)
+    final = final_returns(run.task, curve.actor)
+    return Made(dataclasses.asdict(config), curve.points, final, figures)
+
+
+def report(results: Path, figures: Path) -> str:
+    """The section of the documentation."""
+    every = read_results(results, TABLE)
+    if not every:
+        return ""
+    rows = []
+    for task in TASKS:
+        group = [result for result in every if result.task == task]
+        if group:
+            row = [task, len(group), mean_figure(group, "parameters"), interval_over_seeds(group)]
+            rows.append([*row, mean_figure(group, "cpu_seconds")])
+    header = ["task", "seeds", "parameters", "return", "CPU seconds"]
+    return "\n\n".join(
+        [
+            "## Teachers",
+            paragraph(
+                "What the tables below distil from: actors of 256-256 after 3 M steps of PPO with "
+                "the settings `efficient`; return of 50 held-out deterministic episodes. Their "
+                "weights stand under `bench/checkpoints`."
+            ),
+            markdown_table(header, rows),
+            settings_note(every),
+        ]
+    )
