@@ -16,12 +16,11 @@ import argparse
 from pathlib import Path
 
 import torch
-from harness import compression, ppo, teachers
-from harness.document import Table, write_document
+from harness.document import write_document
 from harness.runs import Place, Run, go_on, select
+from harness.tables import TABLES
 
 ROOT = Path(__file__).parents[1]
-TABLES: tuple[Table, ...] = (teachers, ppo, compression)
 
 
 def main(arguments: list[str] | None = None) -> int:

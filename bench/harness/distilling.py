@@ -22,14 +22,14 @@ from retort.distill.students import Interface, Student, StudentConfig, make_stud
 from retort.distill.teacher import ActorTeacher, TeacherOutput
 from retort.distill.terms import TermConfig
 
-from . import teachers
 from .runs import Log
+from .teaching import HIDDEN, STD_FLOOR, teacher_settings
 from .training import Curve, final_returns, follow, make_env, seeded
 
 KL = TermConfig(name="policy_kl")
 RL = TermConfig(name="rl")
 VALUE = TermConfig(name="value")
-_POINTS = 10  # on a curve
+_POINTS = 10  # on a curve unless it says how many steps there are between two
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -80,7 +80,7 @@ class Distilled:
 
 def distil_config(arm: Arm, task: str, steps: int) -> DistillConfig:
     """Settings of distillation that all arms share, with what the arm says."""
-    ppo = teachers.teacher_settings(task, steps)
+    ppo = teacher_settings(task, steps)
     shared: dict[str, Any] = {
         "mode": "teacher" if arm.mode == "cloning" else arm.mode,
         "steps": steps,
@@ -88,7 +88,7 @@ def distil_config(arm: Arm, task: str, steps: int) -> DistillConfig:
         "ticks": ppo.ticks,
         "teacher_share": 0.0,
         "terms": arm.terms,
-        "std_floor": teachers.STD_FLOOR,
+        "std_floor": STD_FLOOR,
         "epochs": 10,
         "minibatches": 8,
         "learning_rate": 1e-3,
@@ -109,7 +109,7 @@ def distil_arm(
     seed: int,
     steps: int,
     log: Log,
-    points: int = _POINTS,
+    every: int | None = None,
     target: float = float("inf"),
 ) -> Distilled:
     """Distil by an arm and evaluate what comes of it.
@@ -122,13 +122,13 @@ def distil_arm(
         seed: of networks, environments and minibatches.
         steps: environment steps.
         log: told of every point of the curve.
-        points: on the curve.
+        every: environment steps between two points of the curve; a tenth when None.
         target: return at which, reached by two successive points, it ends.
     """
     config = distil_config(arm, task, steps)
     student, critic = seeded(seed, lambda: _networks(task, student_config, taught[0]))
     distiller = Distiller(config, student, taught, critic, seed)
-    curve = Curve(task, actor_of(student), max(1, steps // points), log, target)
+    curve = Curve(task, actor_of(student), every or max(1, steps // _POINTS), log, target)
     began = time.perf_counter()
     iterations = (_clone if arm.mode == "cloning" else _interact)(task, distiller, seed)
     figures = follow(iterations, curve, time.perf_counter() - began)
@@ -146,7 +146,7 @@ def _networks(task: str, config: StudentConfig, teacher: ActorTeacher) -> tuple[
     space = make_env(task, 1).single_action_space
     size = len(teacher.actor.normaliser.mean)
     student = make_student(config, Interface.plain(size, int(np.prod(space.shape or ()))))
-    critic = Critic(size, teachers.HIDDEN, "tanh")
+    critic = Critic(size, HIDDEN, "tanh")
     for network in (student, critic):
         network.normaliser.load_state_dict(teacher.actor.normaliser.state_dict())
     return student, critic

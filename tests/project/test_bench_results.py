@@ -31,12 +31,12 @@ def made(runs, value=1.0):
     return runs.Made({"size": 3}, [point], [value, value + 2.0], {"parameters": 7.0})
 
 
-def listed(runs, names, log, fail=()):
+def listed(runs, names, log, fail=(), error=KeyboardInterrupt):
     """Runs that write down that they were done."""
 
     def execute(run, place, _):
         if run.arm in fail:
-            raise KeyboardInterrupt
+            raise error
         log.append(run.arm)
         place.checkpoint(run).parent.mkdir(parents=True, exist_ok=True)
         place.checkpoint(run).touch()
@@ -50,7 +50,7 @@ def listed(runs, names, log, fail=()):
 
 @pytest.fixture
 def place(harness, tmp_path):
-    return harness[1].Place(tmp_path / "results", tmp_path / "checkpoints")
+    return harness[1].Place(tmp_path / "results", tmp_path / "checkpoints", tmp_path / "working")
 
 
 def quiet(text):
@@ -97,9 +97,29 @@ def test_a_command_that_was_interrupted_goes_on_where_its_files_end(harness, pla
     with pytest.raises(KeyboardInterrupt):
         runs.go_on(listed(runs, "abc", log, fail="c"), place, quiet)
     assert log == ["a", "b"]
-    assert runs.go_on(listed(runs, "abc", log), place, quiet) == 1
+    assert runs.go_on(listed(runs, "abc", log), place, quiet) == (1, [])
     assert log == ["a", "b", "c"]
-    assert runs.go_on(listed(runs, "abc", log), place, quiet) == 0
+    assert runs.go_on(listed(runs, "abc", log), place, quiet) == (0, [])
+
+
+def test_a_run_that_fails_is_named_and_does_not_end_the_sweep(harness, place):
+    _, runs = harness
+    log, said = [], []
+    every = listed(runs, "abc", log, fail="b", error=RuntimeError("out of luck"))
+    assert runs.go_on(every, place, said.append) == (2, ["t/Task_b_s1"])
+    assert log == ["a", "c"]
+    assert "out of luck" in "".join(said)
+
+
+def test_a_run_that_another_process_does_is_left_to_it(harness, place):
+    from retort.launch.files import at_work
+
+    _, runs = harness
+    log = []
+    every = listed(runs, "ab", log)
+    with at_work(place.working / "t" / every[0].name):
+        assert runs.go_on(every, place, quiet) == (1, [])
+    assert log == ["b"]
 
 
 def test_a_run_whose_teacher_left_no_checkpoint_here_does_the_teacher_again(harness, place):
@@ -116,7 +136,7 @@ def test_a_run_whose_teacher_left_no_checkpoint_here_does_the_teacher_again(harn
 def test_no_run_begins_when_the_time_is_over(harness, place):
     _, runs = harness
     log = []
-    assert runs.go_on(listed(runs, "ab", log), place, quiet, minutes=0.0) == 0
+    assert runs.go_on(listed(runs, "ab", log), place, quiet, minutes=0.0) == (0, [])
     assert log == []
 
 
@@ -125,7 +145,7 @@ def test_a_run_without_its_package_is_left_out_and_says_what_is_missing(harness,
     log, said = [], []
     [run, other] = listed(runs, "ab", log)
     run = dataclasses.replace(run, package="a_package_nobody_has")
-    assert runs.go_on([run, other], place, said.append) == 1
+    assert runs.go_on([run, other], place, said.append) == (1, [])
     assert log == ["b"]
     assert "install a_package_nobody_has" in said[0]
 
@@ -138,38 +158,43 @@ def test_words_and_seeds_choose_runs(harness):
 
 
 def tables():
-    from harness import compression, ppo
+    from harness.tables import TABLES
 
-    return ppo, compression
+    return TABLES
+
+
+def table(name):
+    [found] = [each for each in tables() if name == each.TABLE]
+    return found
 
 
 def test_every_run_of_every_table_has_a_file_of_its_own():
-    for table in tables():
-        every = table.runs()
+    for each in tables():
+        every = each.runs()
         assert len({run.name for run in every}) == len(every)
         for run in every:
-            assert run.table == table.TABLE
+            assert run.table == each.TABLE
             assert all(needed.keeps for needed in run.needs)
 
 
 def test_runs_of_one_seed_come_before_those_of_the_next():
-    _, compression = tables()
+    compression = table("compression")
     seeds = [run.seed for run in compression.runs()]
     assert [seed for seed, _ in itertools.groupby(seeds)] == list(compression.SEEDS)
 
 
 def test_settings_of_results_are_not_of_the_seeds_they_were_found_on():
-    for table in tables():
-        assert max(table.SEEDS) < 100
+    for each in tables():
+        assert max(each.SEEDS) < 100
 
 
 @pytest.mark.parametrize("arm", ["behaviour-cloning 128-64", "ours 16-16", "ppo 16-16"])
 def test_compression_from_teacher_to_table(teacher_place, arm):
     from harness import runs
 
-    _, compression = tables()
+    compression = table("compression")
     [run] = [r for r in compression.runs() if (r.task, r.arm, r.seed) == ("Hopper", arm, 1)]
-    assert runs.go_on([run], teacher_place, quiet) == 1
+    assert runs.go_on([run], teacher_place, quiet) == (1, [])
     text = compression.report(teacher_place.results, teacher_place.results / "figures")
     assert f"| Hopper | {arm} | 1 | " in text
     [row] = [line for line in text.splitlines() if f"| {arm} |" in line]
@@ -187,14 +212,14 @@ def teacher_place(tmp_path_factory):
     import torch
 
     sys.path.insert(0, str(BENCH))
-    from harness import compression, runs
+    from harness import runs
+    from harness.teaching import teacher_run
 
     folder = tmp_path_factory.mktemp("bench")
-    place = runs.Place(folder / "results", folder / "checkpoints", scale=1e-9)
+    place = runs.Place(folder / "results", folder / "checkpoints", folder / "working", scale=1e-9)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    [teacher, *_] = [run for run in compression.runs() if run.name == "Hopper_teacher_s1"]
-    runs.go_on([teacher], place, quiet)
+    runs.go_on([teacher_run("Hopper", 1)], place, quiet)
     yield place
     torch.set_num_threads(threads)
 
@@ -203,7 +228,9 @@ def test_the_page_is_what_the_committed_results_make_of_it(tmp_path):
     from harness.document import write_document
     from harness.runs import Place
 
-    write_document(tmp_path / "benchmarks.md", Place(BENCH / "results", tmp_path), tables())
+    write_document(
+        tmp_path / "benchmarks.md", Place(BENCH / "results", tmp_path, tmp_path), tables()
+    )
     page = BENCH.parent / "docs" / "benchmarks.md"
     assert (tmp_path / "benchmarks.md").read_text() == page.read_text()
 

@@ -1,27 +1,18 @@
-"""The teachers that the tables share, by PPO on Gymnasium's tasks, and how good they are.
-
-Their checkpoints stand under ``bench/checkpoints``, so that every arm of every table has the same
-ones, whenever it is run.
-"""
+"""The teachers that the tables share: how they are trained, and where they are found."""
 
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 from retort.distill.networks import Actor, Critic
 from retort.distill.ppo import PPOConfig
 from retort.distill.ppo_settings import gymnasium_ppo
 from retort.distill.teacher import ActorTeacher
 
-from .report import interval_over_seeds, markdown_table, mean_figure, paragraph, settings_note
-from .results import read_results
 from .runs import Log, Made, Place, Run
 from .training import final_returns, learn_ppo, load_policy, save_policy
 
 TABLE = "teachers"
-SEEDS = (1, 2, 3)
-TASKS = ("HalfCheetah", "Hopper", "Walker2d")
 HIDDEN = (256, 256)
 STEPS = 3_000_000
 STD_FLOOR = 0.05  # least deviation a teacher may claim
@@ -39,11 +30,6 @@ def teacher_run(task: str, seed: int) -> Run:
         execute=_teach,
         keeps=True,
     )
-
-
-def runs() -> list[Run]:
-    """Seed by seed."""
-    return [teacher_run(task, seed) for seed in SEEDS for task in TASKS]
 
 
 def teacher_settings(task: str, steps: int, hidden: tuple[int, ...] = HIDDEN) -> PPOConfig:
@@ -69,29 +55,3 @@ def _teach(run: Run, place: Place, log: Log) -> Made:
     save_policy(place.checkpoint(run), ppo)
     final = final_returns(run.task, curve.actor)
     return Made(dataclasses.asdict(config), curve.points, final, figures)
-
-
-def report(results: Path, figures: Path) -> str:
-    """The section of the documentation."""
-    every = read_results(results, TABLE)
-    if not every:
-        return ""
-    rows = []
-    for task in TASKS:
-        group = [result for result in every if result.task == task]
-        if group:
-            row = [task, len(group), mean_figure(group, "parameters"), interval_over_seeds(group)]
-            rows.append([*row, mean_figure(group, "cpu_seconds")])
-    header = ["task", "seeds", "parameters", "return", "CPU seconds"]
-    return "\n\n".join(
-        [
-            "## Teachers",
-            paragraph(
-                "What the tables below distil from: actors of 256-256 after 3 M steps of PPO with "
-                "the settings `efficient`; return of 50 held-out deterministic episodes. Their "
-                "weights stand under `bench/checkpoints`."
-            ),
-            markdown_table(header, rows),
-            settings_note(every),
-        ]
-    )

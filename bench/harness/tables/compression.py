@@ -11,8 +11,8 @@ from typing import Any
 
 from retort.distill.students import StudentConfig
 
-from .distilling import ARMS, distil_arm
-from .report import (
+from ..distilling import ARMS, distil_arm
+from ..report import (
     interval_over_seeds,
     markdown_table,
     mean_figure,
@@ -20,12 +20,12 @@ from .report import (
     ratio_over_seeds,
     settings_note,
 )
-from .results import read_results
-from .runs import Log, Made, Place, Run
-from .teachers import STEPS as TEACHER_STEPS
-from .teachers import TABLE as TEACHERS
-from .teachers import load_teacher, teacher_run, teacher_settings
-from .training import final_returns, learn_ppo
+from ..results import read_results
+from ..runs import Log, Made, Place, Run
+from ..teaching import STEPS as TEACHER_STEPS
+from ..teaching import TABLE as TEACHERS
+from ..teaching import load_teacher, teacher_run, teacher_settings
+from ..training import final_returns, learn_ppo
 
 TABLE = "compression"
 SEEDS = (1, 2, 3)
@@ -33,7 +33,7 @@ TASKS = ("HalfCheetah", "Hopper")
 STEPS = 500_000
 FIRST, SMALLER = (128, 64), ((64, 64), (32, 32), (16, 16))
 BEST = ("ours", "student-driven")  # the two that go on to the smaller sizes
-_POINTS = 10  # on a curve
+_STEPS_PER_POINT = 20_000  # on a curve
 
 
 def runs() -> list[Run]:
@@ -46,11 +46,9 @@ def runs() -> list[Run]:
                     needs = (teacher_run(task, seed),)
                     every.append(_run(task, name, size, seed, STEPS, _distil, needs=needs))
                 every.append(_run(task, "ppo", size, seed, STEPS, _from_scratch))
-    # The longest runs of all, last.
-    both = TEACHER_STEPS + STEPS
-    for seed in SEEDS:
         for size in (FIRST, *SMALLER):
             for task in TASKS:
+                both = TEACHER_STEPS + STEPS
                 every.append(_run(task, "ppo-all", size, seed, both, _from_scratch))
     return every
 
@@ -68,7 +66,7 @@ def _size(run: Run) -> tuple[int, ...]:
 
 def _from_scratch(run: Run, place: Place, log: Log) -> Made:
     config = teacher_settings(run.task, place.steps(run.budget), _size(run))
-    every = max(1, config.steps // _POINTS)
+    every = _STEPS_PER_POINT
     _, curve, figures = learn_ppo(run.task, config, run.seed, log, every=every)
     final = final_returns(run.task, curve.actor)
     return Made(dataclasses.asdict(config), curve.points, final, figures)
@@ -84,6 +82,7 @@ def _distil(run: Run, place: Place, log: Log) -> Made:
         seed=run.seed,
         steps=place.steps(run.budget),
         log=log,
+        every=_STEPS_PER_POINT,
     )
     return Made(made.settings, made.curve.points, made.final, made.figures)
 

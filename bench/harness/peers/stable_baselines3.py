@@ -15,8 +15,8 @@ import torch
 from retort.distill.ppo_settings import gymnasium_ppo
 from torch import Tensor
 
-from .runs import Log, Made
-from .training import KEYWORDS, Curve, final_returns
+from ..runs import Log, Made
+from ..training import KEYWORDS, Curve, final_returns
 
 if TYPE_CHECKING:
     from stable_baselines3.common.vec_env import VecNormalize

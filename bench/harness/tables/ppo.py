@@ -7,8 +7,8 @@ from pathlib import Path
 
 from retort.distill.ppo_settings import Kind, gymnasium_ppo
 
-from . import stable_baselines3
-from .report import (
+from ..peers import stable_baselines3
+from ..report import (
     interval_over_seeds,
     markdown_table,
     paragraph,
@@ -16,9 +16,9 @@ from .report import (
     seconds_to,
     settings_note,
 )
-from .results import Result, read_results
-from .runs import Log, Made, Place, Run
-from .training import final_returns, learn_ppo
+from ..results import Result, read_results
+from ..runs import Log, Made, Place, Run
+from ..training import final_returns, learn_ppo
 
 TABLE = "ppo"
 SEEDS = (1, 2, 3)

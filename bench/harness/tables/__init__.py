@@ -1,0 +1,12 @@
+"""A module per table of the benchmarks' page; ``TABLES`` is their order there and when run."""
+
+from __future__ import annotations
+
+from ..document import Table
+from . import compression, ppo, teachers
+
+TABLES: tuple[Table, ...] = (
+    teachers,
+    ppo,
+    compression,
+)

@@ -1,0 +1,44 @@
+"""Teachers (B): how good those are that the other tables distil from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..report import interval_over_seeds, markdown_table, mean_figure, paragraph, settings_note
+from ..results import read_results
+from ..runs import Run
+from ..teaching import TABLE, teacher_run
+
+SEEDS = (1, 2, 3)
+TASKS = ("HalfCheetah", "Hopper", "Walker2d")
+
+
+def runs() -> list[Run]:
+    """Seed by seed."""
+    return [teacher_run(task, seed) for seed in SEEDS for task in TASKS]
+
+
+def report(results: Path, figures: Path) -> str:
+    """The section of the documentation."""
+    every = read_results(results, TABLE)
+    if not every:
+        return ""
+    rows = []
+    for task in TASKS:
+        group = [result for result in every if result.task == task]
+        if group:
+            row = [task, len(group), mean_figure(group, "parameters"), interval_over_seeds(group)]
+            rows.append([*row, mean_figure(group, "cpu_seconds")])
+    header = ["task", "seeds", "parameters", "return", "CPU seconds"]
+    return "\n\n".join(
+        [
+            "## Teachers",
+            paragraph(
+                "What the tables below distil from: actors of 256-256 after 3 M steps of PPO with "
+                "the settings `efficient`; return of 50 held-out deterministic episodes. Their "
+                "weights stand under `bench/checkpoints`."
+            ),
+            markdown_table(header, rows),
+            settings_note(every),
+        ]
+    )
