@@ -42,6 +42,8 @@ def _progress(place: Place, tables: Sequence[Table]) -> str:
     done = []
     for table in tables:
         runs = table.runs()
+        if not runs:  # made of another table's
+            continue
         count = sum(run.done(place) for run in runs)
         done.append(f"{runs[0].table}: {count} of {len(runs)}")
     return f"Runs done of those listed: {'; '.join(done)}."

@@ -10,7 +10,7 @@ from typing import Any
 
 import matplotlib
 import numpy as np
-from retort.distill.statistics import bootstrap, interquartile_mean, steps_to_reach
+from retort.distill.statistics import Interval, bootstrap, interquartile_mean, steps_to_reach
 
 from .results import Result
 
@@ -42,15 +42,25 @@ def interval_over_seeds(group: Sequence[Result]) -> str:
     return f"{found.value:.0f} ({found.low:.0f} to {found.high:.0f})"
 
 
-def ratio_over_seeds(ours: Sequence[Result], theirs: Sequence[Result]) -> str:
-    """Interquartile mean of paired ratios of returns, with its 95 % interval."""
+def paired_ratio(ours: Sequence[Result], theirs: Sequence[Result]) -> Interval | None:
+    """Interquartile mean of paired ratios of returns with its 95 % interval; None without pairs.
+
+    The interval of a single pair is that number alone.
+    """
     by_seed = {result.seed: result.mean_return for result in theirs}
     scores = np.array([[r.mean_return / by_seed[r.seed]] for r in ours if r.seed in by_seed])
     if not len(scores):
+        return None
+    return bootstrap(interquartile_mean, scores, np.random.default_rng(0))
+
+
+def ratio_over_seeds(ours: Sequence[Result], theirs: Sequence[Result]) -> str:
+    """``paired_ratio`` in words."""
+    found = paired_ratio(ours, theirs)
+    if found is None:
         return ""
-    if len(scores) == 1:
-        return f"{scores[0, 0]:.3f}"
-    found = bootstrap(interquartile_mean, scores, np.random.default_rng(0))
+    if found.low == found.high:
+        return f"{found.value:.3f}"
     return f"{found.value:.3f} ({found.low:.3f} to {found.high:.3f})"
 
 

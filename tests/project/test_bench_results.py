@@ -245,3 +245,72 @@ def test_runs_beside_other_work_are_said_to_be_such(harness):
     assert "beside other work" not in settings_note([quiet_run])
     said = " ".join(settings_note([quiet_run, busy_run]).split())
     assert "**Seconds of 1 of these 2 runs were measured beside other work**" in said
+
+
+def finished(harness, table, arm, seed, *, final, curve=(), budget=100):
+    results, _ = harness
+    return results.Result(
+        table=table,
+        task="Hopper",
+        arm=arm,
+        seed=seed,
+        budget=budget,
+        settings={},
+        curve=[results.Point(steps, 0.0, value) for steps, value in curve],
+        final=[final],
+        figures={},
+        machine={"processor": "p", "cores": 2, "load": 0.1},
+        versions={},
+        commit="c",
+        date="2026-01-01",
+    )
+
+
+def section(harness, name, every, folder):
+    results, _ = harness
+    for result in every:
+        results.write_result(folder, f"{result.task}_{result.arm}_s{result.seed}", result)
+    return table(name).report(folder, folder / "figures")
+
+
+def cells(text, start):
+    [row] = [line for line in text.splitlines() if line.startswith(start)]
+    return [cell.strip() for cell in row.strip("|").split("|")]
+
+
+def test_steps_saved_are_of_runs_that_stayed_at_their_target(harness, tmp_path):
+    student = [(10, 96.0), (20, 90.0), (30, 95.0), (40, 99.0)]  # at 10 it was luck
+    scratch = [(100, 10.0), (300, 95.0), (400, 96.0)]
+    every = [
+        finished(harness, "teachers", "teacher", 1, final=100.0),
+        finished(harness, "compression", "ours 16-16", 1, final=99.0, curve=student),
+        finished(harness, "compression", "ppo-all 16-16", 1, final=96.0, curve=scratch, budget=400),
+    ]
+    text = section(harness, "sample-efficiency", every, tmp_path)
+    assert cells(text, "| Hopper | ours")[4:] == ["30", "300", "10.0", "yes"]
+
+
+def test_a_run_that_never_got_there_counts_as_longer_than_its_budget(harness, tmp_path):
+    scratch = [(200, 10.0), (400, 94.0)]
+    every = [
+        finished(harness, "teachers", "teacher", 1, final=100.0),
+        finished(harness, "compression", "ppo-all 16-16", 1, final=94.0, curve=scratch, budget=400),
+    ]
+    for at, times, met in ((20, "more than 20.0", "yes"), (80, "more than 5.0", "not shown")):
+        curve = [(at, 96.0), (at + 1, 96.0)]
+        student = finished(harness, "compression", "ours 16-16", 1, final=99.0, curve=curve)
+        text = section(harness, "sample-efficiency", [*every, student], tmp_path)
+        assert cells(text, "| Hopper | ours")[5:] == ["more than 400 (0 of 1)", times, met]
+
+
+@pytest.mark.parametrize(("finals", "met"), [((101.0, 102.0), "yes"), ((101.0, 94.0), "no")])
+def test_compression_is_met_by_middle_lower_end_and_published_ratio(harness, tmp_path, finals, met):
+    every = [
+        made
+        for seed, final in enumerate(finals, start=1)
+        for made in (
+            finished(harness, "teachers", "teacher", seed, final=100.0),
+            finished(harness, "compression", "ours 128-64", seed, final=final),
+        )
+    ]
+    assert cells(section(harness, "compression", every, tmp_path), "| Hopper | ours")[-1] == met

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from ..document import Table
-from . import compression, ppo, teachers
+from . import compression, ppo, sample_efficiency, teachers
 
 TABLES: tuple[Table, ...] = (
     teachers,
     ppo,
     compression,
+    sample_efficiency,
 )
