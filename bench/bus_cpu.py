@@ -1,30 +1,30 @@
 """CPU time of one tick of twelve servos, SI values out, against the maker's own library.
 
-    python bench/bus_cpu.py [--ticks 5000]
+    python bench/bus_cpu.py [--ticks 12000]
 
 DYNAMIXEL: a fast sync read of 10 bytes (current, velocity, position) and a sync write of goal
 positions. The peer is ``dynamixel-sdk`` with ``GroupSyncRead.fastSyncRead``, ``getData`` of three
 values per servo and ``GroupSyncWrite``, in the same run. Both find the answer's bytes ready in
-memory, so that only computing is measured. Limit: a quarter of the peer (median of interleaved
-rounds). Beside it stands the time the bytes need on the wire, which no program can shorten.
+memory, so that only computing is measured. Limit: a quarter of the peer (harness/interleaved.py
+says how the ratio is taken). Beside it stands the time the bytes need on the wire, which no program
+can shorten.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
 import sys
-import time
 from collections.abc import Callable
 
 import dynamixel_sdk as sdk
 import numpy as np
+from harness.interleaved import compare, report
 from harness.servos import BAUD, IDS, SERVOS, twelve
 from retort.hardware import JointCommand, RealClock, open_bus
 from retort.hardware.dynamixel import codec
 
 ADDRESS, LENGTH, GOAL = 126, 10, 116
-ROUNDS = 20
+LIMIT = 0.25
 
 
 class Memory:
@@ -127,41 +127,14 @@ def dynamixel() -> tuple[Callable[[], object], Callable[[], object], int]:
     return ours, peer, wire
 
 
-def compare(
-    name: str,
-    ours: Callable[[], object],
-    peer: Callable[[], object],
-    peer_name: str,
-    wire: int,
-    limit: float,
-    ticks: int,
-) -> bool:
-    """Time both in turn; print and say whether the limit holds."""
-    mine: list[float] = []
-    theirs: list[float] = []
-    for _ in range(ROUNDS):
-        for tick, times in ((ours, mine), (peer, theirs)):
-            tick()
-            began = time.perf_counter()
-            for _ in range(max(1, ticks // ROUNDS)):
-                tick()
-            times.append((time.perf_counter() - began) / max(1, ticks // ROUNDS))
-    a, b = statistics.median(mine) * 1e6, statistics.median(theirs) * 1e6
-    print(f"{name}, {SERVOS} servos, CPU per tick:")
-    print(f"  retort              {a:8.1f} us")
-    print(f"  {peer_name:<19} {b:8.1f} us")
-    print(f"  ratio               {a / b:8.3f}      (at most {limit})")
-    print(f"  wire at {BAUD / 1e6:g} Mbit/s   {wire * 10e6 / BAUD:8.1f} us   ({wire} bytes)")
-    return a / b <= limit
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--ticks", type=int, default=5000)
+    parser.add_argument("--ticks", type=int, default=12_000)
     ticks = parser.parse_args().ticks
     ours, peer, wire = dynamixel()
-    met = [compare("DYNAMIXEL", ours, peer, "dynamixel-sdk", wire, 0.25, ticks)]
-    return 0 if all(met) else 1
+    found = compare(ours, peer, ticks)
+    name = f"DYNAMIXEL, {SERVOS} servos"
+    return 0 if report(name, found, "dynamixel-sdk", wire, BAUD, LIMIT) else 1
 
 
 if __name__ == "__main__":

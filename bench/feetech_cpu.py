@@ -2,28 +2,24 @@
 
 Both read registers 56 to 70 of twelve servos by one sync read and send twelve goals by one sync
 write; the wire is memory. The SDK gives three raw values per servo (its ``getData``), ours a whole
-``RobotState``. Limit: at most half of the SDK's median. Beside it: what the wire takes at 1 Mbit/s.
+``RobotState``. Limit: at most half of the SDK's time (harness/interleaved.py says how the ratio is
+taken). Beside it: what the wire takes at 1 Mbit/s.
 """
 
 from __future__ import annotations
 
-import statistics
 import sys
-import time
 from collections.abc import Callable
 
 import numpy as np
 import scservo_sdk as sdk
+from harness.interleaved import compare, report
 from harness.servos import BAUD, IDS, twelve
-from retort.hardware import RealClock
+from retort.hardware import JointCommand, RealClock, open_bus
 from retort.hardware.feetech import codec
-from retort.hardware.feetech.driver import FeetechDriver
-from retort.hardware.feetech.line import FeetechLine
 from retort.hardware.feetech.units import ADDRESS, LENGTH
-from retort.hardware.line_driver import devices_of
-from retort.hardware.readings import Readings
 
-TICKS = 4000
+TICKS = 12_000
 LIMIT = 0.5
 GOAL = 42
 
@@ -75,19 +71,16 @@ class Wire:
 
 
 def ours() -> Callable[[], None]:
-    robot, wire, clock = twelve("feetech"), Wire(), RealClock()
-    readings = Readings(robot)
-    driver = FeetechDriver(robot, devices_of(robot, "main"), FeetechLine(wire, clock), readings)
+    robot, clock = twelve("feetech"), RealClock()
+    bus = open_bus(robot, Wire(), clock)
+    (driver,) = bus.drivers
     for servo in driver.devices:
-        driver._armed.switch(servo.index, True)
+        driver._armed.switch(servo.index, True)  # else no goals go out
     target = np.linspace(-1.0, 1.0, len(IDS))
 
     def tick() -> None:
-        readings.begin()
-        driver.request()
-        driver.collect(0.0)
-        state = readings.state(0.0)
-        driver.send(target)
+        state = bus.read(clock.now() + 1.0)
+        bus.write(JointCommand(target))
         assert state.joint_valid.all()
 
     return tick
@@ -112,28 +105,14 @@ def makers() -> Callable[[], None]:
     return tick
 
 
-def median(tick: Callable[[], None]) -> float:
-    """Of one call [s]."""
-    spans = []
-    for _ in range(TICKS):
-        begin = time.perf_counter()
-        tick()
-        spans.append(time.perf_counter() - begin)
-    return statistics.median(spans)
-
-
 def main() -> int:
-    mine, theirs = ours(), makers()
-    pairs = [(median(mine), median(theirs)) for _ in range(3)]
-    own, maker = (min(column) for column in zip(*pairs, strict=True))
     request = len(codec.sync_read(IDS, ADDRESS, LENGTH))
     goals = len(codec.sync_write(GOAL, [(id, b"\0\0") for id in IDS]))
     answers = len(IDS) * (codec.OVERHEAD + LENGTH)
-    wire = (request + answers + goals) * 10.0 / Wire.baud
-    print(f"twelve STS servos: {1e6 * own:.0f} us per tick, SI values out")
-    print(f"feetech-servo-sdk: {1e6 * maker:.0f} us per tick, three raw values each")
-    print(f"ratio {own / maker:.2f}, limit {LIMIT}; the wire takes {1e6 * wire:.0f} us")
-    return 0 if own <= LIMIT * maker else 1
+    found = compare(ours(), makers(), TICKS)
+    name = f"STS3215, {len(IDS)} servos"
+    met = report(name, found, "feetech-servo-sdk", request + answers + goals, BAUD, LIMIT)
+    return 0 if met else 1
 
 
 if __name__ == "__main__":

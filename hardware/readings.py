@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from .robot import Robot
-from .state import Health, RobotState
+from .state import Health, RobotState, made
 
 EFFORT, VELOCITY, POSITION, VOLTAGE, TEMPERATURE = range(5)  # rows
 
@@ -52,6 +52,8 @@ class Readings:
         self._all_heard = -math.inf  # [s] the same of all at once
         self._imu_heard = -math.inf
         self._no_age = _constant(np.zeros(n))
+        self._all_joints = slice(0, n)
+        self._everyone = b"\1" * n  # ``joint_fresh`` if all are
 
     def scale(self, joint: int, row: int, factor: float, bias: float = 0.0) -> None:
         """Set what makes a row of a joint SI."""
@@ -59,8 +61,17 @@ class Readings:
 
     def begin(self) -> None:
         """A tick begins: nothing is fresh."""
-        self.joint_fresh[:] = False
+        self.joint_fresh.fill(False)
         self.imu_fresh = False
+
+    def all_well(self, joints: slice | np.ndarray) -> None:
+        """Readings of ``joints`` are fresh, and no servo of theirs reports an error."""
+        if isinstance(joints, slice) and joints == self._all_joints:
+            self.joint_fresh.fill(True)  # faster than to pick all of them
+            self.alert.fill(False)
+        else:
+            self.joint_fresh[joints] = True
+            self.alert[joints] = False
 
     def state(self, time: float) -> RobotState:
         """Everything as last heard, in arrays of its own; constants are shared and read-only.
@@ -71,7 +82,7 @@ class Readings:
         si = self.counts * self.factor
         si += self.bias
         fresh = self.joint_fresh
-        if b"\0" not in fresh.tobytes():  # many times faster than `all` on so few
+        if fresh.tobytes() == self._everyone:  # many times faster than `all` on so few
             self._all_heard = time
             age = self._no_age
         else:
@@ -87,15 +98,23 @@ class Readings:
             rate, acceleration = imu[4:7], imu[7:10]
         else:
             orientation, rate, acceleration = _UPRIGHT, _NOTHING, _NOTHING
-        return RobotState(
-            si[POSITION],
-            si[VELOCITY],
-            si[EFFORT],
-            orientation,
-            rate,
-            acceleration,
-            fresh.copy(),
-            np.bool_(self.imu_fresh),
-            time,
-            Health(si[VOLTAGE], si[TEMPERATURE], self.alert.copy(), age, time - self._imu_heard),
-        )
+        health = {
+            "voltage": si[VOLTAGE],
+            "temperature": si[TEMPERATURE],
+            "alert": self.alert.copy(),
+            "age": age,
+            "imu_age": time - self._imu_heard,
+        }
+        fields = {
+            "joint_position": si[POSITION],
+            "joint_velocity": si[VELOCITY],
+            "joint_effort": si[EFFORT],
+            "orientation": orientation,
+            "angular_velocity": rate,
+            "linear_acceleration": acceleration,
+            "joint_valid": fresh.copy(),
+            "imu_valid": np.True_ if self.imu_fresh else np.False_,
+            "time": time,
+            "health": made(Health, health),
+        }
+        return made(RobotState, fields)

@@ -36,6 +36,7 @@ class RollCall:
         self._counts = np.zeros((len(_FIELDS), n), dtype=np.int64)
         self._whole = 0  # ticks that all of ``_everyone`` have answered, not in ``_counts``
         self._silent_ticks = [0] * n
+        self._some_silent = False  # one of them is not 0
         self._silent: list[int] = []  # left their place, the next to be probed first
         self._present = self._everyone
         self._until_probe = self._probe_gap = 1  # [ticks]
@@ -60,6 +61,7 @@ class RollCall:
     def restore(self) -> None:
         """Everyone has their place again."""
         self._silent_ticks = [0] * len(self.names)
+        self._some_silent = False
         self._silent = []
         self._present = self._everyone
         self._until_probe = self._probe_gap = 1
@@ -79,8 +81,9 @@ class RollCall:
         """Everyone who was asked has answered."""
         if asked is self._everyone:
             self._whole += 1
-            if any(self._silent_ticks):
+            if self._some_silent:
                 self._silent_ticks = [0] * len(self.names)
+                self._some_silent = False
         else:
             self.count(asked, [ANSWERED] * len(asked))
 
@@ -90,6 +93,7 @@ class RollCall:
             self._counts[outcome, index] += 1
             if outcome == MISSING:
                 self._silent_ticks[index] += 1
+                self._some_silent = True
             elif outcome != LOST_IN_TAIL:  # that says nothing about the device itself
                 self._silent_ticks[index] = 0
         for index in asked:

@@ -56,7 +56,7 @@ class DynamixelDriver:
         self._clocks = TickTracker(robot.period / 2, len(devices))
         self._delays: list[float] = []  # [s] before every device's answer
         self._fast = True
-        self._variant = 0
+        self._variant = self._asked_variant = 0
         self._ways: dict[tuple[tuple[int, ...], int], Exchange] = {}
         self._asked: tuple[int, ...] = ()
         self._began = 0.0  # [s]
@@ -75,6 +75,7 @@ class DynamixelDriver:
         if fast != self._fast:
             self._fast = fast
             self._ways.clear()
+            self._asked = ()  # so that the next request is built anew
         self.roll.restore()
         self._synchronise()
         return self._with_timing(reports)
@@ -90,8 +91,10 @@ class DynamixelDriver:
     def request(self) -> None:
         line = self.line
         line.drain()
-        self._asked = self.roll.call()
-        self._exchange = self._way(self._asked, self._variant)
+        asked = self.roll.call()
+        if asked is not self._asked or self._variant != self._asked_variant:
+            self._asked, self._asked_variant = asked, self._variant
+            self._exchange = self._way(asked, self._variant)
         self._began = line.clock.now()
         line.send(self._exchange.packet)
 
@@ -140,19 +143,18 @@ class DynamixelDriver:
 
     def _take_whole(self, exchange: Exchange, data: bytes) -> bool:
         """Take over everything if all of it is fresh; whether it is."""
-        raw = np.frombuffer(data, np.uint8)
+        exchange.load(data)
         if self._ticks:
-            ticks = raw[exchange.ticks].view("<u2")[:, 0]
+            ticks = exchange.raw[exchange.ticks].view("<u2")[:, 0]
             now = self.line.clock.now()
             if not self._clocks.accept(exchange.places, ticks, self._heard(), now).all():
                 return False
         readings, joints = self._readings, exchange.joints
         if exchange.servo_words is not None:
-            readings.counts[self._rows, joints] = raw[exchange.servo_words].view("<i4")
-            readings.joint_fresh[joints] = True
-            readings.alert[joints] = False
+            readings.counts[self._rows, joints] = exchange.servo_counts
+            readings.all_well(joints)
         if exchange.imu_words is not None:
-            self._take_imu(data[exchange.imu_flags], raw[exchange.imu_words])
+            self._take_imu(data[exchange.imu_flags], exchange.raw[exchange.imu_words])
         return True
 
     def _search(self, exchange: Exchange, data: bytes, deadline: float) -> None:

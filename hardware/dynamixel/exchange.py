@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 import itertools
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from fastcrc.crc16 import umts as crc16
@@ -43,8 +43,10 @@ class Exchange:
         places: ``asked``, to index arrays with.
         joints: those whose servos are asked, to index arrays with.
         servo_words: (values, 4 * servos), where their bytes stand in the answer; None: no servo.
+        servo_counts: (values, servos), what ``load`` found there.
         imu_words: the same of the sensor, (4 * values,), and ``imu_flags``; None: no sensor.
         ticks: (devices, 2), where the bytes of their clocks stand.
+        raw: (size,) the answer that ``load`` has taken.
     """
 
     def __init__(
@@ -76,8 +78,9 @@ class Exchange:
         self.size = self.ends[-1]
         starts = [head, *self.ends[:-1]]
         error, id_, data = (0, 1, 2) if fast else (8, 4, _DATA_IN_STATUS)
-        self._states_at = _bytes_at([start + at for start in starts for at in (error, id_)])
-        self._states = tuple(byte for id in ids for byte in (0, id))
+        self._errors_at = _bytes_at([start + error for start in starts])
+        self._ids_at = _bytes_at([start + id_ for start in starts])
+        self._ids, self._no_errors = bytes(ids), bytes(len(ids))
         total = 1 + sum(self.lengths) + 4 * len(ids)
         self._head = HEADER + bytes((BROADCAST, total & 0xFF, total >> 8, STATUS))
         self._frames = [
@@ -92,10 +95,14 @@ class Exchange:
         servos = [k for k, device in enumerate(devices) if device.joint is not None]
         sensor = next((k for k, device in enumerate(devices) if device.joint is None), None)
         self.joints = as_index([devices[k].index for k in servos])
-        self.servo_words = None
+        self._buffer = bytearray(self.size)
+        self.raw = np.frombuffer(self._buffer, np.uint8)
+        self.servo_words, self._servo_bytes = None, np.empty((0, 0), np.uint8)
         if servos:
             by_value = np.stack([words[k] for k in servos], axis=1).astype(np.intp)
             self.servo_words = by_value.reshape(len(by_value), -1)
+            self._servo_bytes = np.empty(self.servo_words.shape, np.uint8)
+        self.servo_counts = self._servo_bytes.view("<i4")
         self.imu_words, self.imu_flags = None, 0
         if sensor is not None:
             self.imu_words = words[sensor].reshape(-1).astype(np.intp)
@@ -110,7 +117,9 @@ class Exchange:
 
     def whole(self, data: bytes) -> bool:
         """Whether ``data`` is everyone's answer, intact, and free of errors and alerts."""
-        if len(data) != self.size or self._states_at(data) != self._states:
+        if len(data) != self.size:
+            return False
+        if self._errors_at(data) != self._no_errors or self._ids_at(data) != self._ids:
             return False
         if not self.fast:
             return all(
@@ -120,6 +129,12 @@ class Exchange:
             )
         # Every device's CRC goes over all before it, so that the last one answers for everything.
         return data.startswith(self._head) and crc16(data[:-2]) == data[-2] | data[-1] << 8
+
+    def load(self, data: bytes) -> None:
+        """Take ``size`` bytes for ``raw``, and ``servo_counts`` out of them."""
+        self._buffer[:] = data
+        if self.servo_words is not None:
+            self.raw.take(self.servo_words, None, self._servo_bytes, "clip")  # faster than "raise"
 
     def reached(self, received: int) -> int:
         """How many devices' bytes are in whole, of ``received`` bytes."""
@@ -142,9 +157,10 @@ def as_index(places: Sequence[int]) -> slice | np.ndarray:
     return np.array(places, dtype=np.intp)
 
 
-def _bytes_at(places: Sequence[int]):
-    """A function that takes the bytes at ``places``, as a tuple."""
-    if len(places) == 1:
-        only = places[0]
-        return lambda data: (data[only],)
-    return operator.itemgetter(*places)
+def _bytes_at(places: Sequence[int]) -> Callable[[bytes], bytes]:
+    """A function that takes the bytes at ``places``, which rise."""
+    steps = {after - before for before, after in itertools.pairwise(places)} or {1}
+    if len(steps) == 1:
+        return operator.itemgetter(slice(places[0], places[-1] + 1, steps.pop()))
+    several = operator.itemgetter(*places)
+    return lambda data: bytes(several(data))

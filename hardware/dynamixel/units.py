@@ -97,6 +97,7 @@ class Goals:
         self._frame = bytearray(
             codec.sync_write(address, [(device.id, bytes(size)) for device in chosen])
         )
+        self._body = memoryview(self._frame)[:-2]
         blocks = np.dtype([("id", "u1"), ("value", {2: "<i2", 4: "<i4"}[size])])
         self._values = np.frombuffer(self._frame, blocks, len(chosen), _BLOCKS)["value"]
 
@@ -112,13 +113,13 @@ class Goals:
     def packet(self, target: np.ndarray) -> bytes:
         """The packet for targets (joints,) in SI units, cut to what the servos take."""
         counts = self._counts
-        np.multiply(target[self._joints], self._per_unit, out=counts)
-        counts += self._shift
-        np.rint(counts, out=counts)
+        np.multiply(target[self._joints], self._per_unit, counts)
+        np.add(counts, self._shift, counts)
+        np.rint(counts, counts)
         np.maximum(counts, self._low, out=counts)
         np.minimum(counts, self._high, out=counts)
-        self._values[:] = counts
-        body = bytes(self._frame[:-2])
-        if b"\xff\xff\xfd" in body[_BODY:]:
+        self._values[...] = counts
+        body = bytes(self._body)
+        if body.find(b"\xff\xff\xfd", _BODY) >= 0:
             return codec.frame(BROADCAST, Instruction.SYNC_WRITE, body[_BODY + 1 :])
         return body + crc16(body).to_bytes(2, "little")

@@ -116,6 +116,8 @@ def test_a_read_of_a_quiet_line_has_everything(bus):
     assert bool(state.imu_valid) == (bus.robot.imu is not None)
     assert (state.health.voltage > 3.0).all()
     assert (state.health.age == 0.0).all()
+    for part in (state, state.health):
+        assert set(vars(part)) == {field.name for field in dataclasses.fields(part)}
 
 
 def test_a_deadline_that_has_passed_gives_a_state_without_validity(bus):

@@ -112,6 +112,16 @@ def test_mixed_models_and_old_firmware_still_take_one_request(models, read, firm
     np.testing.assert_allclose(state.joint_position, [0.5, -0.5], atol=5e-3)
 
 
+def test_identified_anew_with_older_firmware_a_line_is_asked_as_that_understands():
+    bench = Bench(robot_of(read=MOTION)).ready()
+    assert valid(bench.read()) == [True] * 12
+    bench.virtual.servos[3].registers["firmware"] = 45
+    bench.bus.identify()
+    since = bench.clock.now()
+    assert valid(bench.reads(1)[0]) == [True] * 12
+    assert asked(bench, since) == [Instruction.SYNC_READ]
+
+
 def test_a_sensor_beside_indirect_servos_takes_one_bulk_read():
     bench = Bench(robot_of(("xl330-m288",) * 2, read=INDIRECT, imu="a")).ready()
     start = bench.clock.now()
@@ -306,6 +316,15 @@ def test_a_goal_beyond_the_servos_own_limits_takes_the_old_ones_place_cut(mode, 
         bench.bus.write(JointCommand(np.full(2, target)))
         bench.clock.sleep_until(bench.clock.now() + 0.002)
         assert servo.registers[{"effort": "goal_current"}.get(mode, f"goal_{mode}")] == end
+
+
+def test_targets_as_large_as_numbers_get_are_cut_too():
+    """Their sum is infinite, which is no reason to refuse them."""
+    bench = Bench(robot_of(read=MOTION)).ready()
+    with np.errstate(over="ignore"):
+        bench.bus.write(JointCommand(np.full(12, np.finfo(float).max)))
+    bench.clock.sleep_until(bench.clock.now() + 0.01)
+    assert {servo.registers["goal_position"] for servo in bench.virtual.servos} == {4095}
 
 
 def test_limits_changed_before_prepare_are_the_ones_that_count():
