@@ -53,7 +53,11 @@ class SerialPort:
 
     def write(self, data: bytes) -> None:
         try:
-            self._serial.write(data)
+            if self._descriptor is not None:  # what fits goes at once, several times faster
+                with contextlib.suppress(BlockingIOError):
+                    data = data[os.write(self._descriptor, data) :]
+            if data:
+                self._serial.write(data)
         except _GONE as error:
             raise self._gone(error) from error
 

@@ -20,7 +20,9 @@ NEAR = 1e-3  # [s] something this soon after is waited for instead
 AHEAD = 1e-3  # [s] the robot may be ahead of real time
 STALL = 1e-2  # [s] waking later than this, bytes that wait are older than they look
 LAG = 0.25  # [s] behind real time the robot's time is not made up for: it stood still
-SPIN = 2.5e-4  # [s] before an answer is due the line is watched instead of slept on
+FIRST = 3e-4  # [s] before an answer's end the client gets what there is of it by then
+SPIN = 1e-4  # [s] before an answer's end the line is watched instead of slept on
+REST = 2e-4  # [s] behind an answer the processor is left to others
 BACKLOG = 0.02  # [s] of bytes on the wire; a client that writes more waits, as on a UART
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -99,8 +101,10 @@ class Emulator:
                     start += now - last - LAG
                     now = last + LAG
                 stalled = now - last > STALL
+                # First of all: physics may take a while.
+                if any([terminal.deliver(now) for terminal in terminals]) and not readable:
+                    self._rest(now)
                 for terminal in terminals:
-                    terminal.deliver(now)  # first of all: physics may take a while
                     if terminal.master in readable and (data := terminal.receive()):
                         terminal.line.write(data, last if stalled else now, earliest=last)
                 # What is on the wire is heard ahead of time: one wake-up less before the answer.
@@ -131,6 +135,13 @@ class Emulator:
         with contextlib.suppress(OSError):
             os.write(self._wake, b"\0")
 
+    def _rest(self, now: float) -> None:
+        """After bytes were delivered: let the system's own thread, which takes them on to the
+        client, have this processor; while we keep it, that waits."""
+        coming = min(terminal.line.next_arrival() for terminal in self._terminals.values())
+        if coming > now + NEAR:
+            select.select(self._wanted(now), [], [], REST)
+
     def _wait(self, last: float, start: float) -> list[int]:
         """Until something is due or somebody speaks; the descriptors to read from."""
         lines = [terminal.line for terminal in self._terminals.values()]
@@ -139,20 +150,36 @@ class Emulator:
         due = min(heard, answer)
         if due > last + STEP + NEAR:  # else physics would make the answer late
             due = last + STEP
-        now = self._clock.now() - start
+        wanted = self._wanted(self._clock.now() - start)
+
+        def sleep(until: float) -> list[int]:
+            seconds = max(0.0, until - (self._clock.now() - start))
+            return select.select(wanted, [], [], seconds)[0]
+
+        if answer > due:
+            return sleep(due)
+        if readable := sleep(due - FIRST):
+            return readable
+        if (now := self._clock.now() - start) < due:
+            # The bytes on the wire by now: what they pass through is awake when the last one comes.
+            for terminal in self._terminals.values():
+                terminal.deliver(now)
+        if readable := sleep(due - SPIN):
+            return readable
+        while self._clock.now() - start < due:
+            if readable := select.select(wanted, [], [], 0.0)[0]:
+                return readable
+        return []
+
+    def _wanted(self, now: float) -> list[int]:
+        """The descriptors that something to read may come from."""
         wanted = [self._waker]
         for terminal in self._terminals.values():
             if terminal.master >= 0 and terminal.line.backlog(now) < BACKLOG:
                 wanted.append(terminal.master)
         if self._control is not None:
             wanted += self._control.descriptors
-        early = SPIN if answer <= due else 0.0
-        while True:
-            readable, _, _ = select.select(wanted, [], [], max(0.0, due - now - early))
-            now = self._clock.now() - start
-            if readable or now >= due:
-                return readable
-            early = due - now + SPIN  # woken: from here on watched
+        return wanted
 
     def _follow(self) -> None:
         for terminal in self._terminals.values():

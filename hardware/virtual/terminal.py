@@ -70,14 +70,19 @@ class Terminal:
         self.line.baud = self._client_baud() or self.line.baud
         return data
 
-    def deliver(self, time: float) -> None:
-        """Hand the client what has arrived by ``time`` [s]; what it does not read is lost."""
+    def deliver(self, time: float) -> bool:
+        """Hand the client what has arrived by ``time`` [s]; what it does not read is lost.
+
+        Returns:
+            Whether there was anything.
+        """
         if self.master < 0:
-            return
+            return False
         data = self.line.take(time)
         if data:
             with contextlib.suppress(BlockingIOError):
                 os.write(self.master, data)
+        return bool(data)
 
     def close(self) -> None:
         """Take it away, link and all."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 import tty
 
 import pytest
@@ -51,6 +52,20 @@ def test_bytes_go_both_ways(pty, port):
     assert os.read(pty.master, 100) == b"there"
     os.write(pty.master, b"and back")
     assert port.read(8, soon()) == b"and back"
+
+
+def test_more_than_fits_at_once_is_written_whole(pty, port):
+    sent, heard = os.urandom(100_000), bytearray()
+
+    def listen() -> None:
+        while len(heard) < len(sent):
+            heard.extend(os.read(pty.master, 4096))
+
+    listener = threading.Thread(target=listen)
+    listener.start()
+    port.write(sent)
+    listener.join(10.0)
+    assert bytes(heard) == sent
 
 
 def test_no_more_is_read_than_asked_for(pty, port):
