@@ -69,7 +69,7 @@ class FeetechDriver:
         self._goals = [Goals(mode, self._servos) for mode in modes]
         self._plausibility = _plausibility(devices, robot.period)
         self._parser = StatusParser(*LENGTHS)
-        self._variant = 0
+        self._variant = self._asked_variant = 0
         self._ways: dict[tuple[tuple[int, ...], int], Request] = {}
         self._asked: tuple[int, ...] = ()
         self._request = self._way(tuple(range(len(devices))), 0)
@@ -100,8 +100,10 @@ class FeetechDriver:
     def request(self) -> None:
         line = self.line
         self._take_torque(line.drain())
-        self._asked = self.roll.call()
-        self._request = self._way(self._asked, self._variant)
+        asked = self.roll.call()
+        if asked is not self._asked or self._variant != self._asked_variant:
+            self._asked, self._asked_variant = asked, self._variant
+            self._request = self._way(asked, self._variant)
         self._began = line.clock.now()
         self._doubted.clear()
         line.send(self._request.packet)
