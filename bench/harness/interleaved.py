@@ -28,12 +28,14 @@ class Comparison:
 def compare(ours: Callable[[], object], peer: Callable[[], object], calls: int) -> Comparison:
     """Time ``calls`` of both, in ``ROUNDS`` that take turns."""
     each = max(1, calls // ROUNDS)
-    ours(), peer()  # both warm
+    _round(ours, 1)
+    _round(peer, 1)  # both warm
     pairs = [(_round(ours, each), _round(peer, each)) for _ in range(ROUNDS)]
     ratios = [mine / theirs for mine, theirs in pairs]
     deciles = statistics.quantiles(ratios, n=10)
-    best = (min(column) for column in zip(*pairs, strict=True))
-    return Comparison(*best, statistics.median(ratios), (deciles[0], deciles[-1]))
+    mine, theirs = zip(*pairs, strict=True)
+    spread = (deciles[0], deciles[-1])
+    return Comparison(min(mine), min(theirs), statistics.median(ratios), spread)
 
 
 def report(name: str, found: Comparison, peer: str, wire: int, baud: int, limit: float) -> bool:
