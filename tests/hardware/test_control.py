@@ -196,6 +196,29 @@ def test_a_file_of_that_name_is_not_destroyed(virtual, tmp_path):
     assert precious.read_text() == "data"
 
 
+def test_a_second_robot_does_not_take_the_first_ones_socket(virtual, tmp_path):
+    path = tmp_path / "control"
+    first = ControlServer(virtual, path)
+    with pytest.raises(PortError, match="another virtual robot"):
+        ControlServer(virtual, path)
+    Control(path).close()
+    first.close()
+    assert not path.exists()
+
+
+def test_a_socket_left_over_is_replaced_and_one_taken_over_is_left(virtual, tmp_path):
+    path = tmp_path / "control"
+    left_over = socket.socket(socket.AF_UNIX)
+    left_over.bind(str(path))
+    left_over.close()
+    first = ControlServer(virtual, path)
+    path.unlink()
+    second = ControlServer(virtual, path)
+    first.close()
+    Control(path).close()
+    second.close()
+
+
 def test_where_nobody_listens_is_said(tmp_path):
     with pytest.raises(PortError, match="retort emulate ROBOT --control"):
         Control(tmp_path / "nobody")

@@ -1,4 +1,4 @@
-"""The manufacturer's second Python library, which knows registers by name from tables of its own."""
+"""The manufacturer's second Python library, which has register tables of its own."""
 
 from __future__ import annotations
 
