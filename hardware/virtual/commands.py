@@ -25,6 +25,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from ..alerts import alert_text
 from ..errors import RetortError
 from .faults import parse_fault
 from .robot import VirtualRobot
@@ -143,7 +144,9 @@ def _status(virtual: VirtualRobot) -> dict[str, Any]:
         about = {"id": device.id, "baud": device.baud, "powered": math.isfinite(device.booted)}
         if device is not virtual.imu:
             angle, speed, current = virtual.plant.motor(virtual.servos.index(device))
-            about |= {"torque": device.torque, "temperature": round(device.temperature, 1)}
+            error = alert_text(device.table.protocol, device.error)
+            about |= {"torque": device.torque, "error": error}
+            about |= {"temperature": round(device.temperature, 1)}
             about |= {"angle": float(angle), "speed": float(speed), "current": float(current)}
         devices[device.name] = about
     return {

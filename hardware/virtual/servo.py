@@ -96,6 +96,11 @@ class VirtualServo(VirtualDevice):
         return self.registers["bus_watchdog"] == -1
 
     @property
+    def error(self) -> int:
+        """Its hardware error register."""
+        return self.registers["hardware_error"]
+
+    @property
     def watchdog_due(self) -> float:
         """When ``supervise`` has something to do by itself [s]."""
         return min(self._silent_at, self._check_at, self._start_at)

@@ -102,6 +102,16 @@ def test_status_tells_of_every_device(virtual):
     assert status["faults"]["dropped"] == 0
 
 
+@pytest.mark.parametrize("model", ["xl330-m288", "sts3215"])
+def test_status_tells_of_a_fault_in_words(model):
+    robot = robot_of((model,), protocols=(load_model(model).protocol,))
+    virtual = VirtualRobot(robot, RigidPlant(robot))
+    assert do(virtual, "status")["devices"]["joint_1"]["error"] == ""
+    do(virtual, "fault", kind="overload", device="joint_1")
+    virtual.advance(0.01)
+    assert do(virtual, "status")["devices"]["joint_1"]["error"] == "overload"
+
+
 @pytest.mark.parametrize(
     ("message", "said"),
     [
