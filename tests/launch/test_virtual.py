@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import os
 import threading
@@ -13,7 +12,6 @@ import numpy as np
 import pytest
 from retort.hardware import JointCommand, PortError, RealClock, SerialPort, load_robot, open_bus
 from retort.hardware.dynamixel import codec
-from retort.hardware.robot import Line
 from retort.hardware.virtual import Emulator, LockstepClock, LockstepPort
 from retort.launch import run, virtual
 from retort.launch.cli import main
@@ -21,6 +19,8 @@ from retort.launch.emulate import emulator_process
 from retort.launch.ports import named_ports
 from retort.launch.run import CommandStep, RunConfig
 from retort.launch.virtual import VirtualConfig, VirtualWorld
+
+from ..hardware.many_servos import robot_of
 
 
 def _events(log: Path, *, poses: bool = False) -> list[dict]:
@@ -148,14 +148,15 @@ def test_a_served_robot_obeys_the_control_verb(
 def test_where_a_robot_of_two_lines_listens_is_said_as_the_other_verbs_take_it(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ports = {"main": "/tmp/port-main", "hand": "/tmp/port-hand"}
+    ports = {"a": "/tmp/port-a", "b": "/tmp/port-b"}
     monkeypatch.setattr(Emulator, "serve_until_signal", lambda self, ready: ready(ports))
     assert main(["emulate", "balancer"]) == 0
     said = capsys.readouterr()
-    assert said.out == "ready: /tmp/port-main /tmp/port-hand\n"
+    assert said.out == "ready: /tmp/port-a /tmp/port-b\n"
     option = said.err.split("--port ")[1].strip()
-    robot = dataclasses.replace(
-        load_robot("balancer"),
-        line=tuple(Line(name=name, protocol="dynamixel2", baud=1_000_000) for name in ports),
+    assert (
+        named_ports(
+            robot_of(("xl330-m288",) * 2, lines="ab", protocols=("dynamixel2",) * 2), option
+        )
+        == ports
     )
-    assert named_ports(robot, option) == ports
