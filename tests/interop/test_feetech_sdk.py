@@ -178,7 +178,8 @@ def test_a_half_turn_homing_and_a_range_are_kept_without_power(virtual, port, pa
     assert packets.read2ByteTxRx(port, 3, MAX) == (2600, *OK)
 
 
-def test_torque_on_and_goals_by_sync_write_are_followed_by_sync_reads(port, packets):
+def test_torque_on_and_goals_by_sync_write_are_followed_by_sync_reads(port, packets, monkeypatch):
+    monkeypatch.setattr("scservo_sdk.port_handler.LATENCY_TIMER", 1000)  # nobody is silent here
     for id in IDS:
         assert packets.write1ByteTxRx(port, id, TORQUE, 1) == OK
         assert packets.write1ByteTxRx(port, id, LOCK, 1) == OK
