@@ -160,3 +160,14 @@ def test_where_a_robot_of_two_lines_listens_is_said_as_the_other_verbs_take_it(
         )
         == ports
     )
+
+
+def test_the_help_of_control_fits_80_columns_and_has_no_markup(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit):
+        main(["control", "--help"])
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert not any("``" in line for line in lines)
