@@ -14,9 +14,9 @@ def add_parser(verbs) -> None:
     parser = verbs.add_parser(
         "control",
         help="unplug, turn, push or break a virtual robot that is being served",
-        description="Give one command to a virtual robot served with `--control SOCKET`, for "
+        description="Give one command to a virtual robot served with `--control SOCKET`, for\n"
         "example: retort control SOCKET power_cycle device=left_wheel seconds=0.5",
-        epilog=COMMANDS,
+        epilog=(COMMANDS or "").replace("``", ""),  # absent under python -OO
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("socket", help="the one `retort emulate --control` was given")

@@ -72,7 +72,7 @@ def emulate(options: argparse.Namespace) -> int:
             held = "is held upright and " if robot.ramp.kind == "upright_still" else ""
             print(
                 f"{robot.name} {held}listens at {where}; Ctrl-C ends it.\n"
-                f"In another terminal: retort run BUNDLE --port {next(iter(ports.values()))}",
+                f"In another terminal: retort run BUNDLE --port {_as_option(ports)}",
                 file=sys.stderr,
             )
 
@@ -85,6 +85,13 @@ def emulate(options: argparse.Namespace) -> int:
     finally:
         world.close()
     return 0
+
+
+def _as_option(ports: dict[str, str]) -> str:
+    """``ports`` as ``--port`` takes them."""
+    if len(ports) == 1:
+        return next(iter(ports.values()))
+    return ",".join(f"{line}={port}" for line, port in ports.items())
 
 
 @contextlib.contextmanager

@@ -142,9 +142,23 @@ class Twin:
         self._push = (force, steps)
 
     def turn(self, joint: int, angle: float, speed: float = 0.0) -> None:
-        """Put a motor's shaft at ``angle`` [rad] with ``speed`` [rad/s], as a hand would."""
-        sign = self._sign[joint]
-        self.data.qpos[self._qpos[joint]] = sign * (angle - self._zero[joint])
+        """Put a motor's shaft at ``angle`` [rad] with ``speed`` [rad/s], as a hand would.
+
+        Raises:
+            ValueError: there is a stop before ``angle``.
+        """
+        sign, zero = self._sign[joint], self._zero[joint]
+        target = sign * (angle - zero)
+        name = self.robot.joints[joint]
+        if self.model.joint(name).limited[0]:
+            low, high = self.model.joint(name).range
+            if not low <= target <= high:
+                stops = sorted((sign * low + zero, sign * high + zero))
+                raise ValueError(
+                    f"angle is {angle:g} rad; the stops of {name} are at {stops[0]:.3f} and "
+                    f"{stops[1]:.3f} rad of its servo's shaft"
+                )
+        self.data.qpos[self._qpos[joint]] = target
         self.data.qvel[self._qvel[joint]] = sign * speed
         if joint in self._blocked:
             self._blocked[joint] = float(self.data.qpos[self._qpos[joint]])

@@ -1,20 +1,20 @@
-"""Commands to a virtual robot, as data: what a hand, a cable or a power supply would do to it.
+"""Commands to a virtual robot, as data: what a hand, a cable or a supply would do.
 
 Times count from now [s]. The commands, with what they take (``=`` gives a default):
 
 - ``unplug``, ``replug``: ``line=`` (all); the host's adapter and its port.
 - ``power_off``, ``power_on``: ``device=`` (all).
 - ``power_cycle``: ``device=`` (all), ``seconds=0.5`` without power.
-- ``connect_only``: ``devices``, the list of those whose cables stay plugged; ``[]`` plugs all.
+- ``connect_only``: ``devices``, the list of those whose cables stay plugged; ``[]`` is all.
 - ``turn``: ``device``, ``angle`` [rad of the servo's shaft], ``speed=0`` [rad/s]; by hand.
 - ``hold``, ``release``: ``device``; a shaft is blocked where it is.
 - ``load``: ``device``, ``torque`` [N·m], pulling until told otherwise.
 - ``push``: ``impulse`` [N·s], three numbers, ``seconds=0.01``; at the robot's body.
 - ``fault``: ``kind`` and what belongs to it, as in a profile of faults; ``at=0``.
 - ``clear``: no more answers are befallen by faults.
-- ``status``: time, ports, faults so far, and of every device what it knows of itself.
+- ``status``: time, ports, faults so far, and what every device knows of itself.
 
-What moves shafts or body needs a plant that can: flywheels have no body to push.
+What moves shafts or body needs a plant that can: flywheels have no body.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from ..alerts import alert_text
 from ..errors import RetortError
 from .faults import parse_fault
 from .robot import VirtualRobot
@@ -143,7 +144,9 @@ def _status(virtual: VirtualRobot) -> dict[str, Any]:
         about = {"id": device.id, "baud": device.baud, "powered": math.isfinite(device.booted)}
         if device is not virtual.imu:
             angle, speed, current = virtual.plant.motor(virtual.servos.index(device))
-            about |= {"torque": device.torque, "temperature": round(device.temperature, 1)}
+            error = alert_text(device.table.protocol, device.error)
+            about |= {"torque": device.torque, "error": error}
+            about |= {"temperature": round(device.temperature, 1)}
             about |= {"angle": float(angle), "speed": float(speed), "current": float(current)}
         devices[device.name] = about
     return {

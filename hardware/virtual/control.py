@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import socket
 from collections.abc import Callable
@@ -25,11 +26,11 @@ class ControlServer:
 
     Args:
         virtual: the robot.
-        path: where to make the socket; a socket left over from before is replaced.
+        path: where to make the socket; one left over from before is replaced.
         carried_out: called after every command, before its answer is given.
 
     Raises:
-        PortError: it cannot be made, or something else has that name.
+        PortError: it cannot be made, or something else has that name, another robot say.
     """
 
     def __init__(
@@ -41,6 +42,10 @@ class ControlServer:
         self._clients: dict[int, _Client] = {}
         if path.exists() and not path.is_socket():
             raise PortError(f"{path} exists and is not a socket; choose another name for it")
+        if path.is_socket() and _somebody_listens(path):
+            raise PortError(
+                f"another virtual robot is controlled by {path}; end it or choose another name"
+            )
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             path.unlink(missing_ok=True)
@@ -50,6 +55,7 @@ class ControlServer:
             self._listener.close()
             raise PortError(f"the socket {path} cannot be made: {error}") from error
         self._listener.setblocking(False)
+        self._made = path.stat().st_ino
 
     @property
     def descriptors(self) -> list[int]:
@@ -74,7 +80,9 @@ class ControlServer:
         for client in self._clients.values():
             client.connection.close()
         self._listener.close()
-        self._path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            if self._path.stat().st_ino == self._made:  # else somebody has taken its name
+                self._path.unlink()
 
     def _answer(self, line: bytes) -> bytes:
         try:
@@ -87,6 +95,12 @@ class ControlServer:
         except ControlError as error:
             said = {"ok": False, "error": str(error)}
         return json.dumps(said).encode() + b"\n"
+
+
+def _somebody_listens(path: Path) -> bool:
+    with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as probe:
+        probe.setblocking(False)
+        return probe.connect_ex(str(path)) in (0, errno.EAGAIN)
 
 
 class _Client:

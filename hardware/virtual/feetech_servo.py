@@ -255,7 +255,7 @@ class FeetechServo:
         self._waiting = None  # a reg write
         self.error = 0
         self.registers["torque_limit"] = self.registers["max_torque"]
-        self.registers["goal_position"] = self._here()
+        self.registers.measure("goal_position", self._here())
         self._switched()
 
     def _set_middle(self) -> None:
@@ -264,7 +264,7 @@ class FeetechServo:
         self.registers["homing_offset"] = max(actual - MIDDLE, -2047)
         register = self.table.registers["homing_offset"]
         self._save(slice(register.address, register.address + register.size))
-        self.registers["goal_position"] = self._here()
+        self.registers.measure("goal_position", self._here())
         self._switched()
 
     def _save(self, span: slice) -> None:
@@ -279,16 +279,17 @@ class FeetechServo:
         position = self._encoder(angle) - settings.offset
         if not settings.many_turns:
             position %= self.table.turn
-        registers["present_position"] = min(max(position, -32767), 32767)
-        registers["present_velocity"] = round(velocity / settings.speed_unit)
-        registers["present_load"] = round(self._duty)
-        registers["present_voltage"] = round(10.0 * self._plant.supply())
-        registers["present_temperature"] = round(self.protection.winding.temperature)
+        registers.measure("present_position", position)
+        registers.measure("present_velocity", velocity / settings.speed_unit)
+        registers.measure("present_load", self._duty)
+        registers.measure("present_voltage", 10.0 * self._plant.supply())
+        registers.measure("present_temperature", self.protection.winding.temperature)
         registers["hardware_error"] = self.error
         registers["moving"] = int(abs(velocity) > settings.moving_threshold)
-        registers["position_trajectory"] = round(self._loops.desired.position)
-        registers["present_current"] = round(
-            settings.sensor * current / self.table.registers["present_current"].unit
+        registers.measure("position_trajectory", self._loops.desired.position)
+        registers.measure(
+            "present_current",
+            settings.sensor * current / self.table.registers["present_current"].unit,
         )
 
     @property

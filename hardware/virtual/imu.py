@@ -76,7 +76,7 @@ class VirtualImu(VirtualDevice):
                 registers[f"{prefix}_{axis}"] = int(count)
         registers["status_flags"] = 2 if saturated else 0
         registers["sample_counter"] = millisecond % 256
-        registers["present_voltage"] = round(self._plant.supply() * 10.0)
+        registers.measure("present_voltage", self._plant.supply() * 10.0)
         registers["present_temperature"] = 30
 
     def reboot(self, time: float) -> None:

@@ -40,6 +40,11 @@ class ServoDevice(LineDevice, Protocol):
     @property
     def torque(self) -> bool: ...
 
+    @property
+    def error(self) -> int:
+        """Its hardware error register."""
+        ...
+
     temperature: float  # what its sensor measures [°C]
 
     def reboot(self, time: float) -> None:

@@ -52,6 +52,11 @@ class RegisterFile:
         if name in self._watched:
             self.stale = True
 
+    def measure(self, name: str, value: float) -> None:
+        """Let a register show ``value`` rounded, or as much of it as its bytes can hold."""
+        low, high = self.table.registers[name].span
+        self[name] = round(min(max(low, value), high))  # in this order a NaN becomes ``low``
+
     def __contains__(self, name: str) -> bool:
         return name in self.table.registers
 

@@ -96,6 +96,11 @@ class VirtualServo(VirtualDevice):
         return self.registers["bus_watchdog"] == -1
 
     @property
+    def error(self) -> int:
+        """Its hardware error register."""
+        return self.registers["hardware_error"]
+
+    @property
     def watchdog_due(self) -> float:
         """When ``supervise`` has something to do by itself [s]."""
         return min(self._silent_at, self._check_at, self._start_at)
@@ -175,17 +180,18 @@ class VirtualServo(VirtualDevice):
         velocity = self._encoder.velocity(speed) / loops.velocity_counts
         if self.torque and self._mode in (CURRENT, CURRENT_POSITION):
             bridge.measure_pwm(current, speed, sense)
-        registers["present_position"] = position
-        registers["present_velocity"] = round(velocity)
-        registers["present_pwm"] = round(bridge.pwm)
+        registers.measure("present_position", position)
+        registers.measure("present_velocity", velocity)
+        registers.measure("present_pwm", bridge.pwm)
         if bridge.current_unit:
-            registers["present_current"] = round(sense * current / bridge.current_unit)
+            registers.measure("present_current", sense * current / bridge.current_unit)
         else:
-            registers["present_load"] = round(bridge.pwm / FULL_PWM * 1000.0)
+            registers.measure("present_load", bridge.pwm / FULL_PWM * 1000.0)
         desired = loops.desired if self.torque and self._mode in _POSITIONS else None
-        registers["position_trajectory"] = round(desired.position) if desired else position
-        registers["velocity_trajectory"] = round(
-            desired.velocity / loops.velocity_counts if desired else loops.desired_velocity
+        registers.measure("position_trajectory", desired.position if desired else position)
+        registers.measure(
+            "velocity_trajectory",
+            desired.velocity / loops.velocity_counts if desired else loops.desired_velocity,
         )
         ongoing = desired is not None and loops.ongoing
         registers["moving"] = int(ongoing or abs(velocity) > registers["moving_threshold"])
@@ -194,8 +200,8 @@ class VirtualServo(VirtualDevice):
             status |= abs(registers["goal_position"] - position) <= IN_POSITION
             status |= (abs(desired.position - position) > FOLLOWING) << 3
         registers["moving_status"] = status
-        registers["present_voltage"] = round(self._plant.supply() * 10.0)
-        registers["present_temperature"] = round(self.winding.temperature)
+        registers.measure("present_voltage", self._plant.supply() * 10.0)
+        registers.measure("present_temperature", self.winding.temperature)
 
     # From the line
 
@@ -297,7 +303,7 @@ class VirtualServo(VirtualDevice):
             if self._mode == POSITION:
                 self._snap()
             position = self._position()
-            self.registers["goal_position"] = goal if keep_goals else position
+            self.registers.measure("goal_position", goal if keep_goals else position)
             self._loops.rest(position)
             self._loops.aim_velocity(self.registers["goal_velocity"])
         self._restart_watchdog(time)
@@ -336,7 +342,7 @@ class VirtualServo(VirtualDevice):
             registers["goal_pwm"] = 0
         if self._mode == CURRENT:
             registers["goal_current"] = 0
-        registers["goal_position"] = self._position()
+        registers.measure("goal_position", self._position())
         self._loops.rest(self._position())
         self._load()
         self._drive()
@@ -366,7 +372,7 @@ class VirtualServo(VirtualDevice):
         """Forget whole turns, hold where it is; how the position changed [counts]."""
         self._load()
         moved = self._encoder.forget_turns(self._plant.motor(self._joint)[0])
-        self.registers["goal_position"] = self._position()
+        self.registers.measure("goal_position", self._position())
         return moved
 
     def _clear(self) -> int:
@@ -377,7 +383,7 @@ class VirtualServo(VirtualDevice):
             return Error.RESULT_FAIL
         goal = self.registers["goal_position"]
         moved = self._snap()
-        self.registers["goal_position"] = goal + moved
+        self.registers.measure("goal_position", goal + moved)
         self._loops.shift(moved)
         return Error.NONE
 

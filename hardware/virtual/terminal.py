@@ -27,7 +27,7 @@ class Terminal:
         link: a symbolic link to make to it; none if None.
 
     Raises:
-        PortError: ``link`` exists and is not a symbolic link, or cannot be made.
+        PortError: ``link`` is a file or leads to a port that is there, or cannot be made.
     """
 
     def __init__(self, line: VirtualLine, link: Path | None) -> None:
@@ -105,7 +105,12 @@ class Terminal:
     def _make_link(self) -> None:
         if self.link is None:
             return
-        if self.link.exists() and not self.link.is_symlink():
+        if self.link.is_symlink() and self.link.exists():  # one that leads nowhere is left over
+            raise PortError(
+                f"{self.link} already leads to {os.path.realpath(self.link)}; end what serves it, "
+                "remove the link, or choose another name"
+            )
+        if self.link.exists():
             raise PortError(f"{self.link} exists and is not a link; choose another name for it")
         try:
             self.link.unlink(missing_ok=True)

@@ -7,10 +7,13 @@ import math
 import socket
 
 import pytest
-from retort.hardware import PortError, load_robot
+from retort.hardware import PortError, load_model, load_robot
 from retort.hardware.virtual import RigidPlant, VirtualRobot, commands
 from retort.hardware.virtual.commands import COMMANDS, ControlError, run_command
 from retort.hardware.virtual.control import Control, ControlServer
+from retort.sim.twin import Twin
+
+from .many_servos import robot_of
 
 
 @pytest.fixture
@@ -97,6 +100,16 @@ def test_status_tells_of_every_device(virtual):
     assert [about["powered"] for about in status["devices"].values()] == [True, True, False]
     assert status["lines"]["main"] == {"plugged": True, "baud": 1_000_000, "connected": None}
     assert status["faults"]["dropped"] == 0
+
+
+@pytest.mark.parametrize("model", ["xl330-m288", "sts3215"])
+def test_status_tells_of_a_fault_in_words(model):
+    robot = robot_of((model,), protocols=(load_model(model).protocol,))
+    virtual = VirtualRobot(robot, RigidPlant(robot))
+    assert do(virtual, "status")["devices"]["joint_1"]["error"] == ""
+    do(virtual, "fault", kind="overload", device="joint_1")
+    virtual.advance(0.01)
+    assert do(virtual, "status")["devices"]["joint_1"]["error"] == "overload"
 
 
 @pytest.mark.parametrize(
@@ -193,6 +206,67 @@ def test_a_file_of_that_name_is_not_destroyed(virtual, tmp_path):
     assert precious.read_text() == "data"
 
 
+def test_a_second_robot_does_not_take_the_first_ones_socket(virtual, tmp_path):
+    path = tmp_path / "control"
+    first = ControlServer(virtual, path)
+    with pytest.raises(PortError, match="another virtual robot"):
+        ControlServer(virtual, path)
+    Control(path).close()
+    first.close()
+    assert not path.exists()
+
+
+def test_a_socket_left_over_is_replaced_and_one_taken_over_is_left(virtual, tmp_path):
+    path = tmp_path / "control"
+    left_over = socket.socket(socket.AF_UNIX)
+    left_over.bind(str(path))
+    left_over.close()
+    first = ControlServer(virtual, path)
+    path.unlink()
+    second = ControlServer(virtual, path)
+    first.close()
+    Control(path).close()
+    second.close()
+
+
 def test_where_nobody_listens_is_said(tmp_path):
     with pytest.raises(PortError, match="retort emulate ROBOT --control"):
         Control(tmp_path / "nobody")
+
+
+@pytest.mark.parametrize("model", ["xl330-m288", "xl430-w250", "sts3215"])
+@pytest.mark.parametrize("speed", [0.0, 1e3, -1e9, 1e300])
+@pytest.mark.parametrize("angle", [0.0, -60.0, 1e9, 1e300])
+def test_no_hand_can_bring_a_device_down(model, angle, speed):
+    """Whatever a shaft does, every register shows what its bytes can hold."""
+    table = load_model(model)
+    robot = robot_of((model,), protocols=(table.protocol,))
+    virtual = VirtualRobot(robot, RigidPlant(robot))
+    (servo,) = virtual.servos
+    torque = table.register("torque_enable").address
+    size = max(r.address + r.size for r in table.registers.values())
+    for on in (0, 1):
+        do(virtual, "turn", device="joint_1", angle=angle, speed=speed)
+        do(virtual, "load", device="joint_1", torque=speed)
+        if table.protocol == "feetech":
+            servo.write(torque, bytes((on,)))
+        else:
+            servo.write(torque, bytes((on,)), virtual.time)
+        virtual.advance(virtual.time + 0.05)
+        assert servo.read(0, min(size, 200), virtual.time)
+
+
+def test_feedback_beyond_what_its_bytes_hold_stays_at_the_end(virtual):
+    servo = virtual.servos[0]
+    do(virtual, "turn", device="left_wheel", angle=1e7)
+    servo.refresh(0.0)
+    assert servo.registers["present_position"] == 2**31 - 1
+
+
+def test_no_hand_turns_a_shaft_through_a_stop():
+    robot = load_robot("arm6")
+    virtual = VirtualRobot(robot, Twin(robot))
+    with pytest.raises(ControlError, match=r"stops of elbow are at 1\.562 and 4\.722 rad"):
+        do(virtual, "turn", device="elbow", angle=5.0)
+    do(virtual, "turn", device="elbow", angle=4.7)
+    assert virtual.plant.motor(2)[0] == pytest.approx(4.7)

@@ -213,7 +213,7 @@ def test_identify_writes_nothing(rig):
     assert all(report.problems == () for report in reports)
     left = reports[0]
     assert (left.model, left.mode, left.firmware) == ("xl330-m077", "effort", 52)
-    assert left.gains["velocity_i"] == 1600
+    assert left.gains["velocity_i"] == 400
     assert left.limits["effort"] == pytest.approx(1.75 * MOTOR.torque_constant)
 
 

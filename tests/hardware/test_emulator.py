@@ -83,6 +83,17 @@ def test_the_link_is_made_and_removed(robot, tmp_path):
     assert not link.is_symlink()
 
 
+def test_a_link_to_a_port_that_is_there_is_left_as_it_is(robot, tmp_path):
+    """Another virtual robot's, or a real one's."""
+    link = tmp_path / "robot"
+    first = Emulator(VirtualRobot(robot, RigidPlant(robot)), link)
+    with pytest.raises(PortError, match="already leads to"):
+        Emulator(VirtualRobot(robot, RigidPlant(robot)), link)
+    assert os.readlink(link) == first.path
+    first.stop()
+    first.serve()
+
+
 def test_a_link_that_would_destroy_a_file_is_refused(robot, tmp_path):
     precious = tmp_path / "precious"
     precious.write_text("data")

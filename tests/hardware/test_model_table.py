@@ -126,3 +126,20 @@ def test_sign_and_magnitude_know_their_span():
     assert not sign_magnitude.allows(1024)
     with pytest.raises(OverflowError):
         sign_magnitude.encode(-1024)
+
+
+# Of the e-manual: Velocity Limit, Velocity I and P, Position D, I and P.
+@pytest.mark.parametrize(
+    ("name", "defaults"),
+    [
+        ("xl330-m077", (1620, 400, 40, 0, 400, 400)),
+        ("xl330-m288", (445, 1600, 180, 0, 0, 400)),
+        ("xl330-m288-fw53", (445, 1600, 180, 0, 0, 400)),
+        ("xl430-w250", (265, 1000, 100, 4000, 0, 640)),
+        ("xm430-w350", (200, 1920, 100, 0, 0, 800)),
+    ],
+)
+def test_what_a_model_begins_with_is_the_manuals(name, defaults):
+    registers = load_model(name).registers
+    gains = ("velocity_i", "velocity_p", "position_d", "position_i", "position_p")
+    assert tuple(registers[key].default for key in ("velocity_limit", *gains)) == defaults

@@ -54,6 +54,7 @@ def test_stall_torque_is_the_data_sheets(servo_line, model):
 def test_a_held_position_droops_as_the_p_gain_says(servo_line, model, share):
     """Counts of error times P/128 is the PWM whose torque carries the load."""
     line = at(servo_line(model, friction=0.0), POSITION)
+    line.write("position_i", 0)  # the XL330-M077 begins with some
     line.write("goal_position", 1024)
     line.wait(1.0)
     assert line.read("present_position") == pytest.approx(1024, abs=1)

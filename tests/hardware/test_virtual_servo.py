@@ -78,7 +78,7 @@ def test_eeprom_is_locked_while_torque_is_on(line):
         ("bus_watchdog", -1, Error.DATA_RANGE),
         ("goal_current", 1750, Error.NONE),
         ("goal_current", -1751, Error.DATA_RANGE),
-        ("goal_velocity", 446, Error.DATA_LIMIT),
+        ("goal_velocity", 1621, Error.DATA_LIMIT),
     ],
 )
 def test_values_out_of_range_are_refused(line, name, value, error):

@@ -122,3 +122,87 @@ def test_a_servo_at_another_rate_hears_nothing(port, packets):
     assert port.setBaudRate(500_000)
     assert packets.ping(port, 3) == (777, sdk.COMM_SUCCESS, 0)
     assert packets.ping(port, 4)[1] == sdk.COMM_RX_TIMEOUT
+
+
+# As other programs use it: LeRobot's set-up, calibration and control of an arm
+
+
+ID, BAUD, DELAY, MIN, MAX, OFFSET, LOCK, MAX_ACCELERATION = 5, 6, 7, 9, 11, 31, 55, 85
+OK = (sdk.COMM_SUCCESS, 0)
+
+
+def power_cycled(virtual, packets, port, joint: int, id: int = 0) -> None:
+    id = id or joint
+    virtual.schedule(0.0, lambda: virtual.power_cycle(f"joint_{joint}", 0.01))  # where it is served
+    assert any(packets.ping(port, id)[1] == sdk.COMM_RX_TIMEOUT for _ in range(100))
+    assert any(packets.ping(port, id)[1] == sdk.COMM_SUCCESS for _ in range(100))
+
+
+def test_a_servo_alone_answers_a_broadcast_ping_and_is_given_id_and_rate(virtual, port, packets):
+    virtual.connect_only("joint_1")
+    found = [0xFF, 0xFF, 1, 2, 0, 252]
+    assert packets.txPacket(port, [0, 0, sdk.BROADCAST_ID, 2, 1, 0]) == sdk.COMM_SUCCESS
+    port.setPacketTimeoutMillis(1000)
+    heard = []
+    while len(heard) < 6 and not port.isPacketTimeout():
+        heard += port.readPort(6 - len(heard))
+    assert heard == found
+    port.is_using = False
+    assert packets.write1ByteTxRx(port, 1, TORQUE, 0) == OK
+    assert packets.write1ByteTxRx(port, 1, LOCK, 0) == OK
+    assert packets.write1ByteTxRx(port, 1, ID, 42) == OK
+    assert packets.ping(port, 42) == (777, *OK)
+    assert packets.write1ByteTxRx(port, 42, BAUD, 1) == OK
+    assert port.setBaudRate(500_000)
+    assert packets.read2ByteTxRx(port, 42, 3) == (777, *OK)
+    assert packets.write1ByteTxRx(port, 42, LOCK, 1) == OK
+    power_cycled(virtual, packets, port, 1, id=42)
+
+
+def test_a_half_turn_homing_and_a_range_are_kept_without_power(virtual, port, packets):
+    for address, value in ((TORQUE, 0), (LOCK, 0), (DELAY, 0), (MAX_ACCELERATION, 254)):
+        assert packets.write1ByteTxRx(port, 3, address, value) == OK
+    for address, value in ((OFFSET, 0), (MIN, 0), (MAX, 4095)):  # as a new servo
+        assert packets.write2ByteTxRx(port, 3, address, value) == OK
+    here = packets.read2ByteTxRx(port, 3, POSITION)[0]
+    assert here == 1003
+    offset = here - 2047  # negative: bit 11 is its sign
+    assert packets.write2ByteTxRx(port, 3, OFFSET, sdk.SCS_TOSCS(offset, 11)) == OK
+    assert packets.read2ByteTxRx(port, 3, POSITION) == (2047, *OK)
+    assert packets.write2ByteTxRx(port, 3, MIN, 1500) == OK
+    assert packets.write2ByteTxRx(port, 3, MAX, 2600) == OK
+    assert packets.write1ByteTxRx(port, 3, LOCK, 1) == OK
+    power_cycled(virtual, packets, port, 3)
+    assert packets.read2ByteTxRx(port, 3, POSITION) == (2047, *OK)
+    assert packets.read2ByteTxRx(port, 3, MIN) == (1500, *OK)
+    assert packets.read2ByteTxRx(port, 3, MAX) == (2600, *OK)
+
+
+def test_torque_on_and_goals_by_sync_write_are_followed_by_sync_reads(port, packets, monkeypatch):
+    monkeypatch.setattr("scservo_sdk.port_handler.LATENCY_TIMER", 1000)  # nobody is silent here
+    for id in IDS:
+        assert packets.write1ByteTxRx(port, id, TORQUE, 1) == OK
+        assert packets.write1ByteTxRx(port, id, LOCK, 1) == OK
+    goals = sdk.GroupSyncWrite(port, packets, GOAL, 2)
+    for id in IDS:
+        assert goals.addParam(id, list((1200 + 10 * id).to_bytes(2, "little")))
+    assert goals.txPacket() == sdk.COMM_SUCCESS
+    reads = sdk.GroupSyncRead(port, packets, POSITION, 2)
+    for id in IDS:
+        assert reads.addParam(id)
+    arrived = [1200 + 10 * id for id in IDS]
+    for _ in range(2000):
+        assert reads.txRxPacket() == sdk.COMM_SUCCESS
+        if [reads.getData(id, POSITION, 2) for id in IDS] == pytest.approx(arrived, abs=8):
+            return
+    raise AssertionError("they did not arrive")
+
+
+def test_128_makes_here_the_middle_and_leaves_torque_as_it_was(virtual, port, packets):
+    assert packets.write1ByteTxRx(port, 6, TORQUE, 128) == OK
+    assert packets.read2ByteTxRx(port, 6, POSITION) == (2048, *OK)
+    assert packets.read1ByteTxRx(port, 6, TORQUE) == (0, *OK)
+    offset = packets.read2ByteTxRx(port, 6, OFFSET)[0]
+    assert sdk.SCS_TOHOST(offset, 11) == 1006 - 2048
+    power_cycled(virtual, packets, port, 6)
+    assert packets.read2ByteTxRx(port, 6, POSITION) == (2048, *OK)

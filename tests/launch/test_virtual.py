@@ -16,8 +16,11 @@ from retort.hardware.virtual import Emulator, LockstepClock, LockstepPort
 from retort.launch import run, virtual
 from retort.launch.cli import main
 from retort.launch.emulate import emulator_process
+from retort.launch.ports import named_ports
 from retort.launch.run import CommandStep, RunConfig
 from retort.launch.virtual import VirtualConfig, VirtualWorld
+
+from ..hardware.many_servos import robot_of
 
 
 def _events(log: Path, *, poses: bool = False) -> list[dict]:
@@ -140,3 +143,30 @@ def test_a_served_robot_obeys_the_control_verb(
         thread.join(10.0)
     assert main(["control", socket, "status"]) == 1
     assert "retort emulate ROBOT --control" in capsys.readouterr().err
+
+
+def test_where_a_robot_of_two_lines_listens_is_said_as_the_other_verbs_take_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ports = {"a": "/tmp/port-a", "b": "/tmp/port-b"}
+    monkeypatch.setattr(Emulator, "serve_until_signal", lambda self, ready: ready(ports))
+    assert main(["emulate", "balancer"]) == 0
+    said = capsys.readouterr()
+    assert said.out == "ready: /tmp/port-a /tmp/port-b\n"
+    option = said.err.split("--port ")[1].strip()
+    assert (
+        named_ports(
+            robot_of(("xl330-m288",) * 2, lines="ab", protocols=("dynamixel2",) * 2), option
+        )
+        == ports
+    )
+
+
+def test_the_help_of_control_fits_80_columns_and_has_no_markup(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["control", "--help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert not any("``" in line for line in lines)
