@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
+from gymnasium.spaces import Box
 from torch import Tensor
 
 from ..hardware.checks import SECONDS, SEED, between, check_fields
@@ -112,6 +114,35 @@ def actor_of(policy: networks.Actor | Student, group: str = "teacher") -> Actor:
         return distribution.mode()[0], None, state
 
     return act
+
+
+def random_actor(env: LearningEnv, generator: torch.Generator) -> Actor:
+    """Uniform actions in the box that ``env`` takes."""
+    space = env.single_action_space
+    assert isinstance(space, Box)
+    low, high = (torch.from_numpy(bound) for bound in (space.low, space.high))
+
+    def act(groups: dict[str, Tensor], state: Tensor, reset: Tensor) -> tuple[Any, Any, Tensor]:
+        share = torch.rand(len(reset), len(low), generator=generator)
+        return low + (high - low) * share, None, state
+
+    return act
+
+
+def random_scores(make_env: Callable[[float], LearningEnv], levels: int, seed: int) -> np.ndarray:
+    """Score of ``random_actor`` at each level of a curriculum, J_0, (levels + 1,).
+
+    Args:
+        make_env: environments at a difficulty in [0, 1], made with ``autoreset=False``.
+        levels: the hardest; 0 is the easiest.
+        seed: of the episodes at level 0; one more for each level.
+    """
+    scores = []
+    for level in range(levels + 1):
+        env = make_env(level / levels)
+        actor = random_actor(env, torch.Generator().manual_seed(level))
+        scores.append(run_episodes(env, actor, seed + level).score.mean())
+    return np.array(scores)
 
 
 def mean_interval(values: np.ndarray, rng: np.random.Generator) -> Interval:

@@ -196,6 +196,25 @@ def measure_forgetting(
     )
 
 
+def snapshot_actors(
+    snapshots: Sequence[Snapshot], final: Student, steps: int
+) -> list[tuple[int, dict[str, int], Actor]]:
+    """What ``measure_forgetting`` compares: every snapshot, then the student as it is now.
+
+    Args:
+        snapshots: of one training, one at least.
+        final: the student that left them, after all of its training.
+        steps: that it was trained for.
+    """
+    actors = []
+    for snapshot in snapshots:
+        student = make_student(final.config, final.interface)
+        student.load_state_dict(load_checkpoint(snapshot.path)["student"])
+        student = student.deployed().eval().requires_grad_(False)
+        actors.append((snapshot.steps, snapshot.left, actor_of(student)))
+    return [*actors, (steps, snapshots[-1].reached, actor_of(final))]
+
+
 def forgetting_of_run(
     experiment: Experiment, folder: Path, *, progress: Progress | None = None
 ) -> Forgetting:
@@ -212,14 +231,7 @@ def forgetting_of_run(
             f"{folder} has no snapshots: its curriculum ({experiment.curriculum.kind}) never moved "
             "on, or it was distilled by a version that kept none; distil it again with --fresh"
         )
-    _, _, contract = experiment.load()
-    actors = []
-    for snapshot in snapshots:
-        student = make_student(experiment.student, contract)
-        student.load_state_dict(load_checkpoint(snapshot.path)["student"])
-        student = student.deployed().eval().requires_grad_(False)
-        actors.append((snapshot.steps, snapshot.left, actor_of(student)))
-    actors.append((experiment.distill.steps, snapshots[-1].reached, actor_of(final)))
+    actors = snapshot_actors(snapshots, final, experiment.distill.steps)
     config, hardest = experiment.evaluation, experiment.curriculum.levels
     levels = [level / hardest for level in range(hardest + 1)]
     count = config.episodes * len(levels)

@@ -18,9 +18,10 @@ import torch
 from ..controller import save_bundle
 from ..controller.golden import STATE_FIELDS, record_golden
 from ..hardware.state import RobotState
+from ..sim.env import RobotEnv
 from .curriculum import Curriculum
 from .distiller import Distiller
-from .evaluation import actor_of, compare, run_episodes
+from .evaluation import actor_of, compare, random_scores
 from .experiment import Experiment
 from .export import to_c, to_onnx
 from .finished import load_learning_teacher, load_student, load_teacher, load_teachers
@@ -94,7 +95,7 @@ def distil_student(
     stage = Stage(folder / "distillation", _key(experiment, _STUDENT), config.steps, fresh)
     saved = stage.begin()
     if saved is None:
-        scores = random_scores(experiment)
+        scores = _random_scores(experiment)
     else:
         scores = np.asarray(saved["curriculum"]["random_score"])
     curriculum = Curriculum(experiment.curriculum, env.axes, config.num_envs, scores)
@@ -203,26 +204,19 @@ def evaluate(
     return result
 
 
-def random_scores(experiment: Experiment, episodes: int = 128) -> np.ndarray:
+def _random_scores(experiment: Experiment, episodes: int = 128) -> np.ndarray:
     """Score of a policy of uniform random actions at each level, (levels + 1,)."""
-    levels = experiment.curriculum.levels
-    scores = []
-    for level in range(levels + 1):
-        env = experiment.make_env(
+
+    def make_env(level: float) -> RobotEnv:
+        return experiment.make_env(
             episodes,
-            level=level / levels,
+            level=level,
             episode_seconds=experiment.distill.episode_seconds,
             autoreset=False,
         )
-        generator = torch.Generator().manual_seed(level)
 
-        def act(groups: Any, state: Any, reset: Any, generator: Any = generator) -> Any:
-            shape = (len(groups["student"]), env.contract.action_size)  # noqa: B023
-            return torch.rand(shape, generator=generator) * 2.0 - 1.0, None, state
-
-        outcome = run_episodes(env, act, experiment.evaluation.seed + 100 + level)
-        scores.append(outcome.score.mean())
-    return np.array(scores)
+    seed = experiment.evaluation.seed + 100
+    return random_scores(make_env, experiment.curriculum.levels, seed)
 
 
 def _golden(experiment: Experiment, student: Student, sequences: int = 4, ticks: int = 60) -> Any:

@@ -43,6 +43,7 @@ class Result:
     versions: dict[str, str]
     commit: str
     date: str
+    series: dict[str, list[float]] = dataclasses.field(default_factory=dict)  # more than a number
 
     @property
     def mean_return(self) -> float:

@@ -9,8 +9,9 @@ import dataclasses
 import importlib.util
 import time
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from retort.launch.files import BusyError, at_work
@@ -35,6 +36,7 @@ class Made(NamedTuple):
     curve: list[Point]
     final: list[float]
     figures: dict[str, float]
+    series: Mapping[str, list[float]] = MappingProxyType({})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,7 +144,7 @@ def _do(run: Run, place: Place, log: Log) -> None:
         versions=versions(),
         commit=commit(),
         date=today(),
-        **made._asdict(),
+        **{**made._asdict(), "series": dict(made.series)},
     )
     path = write_result(place.results, run.name, result)
     log(f"    return {result.mean_return:.0f} over {len(result.final)} held-out episodes: {path}")

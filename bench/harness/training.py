@@ -8,14 +8,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from gymnasium.spaces import Box
 from retort.distill.checkpoint import load_checkpoint, save_checkpoint
-from retort.distill.evaluation import actor_of, run_episodes
+from retort.distill.evaluation import actor_of, random_actor, run_episodes
 from retort.distill.networks import Critic, make_actor
 from retort.distill.ppo import PPO, PPOConfig, train
 from retort.distill.rollout import Actor, RolloutSource
 from retort.sim.gymnasium_tasks import GymnasiumTaskEnv
-from torch import Tensor
+from retort.sim.interface import LearningEnv
 
 from .results import Point
 from .runs import Log
@@ -26,7 +25,7 @@ KEYWORDS: dict[str, dict[str, Any]] = {
     "Humanoid": {"include_cfrc_ext_in_observation": False, "contact_cost_weight": 0.0},
 }
 CURVE_EPISODES, FINAL_EPISODES = 20, 50
-_CURVE_SEED, _FINAL_SEED = 2_000_003, 1_000_003  # no run trains on them
+CURVE_SEED, FINAL_SEED = 2_000_003, 1_000_003  # no run trains on them
 
 
 def make_env(task: str, num_envs: int, *, autoreset: bool = True) -> GymnasiumTaskEnv:
@@ -44,27 +43,19 @@ def make_env(task: str, num_envs: int, *, autoreset: bool = True) -> GymnasiumTa
 def curve_return(task: str, actor: Actor) -> float:
     """Mean return of a point on a curve."""
     env = make_env(task, CURVE_EPISODES, autoreset=False)
-    return float(run_episodes(env, actor, _CURVE_SEED).returns.mean())
+    return float(run_episodes(env, actor, CURVE_SEED).returns.mean())
 
 
 def final_returns(task: str, actor: Actor) -> list[float]:
     """Returns of the held-out episodes, by the parameters that training ended with."""
     env = make_env(task, FINAL_EPISODES, autoreset=False)
-    return np.round(run_episodes(env, actor, _FINAL_SEED).returns, 2).tolist()
+    return np.round(run_episodes(env, actor, FINAL_SEED).returns, 2).tolist()
 
 
 def random_return(task: str) -> float:
     """J_0, the mean return of uniform random actions in the held-out episodes."""
-    space = make_env(task, 1).single_action_space
-    assert isinstance(space, Box)
-    low, high = (torch.from_numpy(bound) for bound in (space.low, space.high))
-    generator = torch.Generator().manual_seed(0)
-
-    def act(groups: Any, state: Tensor, reset: Tensor) -> tuple[Any, Any, Tensor]:
-        share = torch.rand(len(reset), len(low), generator=generator)
-        return low + (high - low) * share, None, state
-
-    return float(np.mean(final_returns(task, act)))
+    actor = random_actor(make_env(task, 1), torch.Generator().manual_seed(0))
+    return float(np.mean(final_returns(task, actor)))
 
 
 class Curve:
@@ -87,9 +78,13 @@ class Curve:
     def at(self, steps: int, seconds: float) -> None:
         """Perhaps evaluate, ``seconds`` of learning having brought the run to ``steps``."""
         if steps // self.every > (self.points[-1].steps if self.points else 0) // self.every:
-            value = curve_return(self.task, self.actor)
+            value = self.measure()
             self.points.append(Point(steps, round(seconds, 2), round(value, 1)))
             self.log(f"{steps:9d} steps {seconds:7.1f} s   return {value:8.1f}")
+
+    def measure(self) -> float:
+        """Mean return of a point."""
+        return curve_return(self.task, self.actor)
 
     @property
     def reached(self) -> bool:
@@ -134,13 +129,22 @@ def learn_ppo(
     every: int,
     target: float = float("inf"),
 ) -> tuple[PPO, Curve, dict[str, float]]:
-    """Train by PPO."""
-    began = time.perf_counter()
+    """Train by PPO on a task as it stands."""
     env = make_env(task, config.num_envs)
+    return learn_ppo_in(env, config, seed, lambda actor: Curve(task, actor, every, log, target))
+
+
+def learn_ppo_in(
+    env: LearningEnv, config: PPOConfig, seed: int, make_curve: Callable[[Actor], Curve]
+) -> tuple[PPO, Curve, dict[str, float]]:
+    """Train by PPO in ``env``, whose difficulty, if it has any, rises as PPO's settings say."""
+    began = time.perf_counter()
     ppo = PPO(config, env, seed)
+    if env.axes:
+        env.level_source = ppo.draw_levels
     source = RolloutSource(env, config.ticks)
     source.start(seed)
-    curve = Curve(task, actor_of(ppo.actor), every, log, target)
+    curve = make_curve(actor_of(ppo.actor))
     figures = follow(train(ppo, source), curve, time.perf_counter() - began)
     return ppo, curve, {**figures, "parameters": ppo.actor.parameter_count()}
 
@@ -153,7 +157,11 @@ def save_policy(path: Any, ppo: PPO) -> None:
 
 def load_policy(path: Any, task: str, config: PPOConfig) -> tuple[Any, Critic]:
     """The inverse of ``save_policy``."""
-    env = make_env(task, 1)
+    return load_policy_for(path, make_env(task, 1), config)
+
+
+def load_policy_for(path: Any, env: LearningEnv, config: PPOConfig) -> tuple[Any, Critic]:
+    """``load_policy`` for any environment of the task."""
     size = env.groups["teacher"]
     actor = make_actor(size, env.single_action_space, config.hidden, config.activation)
     critic = Critic(size, config.critic_hidden, config.activation)

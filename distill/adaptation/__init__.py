@@ -1,9 +1,19 @@
 """Adaptation: how soon a policy is itself again after the robot changed.
 
-``recovery`` measures any policy; ``meta`` finds parameters from which a few gradient steps do.
+``recovery`` measures any policy; ``meta`` finds parameters from which a few gradient steps do, and
+``online`` takes those steps while the robot acts.
 """
 
-from .meta import MetaConfig, MetaLearner, PredictiveStudent, adapt, policy_loss, prediction_loss
+from .meta import (
+    MetaConfig,
+    MetaLearner,
+    PredictiveStudent,
+    adapt,
+    lived_loss,
+    policy_loss,
+    prediction_loss,
+)
+from .online import AdaptingActor
 from .recovery import (
     Trace,
     recovery_row,
@@ -14,11 +24,13 @@ from .recovery import (
 )
 
 __all__ = [
+    "AdaptingActor",
     "MetaConfig",
     "MetaLearner",
     "PredictiveStudent",
     "Trace",
     "adapt",
+    "lived_loss",
     "policy_loss",
     "prediction_loss",
     "recovery_row",

@@ -91,15 +91,37 @@ def prediction_loss(module: PredictiveStudent, batch: Batch) -> Tensor:
 
     ``mean_(t, n) |o_(t+1) - o_t - f(o_t, a_t)|^2`` over ticks that no reset separates.
     """
-    seen = batch.observations["student"]
-    _, foretold = module(seen, batch.initial_state, batch.reset, batch.action)
+    seen = torch.cat([batch.observations["student"], batch.last_observations["student"][None]])
+    goes_on = ~(batch.terminated | batch.truncated)
+    return _foretold(module, seen, batch.action, batch.initial_state, batch.reset, goes_on)
+
+
+def lived_loss(module: PredictiveStudent, seen: Tensor, action: Tensor) -> Tensor:
+    """``prediction_loss`` of ticks within one episode, for a student without state.
+
+    Args:
+        module: foretells.
+        seen: (T + 1, N, size) observations.
+        action: (T, N, actions) after each but the last.
+    """
+    never = torch.zeros(action.shape[:2], dtype=torch.bool)
+    state = module.student.initial_state(action.shape[1])
+    return _foretold(module, seen, action, state, never, ~never)
+
+
+def _foretold(
+    module: PredictiveStudent,
+    seen: Tensor,
+    action: Tensor,
+    state: Tensor,
+    resets: Tensor,
+    goes_on: Tensor,
+) -> Tensor:
+    _, foretold = module(seen[:-1], state, resets, action)
     with torch.no_grad():
-        after = torch.cat([seen[1:], batch.last_observations["student"][None]])
-        normalise = module.student.normaliser
-        change = normalise(after) - normalise(seen)
-        goes_on = (~(batch.terminated | batch.truncated)).to(change.dtype)
-    error = ((foretold - change) ** 2).mean(-1)
-    return (error * goes_on).sum() / goes_on.sum().clamp(min=1.0)
+        change = torch.diff(module.student.normaliser(seen), dim=0)
+    error = ((foretold - change) ** 2).mean(-1) * goes_on
+    return error.sum() / goes_on.sum().clamp(min=1)
 
 
 def policy_loss(student: Student, batch: Batch, teacher: Distribution) -> Tensor:

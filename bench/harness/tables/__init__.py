@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from ..document import Table
-from . import compression, ppo, sample_efficiency, teachers
+from . import adaptation, compression, curriculum, forgetting, ppo, sample_efficiency, teachers
 
 TABLES: tuple[Table, ...] = (
     teachers,
     ppo,
     compression,
     sample_efficiency,
+    curriculum,
+    forgetting,
+    adaptation,
 )

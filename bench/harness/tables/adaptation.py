@@ -1,0 +1,285 @@
+"""Adaptation: how soon a policy is itself again after the robot changed in mid-episode.
+
+One distribution of randomised dynamics, which also change during training's episodes, for all of:
+a teacher that is told them (the oracle), a recurrent student, one that sees a single observation,
+and one that takes gradient steps on what it lived through.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from retort.distill.adaptation import (
+    AdaptingActor,
+    recovery_times,
+    trace_rewards,
+    window_rates,
+)
+from retort.distill.adaptation.recovery import TARGET, WINDOW
+from retort.distill.curriculum import CurriculumConfig
+from retort.distill.evaluation import actor_of
+from retort.distill.rollout import Actor
+from retort.distill.statistics import bootstrap, interquartile_mean
+from retort.sim.switches import Switch
+
+from ..changing import GRADIENT, MEMORYLESS, RECURRENT, TASKS, TEACHER, Change, Changing
+from ..meta import learn_start
+from ..report import markdown_table, mean_figure, paragraph, settings_note
+from ..results import Result, read_results
+from ..runs import Log, Made, Place, Run
+from ..varied import distil_varied, load_teacher, teach
+
+TABLE = "adaptation"
+SEEDS = (1, 2, 3)
+ARMS = (TEACHER, RECURRENT, MEMORYLESS, GRADIENT)
+SOON = 1.0  # [s] within which the recurrent one must be back
+TEACHER_STEPS, STEPS = 1_000_000, 1_000_000
+_META_SHARE = 0.3  # of the gradient-based one's steps are spent on its start
+_SEED = 4_000_003  # of the episodes with a switch
+_EPISODES = 100
+
+
+def runs() -> list[Run]:
+    """Seed by seed the oracle, and the students that learn from it."""
+    every: list[Run] = []
+    for seed in SEEDS:
+        for task in TASKS:
+            teacher = Run(
+                table=TABLE,
+                task=task,
+                arm=TEACHER,
+                seed=seed,
+                budget=TEACHER_STEPS,
+                execute=_teach,
+                keeps=True,
+            )
+            every.append(teacher)
+            every += [
+                Run(
+                    table=TABLE,
+                    task=task,
+                    arm=arm,
+                    seed=seed,
+                    budget=STEPS,
+                    execute=_distil,
+                    needs=(teacher,),
+                )
+                for arm in ARMS[1:]
+            ]
+    return every
+
+
+def _teach(run: Run, place: Place, log: Log) -> Made:
+    changing = TASKS[run.task]
+    made = teach(changing.varied, run, place, log)
+    teacher = load_teacher(changing.varied, place, run)
+    return made._replace(series=_rates(changing, actor_of(teacher.actor), log))
+
+
+def _distil(run: Run, place: Place, log: Log) -> Made:
+    changing, [needed] = TASKS[run.task], run.needs
+    varied, gradient = changing.varied, run.arm == GRADIENT
+    teacher = load_teacher(varied, place, needed)
+    steps = place.steps(run.budget)
+    on_start = round(_META_SHARE * steps) if gradient else 0
+    made = distil_varied(
+        varied,
+        teacher,
+        changing.students[MEMORYLESS if gradient else run.arm],
+        CurriculumConfig(kind="none"),
+        seed=run.seed,
+        steps=steps - on_start,
+        log=log,
+    )
+    actor, figures, settings = actor_of(made.student), made.figures, made.settings
+    if gradient:
+        window = round(changing.meta_window / varied.make_env(1, seconds=1.0).period)
+        start, spent = learn_start(
+            varied,
+            teacher,
+            made.student,
+            changing.meta,
+            seed=run.seed,
+            steps=on_start,
+            window=window,
+        )
+        figures = {**figures, **{name: figures[name] + more for name, more in spent.items()}}
+        settings = {**settings, "meta": dataclasses.asdict(changing.meta)}
+        actor = AdaptingActor(start, changing.meta, window=window, every=window)
+    series = _rates(changing, actor, log)
+    final = varied.final_returns(actor)
+    return Made(settings, made.curve.points, final, figures, series)
+
+
+def _rates(changing: Changing, actor: Actor, log: Log) -> dict[str, list[float]]:
+    """Reward per second around every change: mean over episodes that stand at the switch, in
+    windows, those before it that are steady and all after it.
+    """
+    series = {}
+    for change in changing.changes:
+        switches = tuple(
+            Switch(quantity=change.quantity, time=(time, time), value=(value, value))
+            for time, value in ((0.0, change.before), (changing.at, change.after))
+        )
+        env = changing.varied.make_env(
+            _EPISODES,
+            seconds=changing.seconds,
+            level=changing.level,
+            autoreset=False,
+            switches=switches,
+        )
+        trace = trace_rewards(env, actor, _SEED, changing.at)
+        before, after = window_rates(trace)
+        standing = trace.fell_at >= trace.switch_tick
+        steady = before[-int((changing.at - changing.settling) / WINDOW + 1e-9) :]
+        for when, rates in (("before", steady), ("after", after)):
+            mean = rates[:, standing].mean(1) if standing.any() else np.zeros(len(rates))
+            series[f"{change.name}, {when}"] = np.round(mean, 4).tolist()
+        log(f"{change.name}: {np.round(_relative(series, change), 2).tolist()}")
+    return series
+
+
+def _relative(series: dict[str, list[float]], change: Change) -> np.ndarray:
+    """Rates after a change over the policy's own steady one, (windows,); 0 where it had none."""
+    steady = float(np.mean(series[f"{change.name}, before"]))
+    after = np.array(series[f"{change.name}, after"])
+    return after / steady if steady > 0 else np.zeros(len(after))
+
+
+def report(results: Path, figures: Path) -> str:
+    """The section of the documentation, and its figure."""
+    every = read_results(results, TABLE)
+    if not every:
+        return ""
+    students, switched = [], []
+    for task, changing in TASKS.items():
+        groups = {arm: [r for r in every if (r.task, r.arm) == (task, arm)] for arm in ARMS}
+        groups = {arm: group for arm, group in groups.items() if group}
+        for arm, group in groups.items():
+            names = ("parameters", "steps", "teacher_queries", "seconds", "cpu_seconds")
+            students.append([task, arm, len(group), *(mean_figure(group, n) for n in names)])
+        for change in changing.changes:
+            for arm in groups:
+                switched.append([task, change.name, arm, *_cells(change, arm, groups)])
+    image = _plot(every, figures / "adaptation.svg")
+    header = ["task", "policy", "seeds", "parameters", "steps", "teacher queries", "seconds"]
+    wanted = [
+        "task",
+        "switch",
+        "policy",
+        "steady rate",
+        f"after {WINDOW:g} to {SOON:g} s",
+        "back after",
+        f"of the oracle's after {SOON:g} s",
+        "met",
+    ]
+    return "\n\n".join(
+        [
+            "## Adaptation",
+            paragraph(
+                "Robots that change in mid-episode: payload as a share of the whole mass, motor "
+                "strength and friction relative to nominal; what else is randomised stays. Teacher "
+                "and students learnt with mass, payload, friction and motors drawn anew in every "
+                "episode and each of the three changing in half of them. The oracle is told the "
+                "dynamics; the recurrent student (GRU) and the memoryless one (MLP) see the same "
+                "single observation, without the previous action; the gradient-based one is the "
+                f"memoryless one whose last {_META_SHARE:.0%} of steps went into a start by "
+                "first-order MAML, and which takes "
+                "gradient steps on its own last moments by foretelling its observations, always "
+                "from that start. Rates are reward per second in windows of half a second, mean "
+                f"over {_EPISODES} episodes with the switch at the same time, relative to the "
+                "policy's own steady rate before it; falls earn nothing. Back after: the end of "
+                f"the first of two successive windows at {TARGET:g} of it, median over seeds. Of "
+                "the oracle's: the rate from then on, paired by seed. Wanted: the recurrent one "
+                f"back within {SOON:g} s where the memoryless one is not."
+            ),
+            markdown_table([*header, "CPU seconds"], students),
+            markdown_table(wanted, switched),
+            f"![Rates around each switch]({image})",
+            settings_note(every),
+        ]
+    )
+
+
+def _cells(change: Change, arm: str, groups: dict[str, list[Result]]) -> list[str]:
+    group = groups[arm]
+    steady = [np.mean(r.series[f"{change.name}, before"]) for r in group]
+    second = [_relative(r.series, change)[1] for r in group]
+    oracle = {r.seed: _late(r, change) for r in groups.get(TEACHER, [])}
+    shares = [_late(r, change) / oracle[r.seed] for r in group if oracle.get(r.seed, 0.0) > 0.0]
+    median = float(np.median(_times(change, group)))
+    return [
+        f"{np.mean(steady):.2f}",
+        _interval(second),
+        f"{median:.1f} s" if np.isfinite(median) else "never",
+        _interval(shares) if shares else "",
+        _met(change, groups) if arm == RECURRENT else "",
+    ]
+
+
+def _times(change: Change, group: Sequence[Result]) -> list[float]:
+    return [float(recovery_times(_relative(r.series, change)[:, None])[0]) for r in group]
+
+
+def _met(change: Change, groups: dict[str, list[Result]]) -> str:
+    if MEMORYLESS not in groups:
+        return ""
+    recurrent, memoryless = (
+        float(np.median(_times(change, groups[arm]))) <= SOON for arm in (RECURRENT, MEMORYLESS)
+    )
+    if recurrent and memoryless:
+        return "neither was thrown off"
+    return "yes" if recurrent else "no"
+
+
+def _late(result: Result, change: Change) -> float:
+    return float(np.mean(result.series[f"{change.name}, after"][round(SOON / WINDOW) :]))
+
+
+def _interval(values: Sequence[float]) -> str:
+    scores = np.array(values)[:, None]
+    found = bootstrap(interquartile_mean, scores, np.random.default_rng(0))
+    if found.low == found.high:
+        return f"{found.value:.2f}"
+    return f"{found.value:.2f} ({found.low:.2f} to {found.high:.2f})"
+
+
+def _plot(every: Sequence[Result], path: Path) -> str:
+    """Mean over seeds of the relative rate, a row per task, a column per switch."""
+    tasks = [task for task in TASKS if any(r.task == task for r in every)]
+    columns = max(len(TASKS[task].changes) for task in tasks)
+    figure, axes = plt.subplots(
+        len(tasks), columns, figsize=(3.2 * columns, 2.8 * len(tasks)), squeeze=False, sharey=True
+    )
+    for row, task in zip(axes, tasks, strict=True):
+        for axis, change in zip(row, TASKS[task].changes, strict=False):
+            for number, arm in enumerate(ARMS):
+                group = [r for r in every if (r.task, r.arm) == (task, arm)]
+                if group:
+                    curve = np.mean([_around(r, change) for r in group], axis=0)
+                    before = len(group[0].series[f"{change.name}, before"])
+                    time = (np.arange(len(curve)) - before + 0.5) * WINDOW
+                    axis.plot(time, curve, color=f"C{number}", label=arm, linewidth=1)
+            axis.axhline(TARGET, color="grey", linewidth=0.8, linestyle=":")
+            axis.axvline(0.0, color="grey", linewidth=0.8)
+            axis.set_title(f"{task}: {change.name}", fontsize=8)
+            axis.grid(alpha=0.3)
+            axis.set(xlabel="seconds since the switch")
+        row[0].set(ylabel="of its own steady rate", ylim=(0.0, 1.4))
+    axes[0, 0].legend(fontsize=7)
+    figure.tight_layout()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, metadata={"Date": None})
+    plt.close(figure)
+    return f"{path.parent.name}/{path.name}"
+
+
+def _around(result: Result, change: Change) -> np.ndarray:
+    before = np.array(result.series[f"{change.name}, before"])
+    steady = before.mean()
+    own = before / steady if steady > 0 else np.zeros(len(before))
+    return np.concatenate([own, _relative(result.series, change)])

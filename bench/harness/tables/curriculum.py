@@ -1,0 +1,202 @@
+"""Curriculum: gated by competence, on a fixed schedule, and none, at equal steps.
+
+The gated one also without its replay of earlier levels, for the table of forgetting.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from retort.distill.curriculum import CurriculumConfig
+from retort.distill.distiller import DistillConfig
+from retort.distill.evaluation import actor_of
+from retort.distill.forgetting import load_snapshots, measure_forgetting, snapshot_actors
+from retort.distill.ppo_settings import gymnasium_ppo
+from retort.distill.students import Student, StudentConfig
+from retort.distill.terms import TermConfig
+from retort.launch.recipe import load_recipe
+from retort.sim.gymnasium_tasks import Difficulty
+
+from ..report import (
+    interval_over_seeds,
+    markdown_table,
+    mean_figure,
+    paragraph,
+    ratio_over_seeds,
+    settings_note,
+)
+from ..results import read_results
+from ..runs import Log, Made, Place, Run
+from ..varied import Varied, distil_varied, gymnasium_env, load_teacher, robot_env, teach
+
+TABLE = "curriculum"
+SEEDS = (1, 2, 3)
+LEVELS = 4
+TEACHER, GATED, BARE = "teacher", "gated", "gated without replay"
+ARMS: dict[str, CurriculumConfig] = {
+    GATED: CurriculumConfig(kind="gated", levels=LEVELS),
+    "fixed": CurriculumConfig(kind="fixed", levels=LEVELS),
+    "none": CurriculumConfig(kind="none", levels=LEVELS),
+    BARE: CurriculumConfig(kind="gated", levels=LEVELS, replay=0.0),
+}
+_EPISODES = 30  # of a cell of the forgetting matrix
+_SEED = 3_000_003  # of these episodes
+
+_RECIPE = load_recipe("balancer")
+VARIED: dict[str, Varied] = {
+    "balancer": Varied(
+        name="balancer",
+        make_env=robot_env("balancer"),
+        teacher=_RECIPE.teacher,
+        distill=_RECIPE.distill,
+        seconds=_RECIPE.evaluation.seconds,
+    ),
+    "HalfCheetah": Varied(
+        name="HalfCheetah",
+        make_env=gymnasium_env("HalfCheetah", Difficulty()),
+        teacher=gymnasium_ppo("HalfCheetah", "fast", hidden=(128, 128), critic_hidden=(128, 128)),
+        distill=DistillConfig(
+            terms=(TermConfig(name="policy_kl"),),
+            num_envs=64,
+            ticks=64,
+            epochs=4,
+            minibatches=8,
+            learning_rate=1e-3,
+            final_learning_rate=1e-4,
+            fall_penalty=0.0,
+        ),
+        seconds=10.0,
+    ),
+}
+STUDENTS: dict[str, StudentConfig] = {
+    "balancer": _RECIPE.student,
+    "HalfCheetah": StudentConfig(hidden=(64, 64), activation="tanh"),
+}
+TEACHER_STEPS = {"balancer": _RECIPE.teacher.steps, "HalfCheetah": 1_000_000}
+STEPS = {"balancer": 1_000_000, "HalfCheetah": 500_000}
+
+
+def runs() -> list[Run]:
+    """Seed by seed a teacher, and students by every arm."""
+    every: list[Run] = []
+    for seed in SEEDS:
+        for task in VARIED:
+            teacher = Run(
+                table=TABLE,
+                task=task,
+                arm=TEACHER,
+                seed=seed,
+                budget=TEACHER_STEPS[task],
+                execute=_teach,
+                keeps=True,
+            )
+            every.append(teacher)
+            every += [
+                Run(
+                    table=TABLE,
+                    task=task,
+                    arm=arm,
+                    seed=seed,
+                    budget=STEPS[task],
+                    execute=_distil,
+                    needs=(teacher,),
+                )
+                for arm in ARMS
+            ]
+    return every
+
+
+def _teach(run: Run, place: Place, log: Log) -> Made:
+    return teach(VARIED[run.task], run, place, log)
+
+
+def _distil(run: Run, place: Place, log: Log) -> Made:
+    varied, [needed] = VARIED[run.task], run.needs
+    steps = place.steps(run.budget)
+    with tempfile.TemporaryDirectory() as folder:
+        made = distil_varied(
+            varied,
+            load_teacher(varied, place, needed),
+            STUDENTS[run.task],
+            ARMS[run.arm],
+            seed=run.seed,
+            steps=steps,
+            log=log,
+            snapshots=Path(folder),
+        )
+        series = _forgetting(varied, made.student, steps, Path(folder))
+    final = varied.final_returns(actor_of(made.student))
+    return Made(made.settings, made.curve.points, final, made.figures, series)
+
+
+def _forgetting(
+    varied: Varied, student: Student, steps: int, folder: Path
+) -> dict[str, list[float]]:
+    """The matrix: scores of every snapshot, and of the student at the end, a list per level."""
+    snapshots = load_snapshots(folder)
+    if not snapshots:  # nothing was left behind that could be forgotten
+        return {}
+    levels = [level / LEVELS for level in range(LEVELS + 1)]
+    env = varied.make_held_out(_EPISODES * len(levels))
+    found = measure_forgetting(env, snapshot_actors(snapshots, student, steps), levels, _SEED)
+    series = {"steps": [float(stand.steps) for stand in found.stands]}
+    for level, scores in zip(found.levels, found.matrix.T, strict=True):
+        series[f"level {level:g}"] = np.round(scores, 4).tolist()
+    return series
+
+
+def report(results: Path, figures: Path) -> str:
+    """The section of the documentation."""
+    every = [result for result in read_results(results, TABLE) if result.arm != BARE]
+    if not every:
+        return ""
+    rows: list[list[Any]] = []
+    for task in VARIED:
+        teachers = [r for r in every if (r.task, r.arm) == (task, TEACHER)]
+        for arm in (TEACHER, *ARMS):
+            group = [r for r in every if (r.task, r.arm) == (task, arm)]
+            if not group:
+                continue
+            taught = [] if arm == TEACHER else teachers
+            rows.append(
+                [
+                    task,
+                    arm,
+                    len(group),
+                    mean_figure(group, "parameters"),
+                    mean_figure(group, "steps"),
+                    mean_figure(group, "teacher_queries"),
+                    mean_figure(group, "seconds"),
+                    mean_figure(group, "cpu_seconds"),
+                    _frontier(group),
+                    interval_over_seeds(group),
+                    ratio_over_seeds(group, taught),
+                ]
+            )
+    header = ["task", "curriculum", "seeds", "parameters", "steps", "teacher queries", "seconds"]
+    header += ["CPU seconds", "level reached", "return at the hardest level", "S/T"]
+    return "\n\n".join(
+        [
+            "## Curriculum",
+            paragraph(
+                "Students of one teacher each, which sees what the simulation knows, at equal "
+                "steps: `gated` moves an axis on when the student is confidently near its teacher "
+                "there, `fixed` moves all axes evenly over the budget, `none` is at the hardest "
+                "level from the start. The balancer is the shipped recipe with fewer steps of "
+                "distillation; HalfCheetah has randomised mass, friction and motors, noise, "
+                "latency and pushes at once. Return of 50 held-out deterministic episodes of 10 s "
+                "at the hardest level of every axis after the last update; S/T is paired by seed. "
+                f"Level reached: mean over axes, of {LEVELS}."
+            ),
+            markdown_table(header, rows),
+            settings_note(every),
+        ]
+    )
+
+
+def _frontier(group: list[Any]) -> str:
+    values = [v for r in group for name, v in r.figures.items() if name.startswith("level of ")]
+    return f"{np.mean(values):.1f}" if values else ""
