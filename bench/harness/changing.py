@@ -79,14 +79,14 @@ def _balancer() -> Balancer:
 
 
 def _training(
-    seconds: float, payload: float, strength: float, friction: float
+    seconds: float, payload: float, strength: tuple[float, float], friction: tuple[float, float]
 ) -> tuple[Switch, ...]:
     """Each quantity changes once in half of the episodes, at any time, to anything."""
     time = (0.0, 2.0 * seconds)
     return (
         Switch(quantity="payload", time=time, value=(0.0, payload)),
-        Switch(quantity="motor_strength", time=time, value=(1.0 - strength, 1.0 + strength)),
-        Switch(quantity="friction", time=time, value=(1.0 - friction, 1.0 + friction)),
+        Switch(quantity="motor_strength", time=time, value=strength),
+        Switch(quantity="friction", time=time, value=friction),
     )
 
 
@@ -94,7 +94,7 @@ TASKS: dict[str, Changing] = {
     "balancer": Changing(
         varied=Varied(
             name="balancer",
-            make_env=robot_env(_balancer(), _training(4.0, 0.5, 0.6, 0.7)),
+            make_env=robot_env(_balancer(), _training(4.0, 0.5, (0.4, 1.6), (0.3, 1.5))),
             teacher=PPOConfig(
                 num_envs=256, episode_seconds=4.0, event_rate=1.0, final_fall_penalty=1.0
             ),
@@ -134,11 +134,11 @@ TASKS: dict[str, Changing] = {
                     mass=0.3,
                     friction=(0.3, 1.7),
                     motor_strength=0.3,
-                    noise=0.0,
-                    latency=0.0,
+                    noise=0.1,
+                    latency=0.05,
                     push_speed=0.0,
                 ),
-                _training(10.0, 1.0, 0.6, 0.7),
+                _training(10.0, 1.0, (0.4, 2.6), (0.3, 1.7)),
             ),
             teacher=gymnasium_ppo(
                 "HalfCheetah",
@@ -173,7 +173,7 @@ TASKS: dict[str, Changing] = {
         seconds=11.0,
         students={
             RECURRENT: StudentConfig(kind="gru", hidden=(64,), recurrent=48, activation="tanh"),
-            MEMORYLESS: StudentConfig(hidden=(112, 112), activation="tanh"),
+            MEMORYLESS: StudentConfig(hidden=(124, 118), activation="tanh"),
         },
         meta=MetaConfig(inner_steps=5, inner_rate=0.05, outer_rate=3e-4),
         meta_window=1.0,

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import torch
 from retort.distill.adaptation import (
+    AdaptingActor,
     MetaConfig,
     MetaLearner,
     PredictiveStudent,
     Trace,
     adapt,
+    lived_loss,
     policy_loss,
     prediction_loss,
     recovery_row,
@@ -21,6 +23,7 @@ from retort.distill.adaptation import (
     trace_rewards,
 )
 from retort.distill.distributions import Gaussian
+from retort.distill.evaluation import actor_of
 from retort.distill.ppo import PPO, PPOConfig
 from retort.distill.rollout import RolloutSource
 from retort.distill.statistics import StatisticsError
@@ -262,3 +265,69 @@ def test_a_meta_learnt_start_adapts_better_than_one_that_only_knows_the_average(
         for name, start in (("meta", student), ("joint", joint)):
             after[name] += float(outer(adapt(start, inner, steps=5, rate=0.05)).detach()) / 40
     assert after["meta"] < 0.85 * after["joint"]
+
+
+def wheel(own):
+    """A student with a head, and the observations and actions of two robots that it lived with."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        student = make_student(StudentConfig(hidden=(16,)), Interface.plain(2, 1))
+        start = PredictiveStudent(student, 1)
+    generator = torch.Generator().manual_seed(1)
+    return start, [torch.randn(own, 2, generator=generator) for _ in range(40)]
+
+
+def test_an_adapting_policy_acts_as_its_start_until_it_has_lived_through_a_window():
+    start, seen = wheel(2)
+    actor = AdaptingActor(start, MetaConfig(inner_rate=0.5), window=10, every=5)
+    usual = actor_of(start.student)
+    state, reset = torch.zeros(2, 0), torch.ones(2, dtype=torch.bool)
+    differs = []
+    for observation in seen:
+        groups = {"student": observation}
+        action, _, _ = actor(groups, state, reset)
+        differs.append(not torch.allclose(action, usual(groups, state, reset)[0]))
+        reset = torch.zeros(2, dtype=torch.bool)
+    assert differs == [False] * 10 + [True] * 30
+
+
+def test_an_adapting_policy_is_what_steps_on_its_own_last_window_make_of_the_start():
+    start, seen = wheel(2)
+    kept = copy.deepcopy(start.state_dict())
+    config = MetaConfig(inner_steps=3, inner_rate=0.2)
+    actor = AdaptingActor(start, config, window=10, every=5)
+    state, reset = torch.zeros(2, 0), torch.ones(2, dtype=torch.bool)
+    actions = []
+    for observation in seen[:23]:
+        actions.append(actor({"student": observation}, state, reset)[0])
+        reset = torch.zeros(2, dtype=torch.bool)
+    lived, done = torch.stack(seen[10:21]), torch.stack(actions[10:20])  # adapted last at tick 20
+    for robot in range(2):
+        own = slice(robot, robot + 1)
+        expected = adapt(
+            start, lambda m, own=own: lived_loss(m, lived[:, own], done[:, own]), steps=3, rate=0.2
+        )
+        said = actor_of(expected.student)({"student": seen[22][own]}, state[own], reset[own])[0]
+        torch.testing.assert_close(actions[22][own], said)
+    for name, value in start.state_dict().items():
+        assert torch.equal(value, kept[name])
+
+
+def test_new_episodes_begin_with_the_start_again():
+    start, seen = wheel(2)
+    actor = AdaptingActor(start, MetaConfig(inner_rate=0.5), window=5, every=5)
+    state, reset = torch.zeros(2, 0), torch.ones(2, dtype=torch.bool)
+    first, again = (
+        [
+            actor({"student": observation}, state, reset if tick == 0 else ~reset)[0]
+            for tick, observation in enumerate(seen[:20])
+        ]
+        for _ in range(2)
+    )
+    torch.testing.assert_close(torch.stack(first), torch.stack(again), rtol=0, atol=0)
+
+
+def test_a_student_that_remembers_is_not_adapted_by_steps():
+    student = make_student(StudentConfig(kind="gru", hidden=(4,)), Interface.plain(2, 1))
+    with pytest.raises(ValueError, match="remembers already"):
+        AdaptingActor(PredictiveStudent(student, 1), MetaConfig(), window=5, every=5)

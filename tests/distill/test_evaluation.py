@@ -6,6 +6,8 @@ import torch
 from retort.distill.evaluation import (
     actor_of,
     mean_interval,
+    random_actor,
+    random_scores,
     ratio_interval,
     run_episodes,
 )
@@ -117,3 +119,23 @@ def test_intervals_hold_the_value_and_pairing_narrows_a_ratio():
     average = mean_interval(theirs, np.random.default_rng(1))
     assert average.value == pytest.approx(theirs.mean())
     assert average.low < average.value < average.high
+
+
+def test_a_random_policy_uses_the_whole_box_and_its_score_is_known_level_by_level():
+    env = hopper(500)
+    low, high = env.single_action_space.low, env.single_action_space.high
+    act = random_actor(env, torch.Generator().manual_seed(0))
+    action, _, _ = act({}, torch.zeros(500, 0), torch.zeros(500, dtype=torch.bool))
+    assert (action >= torch.from_numpy(low)).all()
+    assert (action <= torch.from_numpy(high)).all()
+    assert ((action.amax(0) - action.amin(0)).numpy() > 0.9 * (high - low)).all()
+    made = []
+
+    def make_env(level):
+        made.append(level)
+        return RobotEnv(num_envs=8, level=level, episode_seconds=0.5, autoreset=False)
+
+    scores = random_scores(make_env, 2, seed=5)
+    assert made == [0.0, 0.5, 1.0]
+    actor = random_actor(make_env(1.0), torch.Generator().manual_seed(2))
+    assert scores[2] == run_episodes(make_env(1.0), actor, 7).score.mean()

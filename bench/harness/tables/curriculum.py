@@ -15,7 +15,7 @@ from retort.distill.distiller import DistillConfig
 from retort.distill.evaluation import actor_of
 from retort.distill.forgetting import load_snapshots, measure_forgetting, snapshot_actors
 from retort.distill.ppo_settings import gymnasium_ppo
-from retort.distill.students import Student, StudentConfig
+from retort.distill.students import StudentConfig
 from retort.distill.terms import TermConfig
 from retort.launch.recipe import load_recipe
 from retort.sim.gymnasium_tasks import Difficulty
@@ -30,7 +30,7 @@ from ..report import (
 )
 from ..results import read_results
 from ..runs import Log, Made, Place, Run
-from ..varied import Varied, distil_varied, gymnasium_env, load_teacher, robot_env, teach
+from ..varied import Learnt, Varied, distil_varied, gymnasium_env, load_teacher, robot_env, teach
 
 TABLE = "curriculum"
 SEEDS = (1, 2, 3)
@@ -115,7 +115,6 @@ def _teach(run: Run, place: Place, log: Log) -> Made:
 
 def _distil(run: Run, place: Place, log: Log) -> Made:
     varied, [needed] = VARIED[run.task], run.needs
-    steps = place.steps(run.budget)
     with tempfile.TemporaryDirectory() as folder:
         made = distil_varied(
             varied,
@@ -123,25 +122,24 @@ def _distil(run: Run, place: Place, log: Log) -> Made:
             STUDENTS[run.task],
             ARMS[run.arm],
             seed=run.seed,
-            steps=steps,
+            steps=place.steps(run.budget),
             log=log,
             snapshots=Path(folder),
         )
-        series = _forgetting(varied, made.student, steps, Path(folder))
+        series = _forgetting(varied, made, Path(folder))
     final = varied.final_returns(actor_of(made.student))
     return Made(made.settings, made.curve.points, final, made.figures, series)
 
 
-def _forgetting(
-    varied: Varied, student: Student, steps: int, folder: Path
-) -> dict[str, list[float]]:
+def _forgetting(varied: Varied, made: Learnt, folder: Path) -> dict[str, list[float]]:
     """The matrix: scores of every snapshot, and of the student at the end, a list per level."""
     snapshots = load_snapshots(folder)
     if not snapshots:  # nothing was left behind that could be forgotten
         return {}
     levels = [level / LEVELS for level in range(LEVELS + 1)]
     env = varied.make_held_out(_EPISODES * len(levels))
-    found = measure_forgetting(env, snapshot_actors(snapshots, student, steps), levels, _SEED)
+    actors = snapshot_actors(snapshots, made.student, int(made.figures["steps"]))
+    found = measure_forgetting(env, actors, levels, _SEED)
     series = {"steps": [float(stand.steps) for stand in found.stands]}
     for level, scores in zip(found.levels, found.matrix.T, strict=True):
         series[f"level {level:g}"] = np.round(scores, 4).tolist()

@@ -1,0 +1,184 @@
+"""Tables about curricula, forgetting and adaptation: from tiny budgets to their sections."""
+
+import dataclasses
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+BENCH = Path(__file__).parents[2] / "bench"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def bench_on_path():
+    """Scripts are started from their own folder; nothing of theirs is installed."""
+    sys.path.insert(0, str(BENCH))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+    sys.path.remove(str(BENCH))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_episodes(bench_on_path):
+    """Held-out episodes enough for a table's arithmetic."""
+    from harness import varied
+    from harness.tables import adaptation, curriculum
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(varied, "FINAL_EPISODES", 4)
+        patch.setattr(varied, "CURVE_EPISODES", 2)
+        patch.setattr(varied, "_RANDOM_EPISODES", 2)
+        patch.setattr(curriculum, "_EPISODES", 2)
+        patch.setattr(adaptation, "_EPISODES", 4)
+        yield
+
+
+def quiet(text):
+    pass
+
+
+def done(table, task, arms, folder):
+    """A place with the results of some arms on one task."""
+    from harness import runs
+
+    place = runs.Place(folder / "results", folder / "checkpoints", folder / "working", scale=1e-9)
+    every = [r for r in table.runs() if (r.task, r.seed) == (task, 1) and r.arm in arms]
+    assert runs.go_on(every, place, quiet) == (len(arms), [])
+    return place
+
+
+def section(table, place):
+    return table.report(place.results, place.results / "figures")
+
+
+def cells(text, *words):
+    """The row whose first cells are ``words``."""
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
+    [row] = [row for row in rows if tuple(row[: len(words)]) == words]
+    return row
+
+
+@pytest.fixture(scope="module")
+def half_cheetah(tmp_path_factory):
+    from harness.tables import curriculum
+
+    arms = ("teacher", "gated", "fixed", "none", "gated without replay")
+    return done(curriculum, "HalfCheetah", arms, tmp_path_factory.mktemp("curriculum"))
+
+
+def test_every_curriculum_has_the_same_steps_and_the_one_without_replay_is_elsewhere(half_cheetah):
+    from harness.tables import curriculum
+
+    text = section(curriculum, half_cheetah)
+    steps = {cells(text, "HalfCheetah", arm)[4] for arm in ("gated", "fixed", "none")}
+    assert len(steps) == 1
+    assert cells(text, "HalfCheetah", "none")[8] == "4.0"
+    assert "without replay" not in text
+
+
+def test_a_student_that_never_moved_on_has_forgotten_nothing_and_no_row(half_cheetah):
+    from harness.tables import forgetting
+
+    text = section(forgetting, half_cheetah)
+    assert "with replay" not in text
+
+
+def matrix(harness_results, arm, seed, columns):
+    from harness.tables import curriculum
+
+    series = {f"level {level}": scores for level, scores in columns.items()}
+    steps = [float(i) for i in range(len(next(iter(columns.values()))))]
+    return harness_results.Result(
+        table=curriculum.TABLE,
+        task="HalfCheetah",
+        arm=arm,
+        seed=seed,
+        budget=100,
+        settings={},
+        curve=[],
+        final=[1.0],
+        figures={},
+        machine=harness_results.machine(),
+        versions={},
+        commit="0",
+        date="2026-01-01",
+        series={"steps": steps, **series},
+    )
+
+
+def test_what_is_forgotten_is_the_worst_level_of_each_run(tmp_path):
+    from harness import results
+    from harness.tables import forgetting
+
+    given = {
+        "gated": {"0": [1.0, 2.0, 1.9], "1": [-1.0, 0.5, 0.5]},
+        "gated without replay": {"0": [1.0, 2.0, 1.0], "1": [-1.0, 0.1, 0.4]},
+    }
+    for arm, columns in given.items():
+        result = matrix(results, arm, 1, columns)
+        results.write_result(tmp_path, f"{arm} 1".replace(" ", "-"), result)
+    text = forgetting.report(tmp_path, tmp_path / "figures")
+    assert cells(text, "HalfCheetah", "with replay")[3:] == ["0.050", "0.000", "0.050", "yes"]
+    assert cells(text, "HalfCheetah", "without replay")[3:] == ["0.500", "0.000", "0.500", ""]
+    assert (tmp_path / "figures" / "forgetting.svg").exists()
+
+
+def test_the_balancer_goes_through_its_recipes_curriculum(tmp_path):
+    from harness.tables import curriculum
+
+    place = done(curriculum, "balancer", ("teacher", "fixed"), tmp_path)
+    from harness.results import read_results
+
+    [fixed] = [r for r in read_results(place.results, curriculum.TABLE) if r.arm == "fixed"]
+    assert fixed.settings["terms"][0]["name"] == "policy_kl"
+    assert list(fixed.series) == ["steps", *(f"level {x:g}" for x in (0, 0.25, 0.5, 0.75, 1))]
+    assert fixed.series["steps"] == sorted(fixed.series["steps"])
+
+
+@pytest.mark.parametrize("task", ["balancer", "HalfCheetah"])
+def test_adaptation_from_oracle_to_table(tmp_path, task):
+    from harness.tables import adaptation
+
+    place = done(adaptation, task, adaptation.ARMS, tmp_path)
+    text = section(adaptation, place)
+    rows = {arm: cells(text, task, arm) for arm in adaptation.ARMS}
+    recurrent, memoryless = (int(rows[a][3].replace(" ", "")) for a in ("recurrent", "memoryless"))
+    assert 0.9 < recurrent / memoryless < 1.1
+    for change in adaptation.TASKS[task].changes:
+        row = cells(text, task, change.name, "oracle")
+        assert row[6] in ("1.00", "")
+        assert cells(text, task, change.name, "recurrent")[7] != ""
+    assert (place.results / "figures" / "adaptation.svg").exists()
+
+
+def traced(before, after):
+    """A result of one change, as rates."""
+    from harness import results
+    from harness.changing import Change
+
+    change = Change("payload", 0.0, 0.5)
+    series = {f"{change.name}, before": before, f"{change.name}, after": after}
+    return change, dataclasses.replace(matrix(results, "a", 1, {"0": [1.0]}), series=series)
+
+
+def test_a_policy_is_back_when_two_windows_in_a_row_are_near_its_own_rate():
+    from harness.changing import MEMORYLESS, RECURRENT
+    from harness.tables import adaptation
+
+    change, quick = traced([2.0, 2.0], [1.0, 1.9, 1.9, 2.0])
+    _, slow = traced([1.0, 1.0], [0.5, 0.95, 0.5, 0.95, 0.95])
+    _, lost = traced([1.0, 1.0], [0.5, 0.5, 0.5, 0.5])
+    times = [adaptation._times(change, [one])[0] for one in (quick, slow, lost)]
+    assert times == [1.0, 2.0, np.inf]
+
+    def met(recurrent, memoryless):
+        return adaptation._met(change, {RECURRENT: [recurrent], MEMORYLESS: [memoryless]})
+
+    assert met(quick, slow) == "yes"
+    assert met(slow, quick) == "no"
+    assert met(lost, lost) == "no"
+    assert met(quick, quick) == "neither was thrown off"
