@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from typing import NamedTuple
 
@@ -14,8 +15,7 @@ from retort.distill.terms import TermConfig
 from retort.sim.gymnasium_tasks import Difficulty
 from retort.sim.randomisation import Friction, MotorStrength, Payload, SupplyVoltage
 from retort.sim.switches import Switch
-from retort.sim.task import ContractConfig, Pushes
-from retort.sim.tasks.balancer import Balancer
+from retort.sim.task import ContractConfig, Pushes, Task, load_task
 
 from .varied import Varied, gymnasium_env, robot_env
 
@@ -40,6 +40,7 @@ class Changing:
     """A task whose robots change, and who has to cope."""
 
     varied: Varied
+    steps: int  # of a student, the same for all
     changes: tuple[Change, ...]
     level: float | tuple[float, ...]  # of the episodes with a switch
     settling: float  # [s] until an episode is steady
@@ -50,12 +51,12 @@ class Changing:
     meta_window: float  # [s] of the data adapted on
 
 
-def _balancer() -> Balancer:
+def _balancer() -> Task:
     """The balancer with heavier, more eccentric payloads, and without what else would hide or
     replace memory: pushes, a history of observations, and the previous action among them, through
     which a network without memory integrates.
     """
-    task = Balancer()
+    task = copy.deepcopy(load_task("balancer"))
     usual = task.contract
     task.contract = ContractConfig(
         terms=tuple(name for name in usual.terms if name != "previous_action"),
@@ -69,9 +70,9 @@ def _balancer() -> Balancer:
     task.randomisations = {
         **task.randomisations,
         "randomisation": (
-            Payload(body="payload", mass=0.2, height=(0.06, 0.14), offset=0.02),
+            Payload(body="payload", mass=0.16, height=(0.06, 0.14), offset=0.02),
             Friction(geoms=("left_wheel", "right_wheel"), low=0.25, high=1.2),
-            MotorStrength(spread=0.3),
+            MotorStrength(spread=0.2),
             SupplyVoltage(low=-0.12, high=0.08),
         ),
     }
@@ -94,7 +95,7 @@ TASKS: dict[str, Changing] = {
     "balancer": Changing(
         varied=Varied(
             name="balancer",
-            make_env=robot_env(_balancer(), _training(4.0, 0.5, (0.4, 1.6), (0.3, 1.5))),
+            make_env=robot_env(_balancer(), _training(4.0, 0.4, (0.3, 1.2), (0.3, 1.5))),
             teacher=PPOConfig(
                 num_envs=256, episode_seconds=4.0, event_rate=1.0, final_fall_penalty=1.0
             ),
@@ -109,10 +110,12 @@ TASKS: dict[str, Changing] = {
             ),
             seconds=8.0,
         ),
+        steps=2_000_000,
         changes=(
-            Change("payload", 0.0, 0.5),
-            Change("motor_strength", 1.0, 0.5),
-            Change("friction", 1.0, 0.3),
+            Change("payload", 0.0, 0.3),
+            Change("motor_strength", 0.5, 0.8),
+            Change("motor_strength", 0.5, 1.0),
+            Change("friction", 1.0, 0.5),
         ),
         level=(1.0, 1.0, 0.0, 0.0, 1.0),
         settling=1.5,
@@ -162,6 +165,7 @@ TASKS: dict[str, Changing] = {
             ),
             seconds=10.0,
         ),
+        steps=1_000_000,
         changes=(
             Change("payload", 0.0, 1.0),
             Change("motor_strength", 1.0, 0.5),

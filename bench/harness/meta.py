@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 import torch
 from retort.distill.adaptation import (
@@ -15,7 +14,7 @@ from retort.distill.adaptation import (
 )
 from retort.distill.adaptation.meta import Situation
 from retort.distill.batch import Batch
-from retort.distill.rollout import RolloutSource
+from retort.distill.rollout import Actor, RolloutSource
 from retort.distill.students import Student
 from retort.distill.teacher import ActorTeacher
 from torch import Tensor
@@ -93,9 +92,11 @@ def _situation(teacher: ActorTeacher, lived: Batch, after: Batch, robot: Tensor)
     return inner, outer
 
 
-def _sampling(student: Student, generator: torch.Generator) -> Callable[..., tuple[Tensor, ...]]:
+def _sampling(student: Student, generator: torch.Generator) -> Actor:
     @torch.no_grad()
-    def act(groups: dict[str, Tensor], state: Tensor, reset: Tensor) -> tuple[Tensor, ...]:
+    def act(
+        groups: dict[str, Tensor], state: Tensor, reset: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         said, state = student(groups["student"][None], state, reset[None])
         action = said.sample(generator)
         return action[0], said.log_prob(action)[0], state

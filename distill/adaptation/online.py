@@ -9,6 +9,7 @@ later.
 from __future__ import annotations
 
 from collections import deque
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -45,7 +46,7 @@ class AdaptingActor:
 
     def __call__(
         self, groups: dict[str, Tensor], state: Tensor, reset: Tensor
-    ) -> tuple[Tensor, None, Tensor]:
+    ) -> tuple[Tensor, Any, Tensor]:
         """The mode of every robot's own policy, as ``evaluation.run_episodes`` asks for it."""
         seen = groups["student"]
         if bool(reset.all()):

@@ -139,20 +139,39 @@ def test_the_balancer_goes_through_its_recipes_curriculum(tmp_path):
     assert fixed.series["steps"] == sorted(fixed.series["steps"])
 
 
-@pytest.mark.parametrize("task", ["balancer", "HalfCheetah"])
-def test_adaptation_from_oracle_to_table(tmp_path, task):
+@pytest.mark.parametrize(
+    ("task", "arms"),
+    [
+        ("balancer", ("oracle", "gradient")),
+        ("HalfCheetah", ("oracle", "recurrent", "memoryless", "gradient")),
+    ],
+)
+def test_adaptation_from_oracle_to_table(tmp_path, task, arms):
     from harness.tables import adaptation
 
-    place = done(adaptation, task, adaptation.ARMS, tmp_path)
-    text = section(adaptation, place)
-    rows = {arm: cells(text, task, arm) for arm in adaptation.ARMS}
-    recurrent, memoryless = (int(rows[a][3].replace(" ", "")) for a in ("recurrent", "memoryless"))
-    assert 0.9 < recurrent / memoryless < 1.1
+    text = section(adaptation, done(adaptation, task, arms, tmp_path))
+    assert {cells(text, task, arm)[2] for arm in arms} == {"1"}
     for change in adaptation.TASKS[task].changes:
-        row = cells(text, task, change.name, "oracle")
-        assert row[6] in ("1.00", "")
-        assert cells(text, task, change.name, "recurrent")[7] != ""
-    assert (place.results / "figures" / "adaptation.svg").exists()
+        assert cells(text, task, change.name, "oracle")[6] in ("1.00", "")
+        for arm in arms:
+            verdict = cells(text, task, change.name, arm)[7]
+            assert (verdict != "") == (arm == "recurrent")
+    assert (tmp_path / "results" / "figures" / "adaptation.svg").exists()
+
+
+def test_students_that_are_compared_are_as_large_and_see_one_moment():
+    from harness.changing import MEMORYLESS, RECURRENT, TASKS
+    from harness.varied import interface_of
+    from retort.distill.students import make_student
+
+    for changing in TASKS.values():
+        seen = interface_of(changing.varied.make_env(1, seconds=1.0))
+        assert len(seen.newest) == seen.observation_size
+        sizes = [
+            make_student(changing.students[arm], seen).parameter_count()
+            for arm in (RECURRENT, MEMORYLESS)
+        ]
+        assert 0.95 < sizes[0] / sizes[1] < 1.05
 
 
 def traced(before, after):

@@ -37,7 +37,7 @@ TABLE = "adaptation"
 SEEDS = (1, 2, 3)
 ARMS = (TEACHER, RECURRENT, MEMORYLESS, GRADIENT)
 SOON = 1.0  # [s] within which the recurrent one must be back
-TEACHER_STEPS, STEPS = 1_000_000, 1_000_000
+TEACHER_STEPS = 1_000_000
 _META_SHARE = 0.3  # of the gradient-based one's steps are spent on its start
 _SEED = 4_000_003  # of the episodes with a switch
 _EPISODES = 100
@@ -64,7 +64,7 @@ def runs() -> list[Run]:
                     task=task,
                     arm=arm,
                     seed=seed,
-                    budget=STEPS,
+                    budget=TASKS[task].steps,
                     execute=_distil,
                     needs=(teacher,),
                 )

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 from retort.distill.statistics import bootstrap, interquartile_mean
 
 from ..report import markdown_table, paragraph, settings_note
@@ -109,7 +110,7 @@ def _plot(every: Sequence[Result], path: Path) -> str:
     return f"{path.parent.name}/{path.name}"
 
 
-def _draw(axis: plt.Axes, result: Result) -> None:
+def _draw(axis: Axes, result: Result) -> None:
     scores = np.array([result.series[name] for name in _levels(result)]).T  # (stands, levels)
     share = scores / np.maximum(scores.max(axis=0), 1e-9)
     image = axis.imshow(share, aspect="auto", vmin=0.5, vmax=1.0, cmap="viridis", origin="lower")
