@@ -12,7 +12,7 @@ from retort.distill.ppo import PPOConfig
 from retort.distill.ppo_settings import gymnasium_ppo
 from retort.distill.students import StudentConfig
 from retort.distill.terms import TermConfig
-from retort.sim.gymnasium_tasks import Difficulty
+from retort.sim.gymnasium_tasks import Difficulty, StudentView
 from retort.sim.randomisation import Friction, MotorStrength, Payload, SupplyVoltage
 from retort.sim.switches import Switch
 from retort.sim.task import ContractConfig, Pushes, Task, load_task
@@ -40,6 +40,7 @@ class Changing:
     """A task whose robots change, and who has to cope."""
 
     varied: Varied
+    teacher_steps: int
     steps: int  # of a student, the same for all
     changes: tuple[Change, ...]
     level: float | tuple[float, ...]  # of the episodes with a switch
@@ -91,6 +92,9 @@ def _training(
     )
 
 
+# Payload and friction leave a trace in every single observation and hardly hurt a policy without
+# memory. Motor strength is the gain of the loop: with latency that varies, a single observation does
+# not tell too strong from just right. The balancer then sways; HalfCheetah lands on its back.
 TASKS: dict[str, Changing] = {
     "balancer": Changing(
         varied=Varied(
@@ -110,6 +114,7 @@ TASKS: dict[str, Changing] = {
             ),
             seconds=8.0,
         ),
+        teacher_steps=1_000_000,
         steps=2_000_000,
         changes=(
             Change("payload", 0.0, 0.3),
@@ -142,6 +147,7 @@ TASKS: dict[str, Changing] = {
                     push_speed=0.0,
                 ),
                 _training(10.0, 1.0, (0.4, 2.6), (0.3, 1.7)),
+                StudentView(mask=("velocities",)),
             ),
             teacher=gymnasium_ppo(
                 "HalfCheetah",
@@ -165,10 +171,12 @@ TASKS: dict[str, Changing] = {
             ),
             seconds=10.0,
         ),
-        steps=1_000_000,
+        teacher_steps=500_000,
+        steps=300_000,
         changes=(
-            Change("payload", 0.0, 1.0),
-            Change("motor_strength", 1.0, 0.5),
+            Change("payload", 0.0, 0.5),
+            Change("motor_strength", 2.5, 1.0),
+            Change("motor_strength", 0.5, 2.0),
             Change("friction", 1.0, 0.4),
         ),
         level=1.0,
@@ -177,7 +185,7 @@ TASKS: dict[str, Changing] = {
         seconds=11.0,
         students={
             RECURRENT: StudentConfig(kind="gru", hidden=(64,), recurrent=48, activation="tanh"),
-            MEMORYLESS: StudentConfig(hidden=(124, 118), activation="tanh"),
+            MEMORYLESS: StudentConfig(hidden=(124, 124), activation="tanh"),
         },
         meta=MetaConfig(inner_steps=5, inner_rate=0.05, outer_rate=3e-4),
         meta_window=1.0,

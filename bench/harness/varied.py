@@ -22,7 +22,7 @@ from retort.distill.rollout import Actor, RolloutSource
 from retort.distill.students import Interface, Student, StudentConfig, make_student
 from retort.distill.teacher import ActorTeacher
 from retort.sim.env import RobotEnv
-from retort.sim.gymnasium_tasks import Difficulty, GymnasiumTaskEnv
+from retort.sim.gymnasium_tasks import Difficulty, GymnasiumTaskEnv, StudentView
 from retort.sim.interface import LearningEnv
 from retort.sim.switches import Switch
 from retort.sim.task import Task
@@ -109,8 +109,16 @@ def robot_env(task: Task | str, switches: tuple[Switch, ...] = ()) -> MakeEnv:
     return make
 
 
-def gymnasium_env(task: str, difficulty: Difficulty, switches: tuple[Switch, ...] = ()) -> MakeEnv:
-    """Environments of one of Gymnasium's tasks; ``event_rate`` is for robots and does nothing."""
+def gymnasium_env(
+    task: str,
+    difficulty: Difficulty,
+    switches: tuple[Switch, ...] = (),
+    view: StudentView | None = None,
+) -> MakeEnv:
+    """Environments of one of Gymnasium's tasks, of which a student has a ``view``.
+
+    ``event_rate`` is for robots and does nothing.
+    """
     usual = switches
     period = GymnasiumTaskEnv(task).period
 
@@ -128,6 +136,7 @@ def gymnasium_env(task: str, difficulty: Difficulty, switches: tuple[Switch, ...
             num_envs,
             max_episode_steps=round(seconds / period),
             difficulty=difficulty,
+            student=view or StudentView(),
             level=level,
             switches=usual if switches is None else switches,
             actions="clipped",

@@ -37,7 +37,6 @@ TABLE = "adaptation"
 SEEDS = (1, 2, 3)
 ARMS = (TEACHER, RECURRENT, MEMORYLESS, GRADIENT)
 SOON = 1.0  # [s] within which the recurrent one must be back
-TEACHER_STEPS = 1_000_000
 _META_SHARE = 0.3  # of the gradient-based one's steps are spent on its start
 _SEED = 4_000_003  # of the episodes with a switch
 _EPISODES = 100
@@ -53,7 +52,7 @@ def runs() -> list[Run]:
                 task=task,
                 arm=TEACHER,
                 seed=seed,
-                budget=TEACHER_STEPS,
+                budget=TASKS[task].teacher_steps,
                 execute=_teach,
                 keeps=True,
             )
@@ -186,7 +185,8 @@ def report(results: Path, figures: Path) -> str:
                 "and students learnt with mass, payload, friction and motors drawn anew in every "
                 "episode and each of the three changing in half of them. The oracle is told the "
                 "dynamics; the recurrent student (GRU) and the memoryless one (MLP) see the same "
-                "single observation, without the previous action; the gradient-based one is the "
+                "single observation: the balancer's without the previous action, HalfCheetah's "
+                "positions without velocities; the gradient-based one is the "
                 f"memoryless one whose last {_META_SHARE:.0%} of steps went into a start by "
                 "first-order MAML, and which takes "
                 "gradient steps on its own last moments by foretelling its observations, always "

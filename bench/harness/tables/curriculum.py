@@ -62,6 +62,7 @@ VARIED: dict[str, Varied] = {
             terms=(TermConfig(name="policy_kl"),),
             num_envs=64,
             ticks=64,
+            episode_seconds=5.0,
             epochs=4,
             minibatches=8,
             learning_rate=1e-3,
