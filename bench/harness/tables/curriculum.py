@@ -42,7 +42,7 @@ ARMS: dict[str, CurriculumConfig] = {
     "none": CurriculumConfig(kind="none", levels=LEVELS),
     BARE: CurriculumConfig(kind="gated", levels=LEVELS, replay=0.0),
 }
-_EPISODES = 30  # of a cell of the forgetting matrix
+_EPISODES = 50  # of a cell of the forgetting matrix
 _SEED = 3_000_003  # of these episodes
 
 _RECIPE = load_recipe("balancer")
