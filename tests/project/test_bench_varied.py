@@ -66,7 +66,7 @@ def cells(text, *words):
 def half_cheetah(tmp_path_factory):
     from harness.tables import curriculum
 
-    arms = ("teacher", "gated", "fixed", "none", "gated without replay")
+    arms = ("teacher", "gated", "none", "gated without replay")
     return done(curriculum, "HalfCheetah", arms, tmp_path_factory.mktemp("curriculum"))
 
 
@@ -74,7 +74,7 @@ def test_every_curriculum_has_the_same_steps_and_the_one_without_replay_is_elsew
     from harness.tables import curriculum
 
     text = section(curriculum, half_cheetah)
-    steps = {cells(text, "HalfCheetah", arm)[4] for arm in ("gated", "fixed", "none")}
+    steps = {cells(text, "HalfCheetah", arm)[4] for arm in ("gated", "none")}
     assert len(steps) == 1
     assert cells(text, "HalfCheetah", "none")[8] == "4.0"
     assert "without replay" not in text
@@ -143,7 +143,7 @@ def test_the_balancer_goes_through_its_recipes_curriculum(tmp_path):
     ("task", "arms"),
     [
         ("balancer", ("oracle", "gradient")),
-        ("HalfCheetah", ("oracle", "recurrent", "memoryless", "gradient")),
+        ("HalfCheetah", ("oracle", "recurrent", "memoryless")),
     ],
 )
 def test_adaptation_from_oracle_to_table(tmp_path, task, arms):
