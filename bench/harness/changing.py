@@ -92,9 +92,9 @@ def _training(
     )
 
 
-# Payload and friction hardly hurt a policy without memory. Motor strength is the gain of the loop:
-# with latency that varies, one observation does not tell too strong from just right. The balancer
-# then sways; HalfCheetah lands on its back.
+# Payload hardly hurts a policy without memory, and friction only the balancer's. Motor strength is
+# the gain of the loop: with latency that varies, one observation does not tell too strong from just
+# right. The balancer then sways; HalfCheetah lands on its back.
 TASKS: dict[str, Changing] = {
     "balancer": Changing(
         varied=Varied(
