@@ -199,7 +199,7 @@ class PPO:
                 can do (guided policy optimisation).
 
         Returns:
-            Means of what happened.
+            Means of the losses; entropy of the new policy and KL from the old to it.
 
         Raises:
             DivergedError: they or the weights are not finite.
@@ -210,38 +210,55 @@ class PPO:
             self.optimiser.param_groups[0]["lr"] = first + (last - first) * self.fraction
         advantage, target = self.record(batch)
         observation = batch.observations["teacher"].flatten(0, 1)
-        action, old_log_prob = batch.action.flatten(0, 1), batch.log_prob.flatten()
-        advantage, target = advantage.flatten(), target.flatten()
         with torch.no_grad():
             seen = self.actor.normaliser(observation)  # the same in every epoch
             valued = self.critic.normaliser(observation)
             old = self.actor.respond(seen)
+        rows = len(observation)
+        columns = [
+            seen,
+            valued,
+            batch.action.flatten(0, 1),
+            *(x.flatten() for x in (batch.log_prob, advantage, target)),
+        ]
         flat_pull = None if pull is None else pull.detach().flatten()
-        rows = len(target)
-        totals = torch.zeros(4)
+        totals = torch.zeros(2)
         for _ in range(config.epochs):
-            for ids in torch.randperm(rows, generator=self.generator).chunk(config.minibatches):
-                distribution = self.actor.respond(seen[ids])
-                value = self.critic.network(valued[ids]).squeeze(-1)
-                ratio = torch.exp(distribution.log_prob(action[ids]) - old_log_prob[ids])
-                policy_loss = -surrogate(ratio, standardise(advantage[ids]), config.clip).mean()
-                value_loss = (value - target[ids]).square().mean()
-                entropy = distribution.entropy().mean()
-                loss = policy_loss + config.value_weight * value_loss - config.entropy * entropy
+            order = torch.randperm(rows, generator=self.generator)
+            # Shuffled once and then cut: one copy per epoch, not one per minibatch.
+            parts = zip(
+                order.chunk(config.minibatches),
+                *(column[order].chunk(config.minibatches) for column in columns),
+                strict=True,
+            )
+            for ids, seen_part, valued_part, action, old_log_prob, gain, goal in parts:
+                distribution = self.actor.respond(seen_part)
+                value = self.critic.network(valued_part).squeeze(-1)
+                ratio = torch.exp(distribution.log_prob(action) - old_log_prob)
+                policy_loss = -surrogate(ratio, standardise(gain), config.clip).mean()
+                value_loss = (value - goal).square().mean()
+                loss = policy_loss + config.value_weight * value_loss
+                if config.entropy > 0.0:
+                    loss = loss - config.entropy * distribution.entropy().mean()
                 if flat_pull is not None:
                     loss = loss + pull_weight * distribution.kl(flat_pull.select(ids)).mean()
                 self.optimiser.zero_grad()
                 loss.backward()
-                nn.utils.clip_grad_norm_(self.parameters, config.max_gradient_norm)
+                nn.utils.clip_grad_norm_(self.parameters, config.max_gradient_norm, foreach=True)
                 self.optimiser.step()
-                with torch.no_grad():
-                    kl = old.select(ids).kl(distribution).mean()
                 if config.learning_rate_schedule == "adaptive":
-                    self._follow(float(kl))
-                totals += torch.stack([policy_loss, value_loss, entropy, kl]).detach()
-        names = ("policy_loss", "value_loss", "entropy", "kl")
-        means = (totals / (config.epochs * config.minibatches)).tolist()
-        losses: dict[str, float] = dict(zip(names, means, strict=True))
+                    with torch.no_grad():
+                        self._follow(float(old.select(ids).kl(distribution).mean()))
+                totals += torch.stack([policy_loss.detach(), value_loss.detach()])
+        policy_loss, value_loss = (totals / (config.epochs * config.minibatches)).tolist()
+        with torch.no_grad():
+            new = self.actor.respond(seen)
+            losses = {
+                "policy_loss": policy_loss,
+                "value_loss": value_loss,
+                "entropy": float(new.entropy().mean()),
+                "kl": float(old.kl(new).mean()),
+            }
         check_finite("teacher", losses, self.parameters)
         self.normalise(batch.observations["teacher"])
         return {
