@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -118,6 +119,69 @@ def follow(
         "seconds": round(seconds + figures["seconds"], 2),
         "cpu_seconds": round(time.process_time() - began - aside, 2),
     }
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Task:
+    """What another library is given to learn, and when it may stop."""
+
+    name: str
+    seed: int
+    steps: int  # of the environment, at most
+    every: int  # steps between two points of the curve
+    target: float = float("inf")  # return at which, reached by two successive points, it ends
+    limit: float = float("inf")  # CPU seconds after which it is given up
+
+    def curve(self, actor: Actor, log: Log) -> Curve:
+        """Where its evaluations go."""
+        return Curve(self.name, actor, self.every, log, self.target)
+
+
+class Stopwatch:
+    """Wall and CPU seconds since it was made, with evaluation off the clock.
+
+    For learners that are not iterators of ours; theirs calls ``at`` between two updates.
+
+    Args:
+        curve: evaluated there.
+        limit: CPU seconds of learning after which it is given up; those hardly depend on what
+            else the machine does.
+    """
+
+    def __init__(self, curve: Curve, limit: float = float("inf")) -> None:
+        self.curve, self.limit = curve, limit
+        self._began, self._cpu_began = time.perf_counter(), time.process_time()
+
+    @property
+    def seconds(self) -> float:
+        """Of learning."""
+        return time.perf_counter() - self._began
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Of learning, of all threads."""
+        return time.process_time() - self._cpu_began
+
+    @property
+    def over(self) -> bool:
+        """The curve's target is reached, or the limit."""
+        return self.curve.reached or self.cpu_seconds > self.limit
+
+    def at(self, steps: int) -> bool:
+        """Perhaps evaluate, after ``steps``; whether it is over."""
+        wall, cpu = time.perf_counter(), time.process_time()
+        self.curve.at(steps, wall - self._began)
+        self._began += time.perf_counter() - wall
+        self._cpu_began += time.process_time() - cpu
+        return self.over
+
+    def figures(self, steps: int) -> dict[str, float]:
+        """What ``follow`` says of a learner of ours."""
+        return {
+            "steps": steps,
+            "seconds": round(self.seconds, 2),
+            "cpu_seconds": round(self.cpu_seconds, 2),
+        }
 
 
 def learn_ppo(

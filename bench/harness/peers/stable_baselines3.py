@@ -6,7 +6,6 @@ they exist there.
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 import gymnasium
@@ -16,12 +15,12 @@ from retort.distill.ppo_settings import gymnasium_ppo
 from torch import Tensor
 
 from ..runs import Log, Made
-from ..training import KEYWORDS, Curve, final_returns
+from ..training import KEYWORDS, Stopwatch, Task, final_returns
 
 if TYPE_CHECKING:
     from stable_baselines3.common.vec_env import VecNormalize
 
-SETTINGS = ("sb3-zoo", "sb3-fast", "sb3-efficient")
+SETTINGS = ("sb3-zoo", "sb3-fast")
 
 _ZOO: dict[str, dict[str, Any]] = {
     "HalfCheetah": {
@@ -61,7 +60,7 @@ def settings(task: str, arm: str, steps: int) -> tuple[int, dict[str, Any]]:
     """Number of environments and keyword arguments of ``PPO`` for a task."""
     if arm == "sb3-zoo":
         return 1, {**_ZOO[task], "policy_kwargs": dict(_ZOO_POLICY)}
-    ours = gymnasium_ppo(task, "fast" if arm == "sb3-fast" else "efficient", steps=steps)
+    ours = gymnasium_ppo(task, "fast", steps=steps)
     functions = {"tanh": torch.nn.Tanh, "relu": torch.nn.ReLU, "elu": torch.nn.ELU}
     first, last = ours.learning_rate, ours.final_learning_rate
     return ours.num_envs, {
@@ -83,50 +82,39 @@ def settings(task: str, arm: str, steps: int) -> tuple[int, dict[str, Any]]:
     }
 
 
-def learn(task: str, arm: str, seed: int, steps: int, every: int, log: Log) -> Made:
-    """Train it and evaluate it."""
+def learn(task: Task, arm: str, log: Log) -> Made:
+    """Train it until its budget or the target is reached, and evaluate it."""
     from stable_baselines3 import PPO
     from stable_baselines3.common.callbacks import BaseCallback
     from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
-    class Clock(BaseCallback):
+    class Watch(BaseCallback):
         """Evaluates between rollouts, with the clock of learning stopped."""
-
-        def __init__(self, curve: Curve) -> None:
-            super().__init__()
-            self.curve, self.paused = curve, 0.0
-
-        @property
-        def seconds(self) -> float:
-            return time.perf_counter() - began - self.paused
 
         def _on_rollout_start(self) -> None:
             if self.num_timesteps:
-                seconds, stopped = self.seconds, time.perf_counter()
-                self.curve.at(self.num_timesteps, seconds)
-                self.paused += time.perf_counter() - stopped
+                watch.at(self.num_timesteps)
 
         def _on_step(self) -> bool:
-            return True
+            return not watch.over
 
-    began = time.perf_counter()
-    num_envs, keywords = settings(task, arm, steps)
-    make = [lambda: gymnasium.make(f"{task}-v5", **KEYWORDS.get(task, {}))] * num_envs
+    num_envs, keywords = settings(task.name, arm, task.steps)
+    make = [lambda: gymnasium.make(f"{task.name}-v5", **KEYWORDS.get(task.name, {}))] * num_envs
+    curve = task.curve(lambda *seen: actor(*seen), log)
+    watch = Stopwatch(curve, task.limit)
     env = VecNormalize(DummyVecEnv(make), gamma=keywords["gamma"])
-    model = PPO("MlpPolicy", env, seed=seed, device="cpu", **keywords)
+    model = PPO("MlpPolicy", env, seed=task.seed, device="cpu", **keywords)
     actor = _Actor(model, env)
-    clock = Clock(Curve(task, actor, every, log))
-    model.learn(steps, callback=clock)
-    figures = {"steps": float(model.num_timesteps), "seconds": round(clock.seconds, 2)}
-    clock.curve.at(model.num_timesteps, clock.seconds)
+    model.learn(task.steps, callback=Watch())
+    figures = watch.figures(model.num_timesteps)
+    watch.at(model.num_timesteps)
     layers = (model.policy.mlp_extractor.policy_net, model.policy.action_net)
     figures["parameters"] = sum(p.numel() for layer in layers for p in layer.parameters())
     env.close()
     shown = {k: v for k, v in keywords.items() if not callable(v)}
     shown["policy_kwargs"] = {k: str(v) for k, v in keywords["policy_kwargs"].items()}
-    return Made(
-        {"n_envs": num_envs, **shown}, clock.curve.points, final_returns(task, actor), figures
-    )
+    final = final_returns(task.name, actor)
+    return Made({"n_envs": num_envs, **shown}, curve.points, final, figures)
 
 
 class _Actor:
