@@ -34,8 +34,8 @@ _CONTINUOUS: dict[Kind, dict[str, Any]] = {
 # Tasks whose episodes end in a fall need to look further ahead, and to try more at first.
 _FALLS: dict[str, Any] = {"gamma": 0.995, "initial_std": 1.0}
 _CHANGES: dict[tuple[str, Kind], dict[str, Any]] = {
-    ("HalfCheetah", "fast"): {"learning_rate": 2e-3},
-    ("Hopper", "fast"): _FALLS,
+    ("HalfCheetah", "fast"): {"epochs": 4, "learning_rate": 3e-3},
+    ("Hopper", "fast"): {**_FALLS, "epochs": 4, "learning_rate": 2e-3},
     ("Hopper", "efficient"): {**_FALLS, "learning_rate": 7e-4, "activation": "relu"},
     ("Walker2d", "fast"): _FALLS,
     ("Walker2d", "efficient"): {**_FALLS, "learning_rate": 7e-4, "activation": "relu"},

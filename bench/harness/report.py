@@ -64,17 +64,27 @@ def ratio_over_seeds(ours: Sequence[Result], theirs: Sequence[Result]) -> str:
     return f"{found.value:.3f} ({found.low:.3f} to {found.high:.3f})"
 
 
+def times_to(group: Sequence[Result], target: float, unit: str) -> np.ndarray:
+    """Seconds or steps of each run to ``target``, reached twice in a row; infinite where it is not.
+
+    The first of the two points counts.
+    """
+    return np.array(
+        [
+            steps_to_reach(
+                np.array([getattr(point, unit) for point in result.curve]),
+                np.array([point.mean_return for point in result.curve]),
+                target,
+                passes=2,
+            )
+            for result in group
+        ]
+    )
+
+
 def seconds_to(group: Sequence[Result], target: float, unit: str) -> str:
-    """Median over runs of what it took to reach ``target`` twice in a row, and how many did."""
-    times = [
-        steps_to_reach(
-            np.array([getattr(point, unit) for point in result.curve]),
-            np.array([point.mean_return for point in result.curve]),
-            target,
-            passes=2,
-        )
-        for result in group
-    ]
+    """Median over runs of ``times_to``, and how many reached it."""
+    times = times_to(group, target, unit)
     middle = float(np.median(times))
     reached = sum(math.isfinite(t) for t in times)
     if not math.isfinite(middle):
@@ -121,13 +131,14 @@ def plot_curves(results: Sequence[Result], path: Path) -> str:
     figure, axes = plt.subplots(
         len(tasks), 2, figsize=(9, 2.8 * len(tasks)), squeeze=False, sharey="row"
     )
+    colours = [f"C{i}" for i in range(10)] if len(arms) <= 10 else plt.get_cmap("tab20").colors
     for row, task in zip(axes, tasks, strict=True):
         for axis, unit in zip(row, ("steps", "seconds"), strict=True):
             for result in (r for r in results if r.task == task):
                 axis.plot(
                     [getattr(point, unit) for point in result.curve],
                     [point.mean_return for point in result.curve],
-                    color=f"C{arms.index(result.arm)}",
+                    color=colours[arms.index(result.arm)],
                     linewidth=1,
                 )
             axis.set_title(task, fontsize=9)
@@ -138,7 +149,7 @@ def plot_curves(results: Sequence[Result], path: Path) -> str:
         row[1].xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         row[1].xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         row[1].xaxis.set_minor_formatter(NullFormatter())
-    handles = [Line2D([], [], color=f"C{number}", label=arm) for number, arm in enumerate(arms)]
+    handles = [Line2D([], [], color=colours[n], label=arm) for n, arm in enumerate(arms)]
     axes[0, 0].legend(handles=handles, fontsize=8)
     figure.tight_layout()
     path.parent.mkdir(parents=True, exist_ok=True)

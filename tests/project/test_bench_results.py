@@ -238,8 +238,7 @@ def test_the_page_is_what_the_committed_results_make_of_it(tmp_path):
 def test_runs_beside_other_work_are_said_to_be_such(harness):
     from harness.report import settings_note
 
-    results, _ = harness
-    quiet_run, *_ = results.read_results(BENCH / "results", "ppo")
+    quiet_run = finished(harness, "ppo", "fast", 1, final=1.0)
     quiet_run = dataclasses.replace(quiet_run, machine={**quiet_run.machine, "load": 0.2})
     busy_run = dataclasses.replace(quiet_run, machine={**quiet_run.machine, "load": 2.1})
     assert "beside other work" not in settings_note([quiet_run])

@@ -24,6 +24,7 @@ from ..runs import Log, Made
 from ..training import KEYWORDS, Stopwatch, Task, final_returns, make_env
 from .cleanrl_envpool import RunningMoments
 
+LIBRARY, PACKAGE = "RLtools", "rltools"
 SETTINGS = ("rltools", "rltools-fast")
 
 

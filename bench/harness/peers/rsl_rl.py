@@ -21,6 +21,7 @@ from ..distilling import ARMS, distil_config
 from ..runs import Log, Made
 from ..training import Curve, Stopwatch, Task, final_returns, make_env
 
+LIBRARY, PACKAGE = "rsl_rl on our environments", "rsl_rl"
 SETTINGS = ("rsl_rl", "rsl_rl-isaaclab", "rsl_rl-fast")
 DISTILLATION = ("rsl_rl-isaaclab", "rsl_rl-ours")
 _ENVS = 64  # where the published settings leave it to the machine

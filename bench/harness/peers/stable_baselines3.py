@@ -20,6 +20,7 @@ from ..training import KEYWORDS, Stopwatch, Task, final_returns
 if TYPE_CHECKING:
     from stable_baselines3.common.vec_env import VecNormalize
 
+LIBRARY, PACKAGE = "Stable-Baselines3", "stable_baselines3"
 SETTINGS = ("sb3-zoo", "sb3-fast")
 
 _ZOO: dict[str, dict[str, Any]] = {

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from ..document import Table
-from . import adaptation, compression, curriculum, forgetting, ppo, sample_efficiency, teachers
+from . import (
+    adaptation,
+    compression,
+    curriculum,
+    distillation_peers,
+    forgetting,
+    ppo,
+    sample_efficiency,
+    teachers,
+)
 
 TABLES: tuple[Table, ...] = (
     teachers,
     ppo,
     compression,
     sample_efficiency,
+    distillation_peers,
     curriculum,
     forgetting,
     adaptation,

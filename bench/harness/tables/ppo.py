@@ -3,54 +3,74 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
+from types import ModuleType
 
+import numpy as np
 from retort.distill.ppo_settings import Kind, gymnasium_ppo
 
-from ..peers import stable_baselines3
+from ..peers import cleanrl_envpool, rltools, rsl_rl, stable_baselines3
 from ..report import (
     interval_over_seeds,
     markdown_table,
     paragraph,
     plot_curves,
+    ratio_over_seeds,
     seconds_to,
     settings_note,
+    times_to,
 )
 from ..results import Result, read_results
 from ..runs import Log, Made, Place, Run
-from ..training import final_returns, learn_ppo
+from ..training import Task, final_returns, learn_ppo
 
 TABLE = "ppo"
 SEEDS = (1, 2, 3)
 BUDGET = 1_000_000
 TARGETS = {"HalfCheetah": 4000.0, "Hopper": 2000.0}
-TASKS = ("HalfCheetah", "Hopper", "Walker2d", "Ant")
+MORE_TASKS = ("Walker2d", "Ant")  # without peers
+PEERS: dict[ModuleType, float] = {  # and how many times faster we want to be
+    stable_baselines3: 4.0,
+    cleanrl_envpool: 2.0,
+    rsl_rl: 2.0,
+    rltools: 2.0,
+}
+REFERENCE = "sb3-zoo"  # whose return after all steps is to be reached
+LIMIT = 150.0  # CPU seconds after which a peer that is only timed is given up
 _POINTS = 40  # on a curve
 
 
 def runs() -> list[Run]:
-    """Ours with both settings, and each peer, seed by seed."""
-    ours = [
-        Run(table=TABLE, task=task, arm=arm, seed=seed, budget=BUDGET, execute=_ours)
-        for seed in SEEDS
-        for task in TASKS
-        for arm in ("fast", "efficient")
-    ]
-    peers = [
-        Run(
-            table=TABLE,
-            task=task,
-            arm=arm,
-            seed=seed,
-            budget=BUDGET,
-            execute=_stable_baselines3,
-            package="stable_baselines3",
-        )
-        for seed in SEEDS
-        for task in TARGETS
-        for arm in stable_baselines3.SETTINGS
-    ]
-    return ours + peers
+    """Seed by seed: everybody who is timed one after the other, then the long ones."""
+    every: list[Run] = []
+    for seed in SEEDS:
+        for task in TARGETS:
+            every.append(_run(task, "fast", seed))
+            for peer in PEERS:
+                timed = [arm for arm in peer.SETTINGS if arm != REFERENCE]
+                every += [_run(task, arm, seed) for arm in timed]
+        every += [_run(task, "efficient", seed) for task in (*TARGETS, *MORE_TASKS)]
+        every += [_run(task, REFERENCE, seed) for task in TARGETS]
+    return every
+
+
+def _run(task: str, arm: str, seed: int) -> Run:
+    peer = _peer(arm)
+    return Run(
+        table=TABLE,
+        task=task,
+        arm=arm,
+        seed=seed,
+        budget=BUDGET,
+        execute=_ours if peer is None else _theirs,
+        package=None if peer is None else peer.PACKAGE,
+    )
+
+
+def _peer(arm: str) -> ModuleType | None:
+    """The library of an arm; None if it is ours."""
+    return next((peer for peer in PEERS if arm in peer.SETTINGS), None)
 
 
 def _ours(run: Run, place: Place, log: Log) -> Made:
@@ -62,11 +82,13 @@ def _ours(run: Run, place: Place, log: Log) -> Made:
     return Made(dataclasses.asdict(ppo.config), curve.points, final, figures)
 
 
-def _stable_baselines3(run: Run, place: Place, log: Log) -> Made:
-    steps = place.steps(run.budget)
-    return stable_baselines3.learn(
-        run.task, run.arm, run.seed, steps, max(1, steps // _POINTS), log
-    )
+def _theirs(run: Run, place: Place, log: Log) -> Made:
+    peer, steps = _peer(run.arm), place.steps(run.budget)
+    assert peer is not None
+    task = Task(name=run.task, seed=run.seed, steps=steps, every=max(1, steps // _POINTS))
+    if run.arm != REFERENCE:
+        task = dataclasses.replace(task, target=TARGETS[run.task], limit=LIMIT)
+    return peer.learn(task, run.arm, log)
 
 
 def report(results: Path, figures: Path) -> str:
@@ -74,38 +96,59 @@ def report(results: Path, figures: Path) -> str:
     every = read_results(results, TABLE)
     if not every:
         return ""
-    rows = []
-    for task in TASKS:
-        arms = dict.fromkeys(result.arm for result in every if result.task == task)
-        for arm in arms:
-            group = [r for r in every if (r.task, r.arm) == (task, arm)]
-            rows.append([task, arm, len(group), interval_over_seeds(group), *_time(task, group)])
-    table = markdown_table(
-        [
-            "task",
-            "learner",
-            "seeds",
-            "return at 1 M steps",
-            "target",
-            "seconds to it",
-            "steps to it",
-        ],
-        rows,
-    )
     image = plot_curves(every, figures / "ppo.svg")
+    header = ["task", "learner", "seeds", "parameters", "return at 1 M steps"]
+    timed = ["target", "seconds to it", "steps to it", "CPU s per 100 k steps"]
     return "\n\n".join(
         [
             "## PPO",
             paragraph(
                 "Return of 50 held-out deterministic episodes after the last update, and the time "
                 "to a target return: 20 deterministic episodes per point off the clock, two "
-                "successive points at or above it, the first of which counts; median over seeds."
+                "successive points at or above it, the first of which counts; median over seeds. "
+                "`fast` and `efficient` are ours. A peer has its published settings, and with "
+                "`-fast` ours as far as they exist there; where each comes from stands in "
+                "`bench/harness/peers`. Ours and `sb3-zoo` spend a million steps; the others end "
+                f"at the target, or unreached after {LIMIT:.0f} CPU seconds or a million steps. "
+                "PyTorch has one thread everywhere; "
+                "our physics and EnvPool's have all cores, Stable-Baselines3 and RLtools step "
+                "Gymnasium's environments one after the other. RLtools' compiler is off the clock."
             ),
-            table,
+            markdown_table([*header, *timed], _rows(every)),
+            paragraph(
+                "How many times the seconds of `fast` each library takes with the better of its "
+                "settings, paired by seed, median:"
+            ),
+            markdown_table(["task", "library", "its best", "times", "wanted", "met"], _race(every)),
+            *_returns(every),
             f"![Return against environment steps and seconds]({image})",
             settings_note(every),
         ]
     )
+
+
+def _rows(every: list[Result]) -> list[list[object]]:
+    rows = []
+    for task in (*TARGETS, *MORE_TASKS):
+        for arm in dict.fromkeys(result.arm for result in every if result.task == task):
+            group = _group(every, task, arm)
+            whole = _peer(arm) is None or arm == REFERENCE
+            rows.append(
+                [
+                    task,
+                    arm,
+                    len(group),
+                    f"{group[0].figures['parameters']:.0f}",
+                    interval_over_seeds(group) if whole else "",
+                    *_time(task, group),
+                    _cpu(group),
+                ]
+            )
+    return rows
+
+
+def _group(every: list[Result], task: str, arm: str) -> list[Result]:
+    return [result for result in every if (result.task, result.arm) == (task, arm)]
 
 
 def _time(task: str, group: list[Result]) -> list[str]:
@@ -117,3 +160,55 @@ def _time(task: str, group: list[Result]) -> list[str]:
         seconds_to(group, target, "seconds"),
         seconds_to(group, target, "steps"),
     ]
+
+
+def _cpu(group: list[Result]) -> str:
+    known = [r.figures for r in group if "cpu_seconds" in r.figures]
+    each = [1e5 * figures["cpu_seconds"] / figures["steps"] for figures in known]
+    return f"{np.mean(each):.1f}" if each else ""
+
+
+def _race(every: list[Result]) -> list[list[str]]:
+    """Each library's time over ours, by its arm that is fastest in the median."""
+    rows = []
+    for task, target in TARGETS.items():
+        for peer, wanted in PEERS.items():
+            times = {
+                arm: _times_over_ours(every, task, arm, target)
+                for arm in peer.SETTINGS
+                if _group(every, task, arm)
+            }
+            known = {arm: ratio for arm, ratio in times.items() if ratio is not None}
+            if not known:
+                continue
+            best = min(known, key=lambda arm: known[arm])
+            said = f"{known[best]:.2f}" if math.isfinite(known[best]) else "never reached"
+            met = "yes" if known[best] >= wanted else "no"
+            rows.append([task, peer.LIBRARY, best, said, f"{wanted:.0f}", met])
+    return rows
+
+
+def _times_over_ours(every: list[Result], task: str, arm: str, target: float) -> float | None:
+    """Median over seeds of the ratio of seconds; none without a pair, zero where we fail."""
+    ours = {r.seed: float(times_to([r], target, "seconds")[0]) for r in _group(every, task, "fast")}
+    pairs = [
+        (float(times_to([r], target, "seconds")[0]), ours[r.seed])
+        for r in _group(every, task, arm)
+        if r.seed in ours
+    ]
+    ratios = [theirs / mine if math.isfinite(mine) else 0.0 for theirs, mine in pairs]
+    return float(np.median(ratios)) if ratios else None
+
+
+def _returns(every: list[Result]) -> list[str]:
+    """Our return after all steps over the reference's, paired by seed."""
+    said = []
+    for task in TARGETS:
+        for arm in ("efficient", "fast"):
+            ratio = ratio_over_seeds(_group(every, task, arm), _group(every, task, REFERENCE))
+            if ratio:
+                said.append(f"{task}, `{arm}`: {ratio}")
+    if not said:
+        return []
+    text = f"Return at 1 M steps over that of `{REFERENCE}`, wanted at least 1: {'; '.join(said)}."
+    return [paragraph(text)]

@@ -1,0 +1,165 @@
+"""Other libraries on the same clock and the same episodes as ours, from a run to its table."""
+
+import dataclasses
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+BENCH = Path(__file__).parents[2] / "bench"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def bench_on_path():
+    """Scripts are started from their own folder; nothing of theirs is installed."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    sys.path.insert(0, str(BENCH))
+    yield
+    sys.path.remove(str(BENCH))
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def place(tmp_path):
+    from harness.runs import Place
+
+    folders = (tmp_path / "results", tmp_path / "checkpoints", tmp_path / "working")
+    return Place(*folders, scale=1e-9)
+
+
+def quiet(text):
+    pass
+
+
+# The peers that are timed and their fastest settings; RLtools needs a compiler and half a minute.
+ARMS = ["fast", "sb3-fast", "cleanrl-envpool", "cleanrl-fast", "rsl_rl-isaaclab", "rsl_rl-fast"]
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_ppo_of_everybody_from_nothing_to_the_table(place, arm):
+    from harness.results import read_results
+    from harness.runs import go_on
+    from harness.tables import ppo
+
+    [run] = [r for r in ppo.runs() if (r.task, r.arm, r.seed) == ("Hopper", arm, 1)]
+    if run.package:
+        pytest.importorskip(run.package)
+    assert go_on([run], place, quiet) == (1, [])
+    [result] = read_results(place.results, "ppo")
+    assert result.figures["steps"] > 3000
+    assert result.figures["cpu_seconds"] > 0.0
+    assert len(result.curve) >= 1
+    assert len(result.final) == 50
+    text = ppo.report(place.results, place.results / "figures")
+    assert f"| Hopper | {arm} | 1 | " in text
+
+
+def test_students_of_rsl_rl_begin_behind_the_teachers_normaliser_and_end_in_the_table(place):
+    pytest.importorskip("rsl_rl")
+    from harness.runs import go_on
+    from harness.tables import distillation_peers
+    from harness.teaching import teacher_run
+
+    go_on([teacher_run("Hopper", 1)], place, quiet)
+    runs = [r for r in distillation_peers.runs() if (r.task, r.seed) == ("Hopper", 1)]
+    assert go_on(runs, place, quiet) == (len(runs), [])
+    text = distillation_peers.report(place.results, place.results / "figures")
+    for run in runs:
+        assert f"| Hopper | {run.arm} | 1 | " in text
+
+
+def results(arm, seconds, seed=1, returns=(0.0, 2100.0, 2200.0)):
+    """A finished run on Hopper that was evaluated at these seconds."""
+    from harness.results import Point, Result
+
+    points = [
+        Point(1000 * (i + 1), s, r) for i, (s, r) in enumerate(zip(seconds, returns, strict=True))
+    ]
+    return Result(
+        table="ppo",
+        task="Hopper",
+        arm=arm,
+        seed=seed,
+        budget=3000,
+        settings={},
+        curve=points,
+        final=[points[-1].mean_return],
+        figures={"steps": 3000, "seconds": seconds[-1], "cpu_seconds": 1.0, "parameters": 7},
+        machine={"processor": "p", "cores": 2, "load": 0.0},
+        versions={},
+        commit="c",
+        date="2026-01-01",
+    )
+
+
+def race(every):
+    from harness.tables import ppo
+
+    return {row[1]: row[2:] for row in ppo._race(every)}
+
+
+def test_a_library_counts_with_its_fastest_settings_paired_by_seed():
+    ours = [results("fast", (1.0, 2.0, 3.0)), results("fast", (1.0, 4.0, 5.0), seed=2)]
+    slow = [results("sb3-zoo", (9.0, 90.0, 99.0), seed=s) for s in (1, 2)]
+    fast = [results("sb3-fast", (1.0, 10.0, 11.0)), results("sb3-fast", (1.0, 12.0, 13.0), seed=2)]
+    found = race([*ours, *slow, *fast])
+    assert found["Stable-Baselines3"] == ["sb3-fast", "4.00", "4", "yes"]  # between 5 and 3
+
+
+def test_who_never_arrives_took_for_ever_and_so_did_we():
+    times, failed = (1.0, 2.0, 3.0), (0.0, 2100.0, 1900.0)
+    ours, theirs = results("fast", times), results("rsl_rl-fast", times)
+    lost = dataclasses.replace(theirs, curve=results("rsl_rl-fast", times, returns=failed).curve)
+    assert race([ours, lost])["rsl_rl on our environments"] == [
+        "rsl_rl-fast",
+        "never reached",
+        "2",
+        "yes",
+    ]
+    lost = dataclasses.replace(ours, curve=lost.curve)
+    assert race([lost, theirs])["rsl_rl on our environments"] == ["rsl_rl-fast", "0.00", "2", "no"]
+
+
+def test_evaluation_is_off_the_clock_and_a_target_or_a_limit_ends_a_run():
+    from harness.training import Curve, Stopwatch
+
+    class Slow(Curve):
+        """An evaluation that works for as long as it is asked to."""
+
+        def at(self, steps, seconds):
+            spent = sum(x * x for x in range(300_000))
+            self.points.append((steps, seconds, spent))
+
+        @property
+        def reached(self):
+            return len(self.points) > 2
+
+    watch = Stopwatch(Slow("Hopper", None, 1, quiet))
+    ends = [watch.at(steps) for steps in (1, 2, 3)]
+    assert ends == [False, False, True]
+    learnt = [seconds for _, seconds, _ in watch.curve.points]
+    assert np.all(np.diff([*learnt, watch.seconds]) >= 0.0)
+    assert Stopwatch(Slow("Hopper", None, 1, quiet), limit=-1.0).at(1)
+
+
+def test_an_adapter_gives_rsl_rl_what_the_environments_say():
+    pytest.importorskip("rsl_rl")
+    import torch
+    from harness.peers.rsl_rl import VecEnv
+    from harness.training import make_env
+
+    ours, other = make_env("Hopper", 4), VecEnv(make_env("Hopper", 4), seed=5)
+    observation, _ = ours.reset(seed=5, options={"stagger": True})
+    assert torch.equal(other.get_observations()["teacher"], torch.from_numpy(observation))
+    actions = torch.zeros(4, 3)
+    for _ in range(120):
+        observation, reward, terminated, truncated, _ = ours.step(actions.numpy())
+        seen, gained, done, extras = other.step(actions)
+        assert torch.equal(seen["student"], torch.from_numpy(observation))
+        assert torch.equal(gained, torch.from_numpy(reward).float())
+        assert done.tolist() == (terminated | truncated).tolist()
+        assert extras["time_outs"].tolist() == (truncated & ~terminated).tolist()
