@@ -32,6 +32,7 @@ from .checkpoint import load_optimiser_state, optimiser_state
 from .distributions import Distribution
 from .diverged import check_finite
 from .networks import Activation, Actor, Critic, GaussianActor, make_actor
+from .ppo_gradient import is_written_out, ppo_gradient
 from .return_scale import ReturnScale
 from .rollout import RolloutSource
 
@@ -222,6 +223,13 @@ class PPO:
             *(x.flatten() for x in (batch.log_prob, advantage, target)),
         ]
         flat_pull = None if pull is None else pull.detach().flatten()
+        # Most of a small minibatch is autograd's own work; the usual loss has its gradient by hand.
+        written_out = (
+            pull is None
+            and config.entropy == 0.0
+            and config.learning_rate_schedule == "linear"
+            and is_written_out(self.actor, self.critic)
+        )
         totals = torch.zeros(2)
         for _ in range(config.epochs):
             order = torch.randperm(rows, generator=self.generator)
@@ -232,21 +240,37 @@ class PPO:
                 strict=True,
             )
             for ids, seen_part, valued_part, action, old_log_prob, gain, goal in parts:
-                distribution = self.actor.respond(seen_part)
-                value = self.critic.network(valued_part).squeeze(-1)
-                ratio = torch.exp(distribution.log_prob(action) - old_log_prob)
-                policy_loss = -surrogate(ratio, standardise(gain), config.clip).mean()
-                value_loss = (value - goal).square().mean()
-                loss = policy_loss + config.value_weight * value_loss
-                if config.entropy > 0.0:
-                    loss = loss - config.entropy * distribution.entropy().mean()
-                if flat_pull is not None:
-                    loss = loss + pull_weight * distribution.kl(flat_pull.select(ids)).mean()
-                self.optimiser.zero_grad()
-                loss.backward()
+                gain = standardise(gain)
+                distribution = None
+                if written_out:
+                    policy_loss, value_loss = ppo_gradient(
+                        self.actor,
+                        self.critic,
+                        seen_part,
+                        valued_part,
+                        action,
+                        old_log_prob,
+                        gain,
+                        goal,
+                        clip=config.clip,
+                        value_weight=config.value_weight,
+                    )
+                else:
+                    distribution = self.actor.respond(seen_part)
+                    value = self.critic.network(valued_part).squeeze(-1)
+                    ratio = torch.exp(distribution.log_prob(action) - old_log_prob)
+                    policy_loss = -surrogate(ratio, gain, config.clip).mean()
+                    value_loss = (value - goal).square().mean()
+                    loss = policy_loss + config.value_weight * value_loss
+                    if config.entropy > 0.0:
+                        loss = loss - config.entropy * distribution.entropy().mean()
+                    if flat_pull is not None:
+                        loss = loss + pull_weight * distribution.kl(flat_pull.select(ids)).mean()
+                    self.optimiser.zero_grad()
+                    loss.backward()
                 nn.utils.clip_grad_norm_(self.parameters, config.max_gradient_norm, foreach=True)
                 self.optimiser.step()
-                if config.learning_rate_schedule == "adaptive":
+                if distribution is not None and config.learning_rate_schedule == "adaptive":
                     with torch.no_grad():
                         self._follow(float(old.select(ids).kl(distribution).mean()))
                 totals += torch.stack([policy_loss.detach(), value_loss.detach()])

@@ -1,0 +1,70 @@
+"""The gradient of PPO's loss by hand is autograd's."""
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from retort.distill.networks import Critic, make_actor
+from retort.distill.ppo import PPO, surrogate
+from retort.distill.ppo_gradient import is_written_out, ppo_gradient
+from retort.distill.ppo_settings import gymnasium_ppo
+from retort.distill.rollout import RolloutSource
+from retort.sim.gymnasium_tasks import GymnasiumTaskEnv
+
+ROWS, SIZE, ACTIONS, CLIP, WEIGHT = 96, 7, 3, 0.2, 0.7
+BOX = gymnasium.spaces.Box(-1.0, 1.0, (ACTIONS,), np.float32)
+
+
+def networks(activation, actions=BOX):
+    torch.manual_seed(3)
+    actor = make_actor(SIZE, actions, (16, 8), activation, initial_std=0.6)
+    return actor, Critic(SIZE, (12,), activation)
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+@pytest.mark.parametrize("drift", [0.0, 0.5])
+def test_it_is_autograds_with_and_without_clipped_rows(activation, drift):
+    actor, critic = networks(activation)
+    with torch.no_grad():
+        actor.network[-1].weight.mul_(50.0)
+    seen, valued = torch.randn(2, ROWS, SIZE)
+    action = actor.respond(seen).sample(torch.Generator().manual_seed(1))
+    old = actor.respond(seen).log_prob(action).detach() + drift * torch.randn(ROWS)
+    advantage, target = torch.randn(2, ROWS)
+    parameters = [*actor.network.parameters(), actor.log_std, *critic.parameters()]
+
+    ratio = torch.exp(actor.respond(seen).log_prob(action) - old)
+    assert bool(((ratio - 1).abs() > CLIP).any()) == (drift > 0.0)
+    policy_loss = -surrogate(ratio, advantage, CLIP).mean()
+    value_loss = (critic.network(valued).squeeze(-1) - target).square().mean()
+    expected = torch.autograd.grad(policy_loss + WEIGHT * value_loss, parameters)
+
+    losses = ppo_gradient(
+        actor, critic, seen, valued, action, old, advantage, target, clip=CLIP, value_weight=WEIGHT
+    )
+    torch.testing.assert_close(losses, (policy_loss.detach(), value_loss.detach()))
+    for parameter, gradient in zip(parameters, expected, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient, rtol=1e-4, atol=1e-6)
+
+
+def test_other_policies_and_layers_are_left_to_autograd():
+    assert is_written_out(*networks("tanh"))
+    assert not is_written_out(*networks("elu"))
+    assert not is_written_out(*networks("tanh", gymnasium.spaces.Discrete(2)))
+
+
+def test_an_update_goes_where_autograd_would_take_it():
+    env = GymnasiumTaskEnv("Hopper", 8, dtype="float32", actions="clipped")
+    config = gymnasium_ppo("Hopper", "fast", steps=10_000, num_envs=8, ticks=16)
+    by_hand, by_autograd = PPO(config, env, 3), PPO(config, env, 3)
+    source = RolloutSource(env, config.ticks)
+    source.start(3)
+    batch = source.collect(by_hand.act)
+    by_autograd.load_state_dict(by_hand.state_dict())
+    with torch.no_grad():
+        pull = by_hand.actor(batch.observations["teacher"])
+    figures = by_hand.update(batch)
+    expected = by_autograd.update(batch, pull, pull_weight=0.0)  # a term of no weight: autograd
+    assert figures == pytest.approx(expected, rel=1e-3, abs=1e-5)
+    for ours, theirs in zip(by_hand.parameters, by_autograd.parameters, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
