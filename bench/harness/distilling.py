@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -21,10 +21,13 @@ from retort.distill.rollout import RolloutSource
 from retort.distill.students import Interface, Student, StudentConfig, make_student
 from retort.distill.teacher import ActorTeacher, TeacherOutput
 from retort.distill.terms import TermConfig
+from retort.sim.gymnasium_tasks import GymnasiumTaskEnv, StudentView
+from retort.sim.interface import LearningEnv
+from torch import Tensor
 
 from .runs import Log
 from .teaching import HIDDEN, STD_FLOOR, teacher_settings
-from .training import Curve, final_returns, follow, make_env, seeded
+from .training import EVERYTHING, Curve, final_returns, follow, make_env, seeded
 
 KL = TermConfig(name="policy_kl")
 RL = TermConfig(name="rl")
@@ -36,11 +39,13 @@ _POINTS = 10  # on a curve unless it says how many steps there are between two
 class Arm:
     """One way to distil; what is not said is the same for all.
 
-    ``cloning`` regresses on the actions of the teacher's own episodes and nothing else.
+    ``cloning`` regresses on the actions of the teacher's own episodes and nothing else. An arm that
+    is not ``taught`` learns from its own reward alone, and no teacher is asked.
     """
 
     mode: Literal["student", "teacher", "mixed", "aggregate", "cloning"]
     terms: tuple[TermConfig, ...]
+    taught: bool = True
     changes: dict[str, Any] = dataclasses.field(default_factory=dict)  # of ``DistillConfig``
 
 
@@ -111,6 +116,8 @@ def distil_arm(
     log: Log,
     every: int | None = None,
     target: float = float("inf"),
+    view: StudentView = EVERYTHING,
+    around: Callable[[GymnasiumTaskEnv, Student], LearningEnv] | None = None,
 ) -> Distilled:
     """Distil by an arm and evaluate what comes of it.
 
@@ -124,37 +131,81 @@ def distil_arm(
         log: told of every point of the curve.
         every: environment steps between two points of the curve; a tenth when None.
         target: return at which, reached by two successive points, it ends.
+        view: what the student sees, in learning and evaluation.
+        around: makes of the environments those that the student learns in.
     """
     config = distil_config(arm, task, steps)
-    student, critic = seeded(seed, lambda: _networks(task, student_config, taught[0]))
-    distiller = Distiller(config, student, taught, critic, seed)
-    curve = Curve(task, actor_of(student), every or max(1, steps // _POINTS), log, target)
+    env = make_env(task, config.num_envs, view=view)
+    student = seeded(seed, lambda: _student(env, view, student_config, taught[0]))
+    learnt_in: LearningEnv = env if around is None else around(env, student)
+    critic = seeded(seed + 1, lambda: _critic(learnt_in, student, taught[0]))
+    teachers = taught if arm.taught else [Silent(env)]
+    distiller = Distiller(config, student, teachers, critic, seed)
+    every = every or max(1, steps // _POINTS)
+    curve = Curve(task, actor_of(student), every, log, target, view)
     began = time.perf_counter()
-    iterations = (_clone if arm.mode == "cloning" else _interact)(task, distiller, seed)
+    if arm.mode == "cloning":
+        iterations = _clone(task, distiller, seed)
+    else:
+        iterations = _interact(learnt_in, distiller, seed)
     figures = follow(iterations, curve, time.perf_counter() - began)
     if arm.mode == "cloning":
         figures["steps"] = steps
-    figures["teacher_queries"] = distiller.queries or figures["steps"]
+    figures["teacher_queries"] = (distiller.queries or figures["steps"]) if arm.taught else 0
     figures["parameters"] = student.parameter_count()
     settings = {**dataclasses.asdict(config), "student": dataclasses.asdict(student_config)}
-    final = final_returns(task, curve.actor)
+    final = final_returns(task, curve.actor, view)
     return Distilled(student, critic, distiller, curve, final, figures, settings)
 
 
-def _networks(task: str, config: StudentConfig, teacher: ActorTeacher) -> tuple[Student, Critic]:
-    """A new student and its critic, behind the teacher's normaliser."""
-    space = make_env(task, 1).single_action_space
-    size = len(teacher.actor.normaliser.mean)
-    student = make_student(config, Interface.plain(size, int(np.prod(space.shape or ()))))
-    critic = Critic(size, HIDDEN, "tanh")
-    for network in (student, critic):
-        network.normaliser.load_state_dict(teacher.actor.normaliser.state_dict())
-    return student, critic
+class Silent:
+    """Stands for the teacher of a student that has none: what it says is not learnt from."""
+
+    cacheable = True
+
+    def __init__(self, env: LearningEnv) -> None:
+        self._actions = int(np.prod(env.single_action_space.shape or ()))
+
+    def initial_state(self, n: int) -> Tensor:
+        return torch.zeros(n, 0)
+
+    def __call__(
+        self, observations: dict[str, Tensor], state: Tensor, resets: Tensor
+    ) -> tuple[TeacherOutput, Tensor]:
+        nothing = torch.zeros(*resets.shape, self._actions)
+        return TeacherOutput(Gaussian(nothing, nothing + 1.0)), state
 
 
-def _interact(task: str, distiller: Distiller, seed: int) -> Iterator[dict[str, Any]]:
+def _student(
+    env: GymnasiumTaskEnv, view: StudentView, config: StudentConfig, teacher: ActorTeacher
+) -> Student:
+    """A new student behind the teacher's normaliser of what it sees."""
+    outputs = int(np.prod(env.single_action_space.shape or ()))
+    student = make_student(config, Interface.plain(env.groups["student"], outputs))
+    seen = torch.from_numpy(view.columns(env.task.parts(env.simulations.model)))
+    known = teacher.actor.normaliser.state_dict()
+    student.normaliser.load_state_dict(
+        {name: values[seen] if values.ndim else values for name, values in known.items()}
+    )
+    return student
+
+
+def _critic(env: LearningEnv, student: Student, teacher: ActorTeacher) -> Critic:
+    """A new critic, behind the teacher's normaliser or, of a window of its observations, that of
+    the student."""
+    critic = Critic(env.groups["teacher"], HIDDEN, "tanh")
+    known = teacher.actor.normaliser
+    if len(known.mean) != len(critic.normaliser.mean):
+        known = student.normaliser
+    frames = len(critic.normaliser.mean) // len(known.mean)
+    critic.normaliser.load_state_dict(
+        {n: v.repeat(frames) if v.ndim else v for n, v in known.state_dict().items()}
+    )
+    return critic
+
+
+def _interact(env: LearningEnv, distiller: Distiller, seed: int) -> Iterator[dict[str, Any]]:
     config = distiller.config
-    env = make_env(task, config.num_envs)
     curriculum = Curriculum(CurriculumConfig(kind="none"), ("none",), config.num_envs, np.zeros(5))
     source = RolloutSource(
         env, config.ticks, distiller.student.state_size, running=curriculum.running
