@@ -55,6 +55,15 @@ class AdversaryConfig:
             )
 
 
+def lied_to(
+    env: LearningEnv, student: Student, config: AdversaryConfig | None, steps: int, seed: int
+) -> LearningEnv:
+    """``env`` as ``student`` is to learn in it: itself where there is no adversary."""
+    if config is None:
+        return env
+    return AdversarialEnv(env, student, config, steps, seed)
+
+
 class AdversarialEnv:
     """``env`` whose ``student`` group is at most epsilon off, to the student's harm.
 
@@ -116,6 +125,26 @@ class AdversarialEnv:
         self._draw(terminated | truncated | over)
         seen = {**info, "student": self._attacked(info["student"])}
         return observation, reward, terminated, truncated, seen
+
+    def state_dict(self) -> dict[str, Any]:
+        """The environment's, and what is being done to it."""
+        return {
+            **self.env.state_dict(),
+            "adversary.kind": self._kind.copy(),
+            "adversary.direction": self._direction.copy(),
+            "adversary.done": self._done,
+            "adversary.rng": self._rng.bit_generator.state,
+            "adversary.generator": self._generator.get_state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The inverse of ``state_dict``."""
+        self.env.load_state_dict({k: v for k, v in state.items() if not k.startswith("adversary.")})
+        self._kind[:] = state["adversary.kind"]
+        self._direction[:] = state["adversary.direction"]
+        self._done = int(state["adversary.done"])
+        self._rng.bit_generator.state = state["adversary.rng"]
+        self._generator.set_state(torch.as_tensor(state["adversary.generator"]))
 
     def _draw(self, chosen: np.ndarray) -> None:
         config, n = self.config, int(chosen.sum())

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from ..document import Table
-from . import adaptation, compression, curriculum, forgetting, ppo, sample_efficiency, teachers
+from . import (
+    adaptation,
+    attack,
+    compression,
+    curriculum,
+    forgetting,
+    partial_observation,
+    ppo,
+    sample_efficiency,
+    teachers,
+)
 
 TABLES: tuple[Table, ...] = (
     teachers,
     ppo,
     compression,
     sample_efficiency,
+    partial_observation,
+    attack,
     curriculum,
     forgetting,
     adaptation,
