@@ -152,6 +152,7 @@ class Robust(Term):
     (``losses.robust_label_kl``).
     """
 
+    taught = False  # but towards the teacher's answer
     needs = frozenset({"respond"})
 
     def __init__(

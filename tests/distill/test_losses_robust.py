@@ -13,7 +13,7 @@ from retort.distill.attacks import (
     sarsa_attack,
 )
 from retort.distill.distributions import Categorical, Gaussian
-from retort.distill.losses.robust import robust_kl, worst_perturbation
+from retort.distill.losses.robust import robust_kl, robust_label_kl, worst_perturbation
 from retort.distill.losses.shapes import ShapeError
 from retort.distill.losses.smoothness import spatial_smoothness, temporal_smoothness
 from torch import nn
@@ -42,6 +42,19 @@ def test_robust_kl_of_a_linear_policy_is_its_closed_form(rng, method):
     observation = torch.randn(4, 5, 3, generator=rng)
     got = robust_kl(linear_policy(weight), observation, EPSILON, rng, method=method)
     expected = (EPSILON * 3.5 / 0.5) ** 2 / 2
+    torch.testing.assert_close(got, torch.full((4, 5), expected))
+
+
+@pytest.mark.parametrize("method", ["sgld", "pgd"])
+@pytest.mark.parametrize("offset", [0.0, 0.7, -0.7])
+def test_robust_label_kl_of_a_linear_policy_is_its_closed_form(rng, method, offset):
+    """The label is ``offset`` off: the corner that adds to it, ((|offset| + e |w|_1) / std)^2 / 2."""
+    weight = torch.tensor([[1.0, -2.0, 0.5]])
+    observation = torch.randn(4, 5, 3, generator=rng)
+    policy = linear_policy(weight)
+    label = Gaussian(policy(observation).mean + offset, policy(observation).std)
+    got = robust_label_kl(label, policy, observation, EPSILON, rng, method=method)
+    expected = ((abs(offset) + EPSILON * 3.5) / 0.5) ** 2 / 2
     torch.testing.assert_close(got, torch.full((4, 5), expected))
 
 

@@ -182,8 +182,8 @@ def report(results: Path, figures: Path) -> str:
     if untrained:
         parts += [
             paragraph(
-                "What noise costs policies that have never met it, by `sweeps.noise_sweep`, which is "
-                " what `retort eval --noise` runs: the teacher, which sees velocities too, "
+                "What noise costs policies that have never met it, by `sweeps.noise_sweep` as "
+                "`retort eval --noise` runs it: the teacher, which sees velocities too, "
                 "and the student `ours` of noise 0. Mean returns over seeds."
             ),
             markdown_table(["task", "policy", *(f"noise {n:g}" for n in NOISE)], untrained),
