@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..hardware.checks import NOT_NEGATIVE, SHARE, at_least, check_fields
 from ..sim.interface import LearningEnv
+from .attacks import Bounds, in_effect
 from .losses.robust import worst_perturbation
 from .rollout import one_thread
 from .schedules import Schedule
@@ -91,6 +92,10 @@ class AdversarialEnv:
         self.env, self.student, self.config, self.steps = env, student, config, steps
         self._rng = np.random.default_rng(seed)
         self._generator = torch.Generator().manual_seed(seed)
+        # What is beyond the bounds of the actions has no effect, and nothing is spent on it.
+        self._respond = in_effect(
+            lambda seen: student.respond(seen, None), Bounds.of(env.single_action_space)
+        )
         self._done = 0  # environment steps
         self._kind = np.zeros(env.num_envs, dtype=np.int64)
         self._direction = np.zeros((env.num_envs, student.interface.outputs), dtype=np.float32)
@@ -162,14 +167,14 @@ class AdversarialEnv:
         direction = torch.from_numpy(self._direction)
 
         def harm(normalised: Tensor) -> Tensor:
-            there = student.respond(normalised, None)
+            there = self._respond(normalised)
             push = (direction * there.mode() / std).sum(-1)
             return torch.where(pushed, push, clean.kl(there))
 
         with one_thread():
             with torch.no_grad():
                 normalised = student.normaliser(seen)
-                clean = student.respond(normalised, None)
+                clean = self._respond(normalised)
                 std = student.log_std.exp() if student.log_std is not None else 1.0
             delta = worst_perturbation(
                 harm, normalised, epsilon, self._generator, steps=self.config.steps, method="pgd"

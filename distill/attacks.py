@@ -8,10 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
+import gymnasium
+import numpy as np
 import torch
+from gymnasium.spaces import Box
 from torch import Tensor, nn
 
+from .distributions import Distribution, Gaussian
 from .losses.robust import (
     Policy,
     policy_perturbation,
@@ -23,6 +28,44 @@ from .networks import mlp
 
 Attack = Callable[[Tensor], Tensor]
 QFunction = Callable[[Tensor, Tensor], Tensor]  # observation, action -> (...)
+
+
+class Bounds(NamedTuple):
+    """Between which the environment cuts actions, (actions,) each; infinite where it does not."""
+
+    low: Tensor
+    high: Tensor
+
+    @staticmethod
+    def of(space: gymnasium.Space[Any]) -> Bounds | None:
+        """Those of an action space; None if it is not of numbers."""
+        if not isinstance(space, Box):
+            return None
+        low, high = (np.asarray(bound, dtype=np.float32) for bound in (space.low, space.high))
+        return Bounds(torch.from_numpy(low.copy()), torch.from_numpy(high.copy()))
+
+    def cut(self, action: Tensor, leak: float = 0.0) -> Tensor:
+        """``action`` (..., actions) as it takes effect, with ``leak`` of what is beyond."""
+        cut = torch.minimum(torch.maximum(action, self.low), self.high)
+        return cut + leak * (action - cut)
+
+
+def in_effect(policy: Policy, bounds: Bounds | None, leak: float = 0.01) -> Policy:
+    """``policy`` with means as the environment cuts them.
+
+    An attack on means beyond the bounds spends its box where nothing comes of it. A little of what
+    is beyond is left, so that the gradient still shows the way back.
+    """
+    if bounds is None:
+        return policy
+
+    def effective(observation: Tensor) -> Distribution:
+        said = policy(observation)
+        if not isinstance(said, Gaussian):
+            return said
+        return Gaussian(bounds.cut(said.mean, leak), said.std)
+
+    return effective
 
 
 def random_attack(epsilon: float, generator: torch.Generator | None = None) -> Attack:
@@ -192,7 +235,7 @@ def fit_sarsa(
     updates: int = 2000,
     minibatch: int = 256,
     learning_rate: float = 1e-3,
-    target_rate: float = 0.02,
+    target_rate: float = 0.2,
     action_epsilon: float = 0.1,
     smoothness: float = 0.3,
 ) -> SarsaQ:
