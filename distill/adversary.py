@@ -28,17 +28,16 @@ class AdversaryConfig:
     """How a student is lied to while it learns.
 
     Every environment is for some time left alone, or attacked by the largest change of the action
-    (``mad``), or pushed: the action is changed in one direction, drawn anew each time, and always
-    in that one. A change that comes and goes averages out over some ticks; one that stays is what
-    an attack that knows a value aims at. All of it is within ``epsilon``, in normalised units.
+    (``mad``), or pushed: every action is moved up or down, which is drawn anew each time, and
+    always that way (``attacks.push_attack``). All of it is within ``epsilon``, in normalised units.
     """
 
     epsilon: float = 0.05
     warm_up: float = 0.3  # share of the budget over which epsilon rises from 0
-    steps: int = 3  # of ascent
-    alone: float = 0.25  # share of the time
-    mad: float = 0.25  # share of the time; the rest is pushed
-    hold: int = 50  # ticks between two draws, on average
+    steps: int = 2  # of ascent
+    alone: float = 0.2  # share of the time
+    mad: float = 0.2  # share of the time; the rest is pushed
+    hold: int = 200  # ticks between two draws, on average
 
     def __post_init__(self) -> None:
         check_fields(
@@ -155,7 +154,7 @@ class AdversarialEnv:
         config, n = self.config, int(chosen.sum())
         shares = [config.alone, config.mad, 1.0 - config.alone - config.mad]
         self._kind[chosen] = self._rng.choice((_NONE, _MAD, _PUSH), size=n, p=shares)
-        self._direction[chosen] = self._rng.standard_normal((n, self._direction.shape[1]))
+        self._direction[chosen] = self._rng.choice((-1.0, 1.0), (n, self._direction.shape[1]))
 
     def _attacked(self, observation: np.ndarray) -> np.ndarray:
         epsilon = self.epsilon
@@ -168,14 +167,13 @@ class AdversarialEnv:
 
         def harm(normalised: Tensor) -> Tensor:
             there = self._respond(normalised)
-            push = (direction * there.mode() / std).sum(-1)
+            push = (direction * there.mode()).sum(-1)
             return torch.where(pushed, push, clean.kl(there))
 
         with one_thread():
             with torch.no_grad():
                 normalised = student.normaliser(seen)
                 clean = self._respond(normalised)
-                std = student.log_std.exp() if student.log_std is not None else 1.0
             delta = worst_perturbation(
                 harm, normalised, epsilon, self._generator, steps=self.config.steps, method="pgd"
             )

@@ -1,7 +1,7 @@
 """Attacks on a policy's normalised observations, to evaluate it under; not used in training.
 
 An attack maps a normalised observation (..., size) to one at most ``epsilon`` away in every
-component. Random, MAD, critic and Robust-Sarsa are those of Zhang et al. 2020.
+component. Random, MAD, critic and Robust-Sarsa are those of Zhang et al. 2020; the push is ours.
 """
 
 from __future__ import annotations
@@ -85,6 +85,41 @@ def mad_attack(
     def attack(observation: Tensor) -> Tensor:
         return observation + policy_perturbation(
             policy, observation, epsilon, generator, steps=steps
+        )
+
+    return attack
+
+
+def push_attack(
+    policy: Policy,
+    direction: Tensor,
+    epsilon: float,
+    generator: torch.Generator | None = None,
+    *,
+    steps: int = 10,
+) -> Attack:
+    """The observation that moves the action farthest in one ``direction``, maximises ``d . mu``.
+
+    Not of the literature. A change of the action that comes and goes averages out over some ticks;
+    one that always has the same direction does not, and needs no value to be learnt. The attacker
+    tries directions and keeps the worst.
+
+    Args:
+        policy: normalised observation (..., size) to a distribution.
+        direction: (..., actions), a row for each observation.
+        epsilon: half the width of the box.
+        generator: of the random start.
+        steps: of ascent.
+    """
+
+    def attack(observation: Tensor) -> Tensor:
+        return observation + worst_perturbation(
+            lambda perturbed: (direction * policy(perturbed).mode()).sum(-1),
+            observation,
+            epsilon,
+            generator,
+            steps=steps,
+            method="pgd",
         )
 
     return attack

@@ -13,6 +13,7 @@ from retort.distill.attacks import (
     fit_sarsa,
     in_effect,
     mad_attack,
+    push_attack,
     random_attack,
     sarsa_attack,
 )
@@ -52,7 +53,7 @@ def test_robust_kl_of_a_linear_policy_is_its_closed_form(rng, method):
 @pytest.mark.parametrize("method", ["sgld", "pgd"])
 @pytest.mark.parametrize("offset", [0.0, 0.7, -0.7])
 def test_robust_label_kl_of_a_linear_policy_is_its_closed_form(rng, method, offset):
-    """The label is ``offset`` off: the corner that adds to it, ((|offset| + e |w|_1) / std)^2 / 2."""
+    """The label is ``offset`` off and the corner adds to it: ((|offset| + e |w|_1) / std)^2 / 2."""
     weight = torch.tensor([[1.0, -2.0, 0.5]])
     observation = torch.randn(4, 5, 3, generator=rng)
     policy = linear_policy(weight)
@@ -154,9 +155,18 @@ def test_each_attack_reaches_what_it_aims_at(arena, rng):
     assert (both[:, 0] - clean.mode()[:, 0]).abs().mean() > 0.9 * 2 * EPSILON
 
 
+def test_a_push_moves_every_action_its_own_way(rng):
+    policy = linear_policy(torch.tensor([[2.0, 0.0, 0.0], [0.0, 1.0, 0.0]]))
+    observation = torch.randn(4, 3, generator=rng)
+    direction = torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
+    seen = push_attack(policy, direction, EPSILON, rng)(observation)
+    moved = policy(seen).mean - policy(observation).mean
+    torch.testing.assert_close(moved, EPSILON * direction * torch.tensor([2.0, 1.0]))
+
+
 def test_an_attack_spends_nothing_on_what_the_environment_cuts_off(rng):
-    """The first action is far beyond its bounds whatever is seen: all of the box goes to the second,
-    though the first changes twice as much."""
+    """The first action is far beyond its bounds whatever is seen: all of the box goes to the
+    second, though the first would change twice as much."""
     weight = torch.tensor([[2.0, -2.0], [1.0, 1.0]])
     shift = torch.tensor([5.0, 0.0])
     bounds = Bounds.of(Box(-1.0, 1.0, (2,)))
@@ -171,7 +181,7 @@ def test_an_attack_spends_nothing_on_what_the_environment_cuts_off(rng):
         seen = mad_attack(attacked, EPSILON, rng)(observation)
         changes.append((policy(seen).mean - policy(observation).mean)[:, 1].abs())
     torch.testing.assert_close(changes[1], torch.full((16,), 2 * EPSILON))
-    assert changes[0].mean() < 0.5 * EPSILON
+    assert changes[0].median() < 1e-5  # most of the time nothing is left for it
 
 
 def test_actions_are_cut_between_their_bounds_and_a_little_is_left_beyond():

@@ -157,7 +157,7 @@ def report(results: Path, figures: Path) -> str:
             "## Attack",
             paragraph(_attacks_said(boxes)),
             paragraph(_arms_said()),
-            markdown_table([*header, "kept", "met"], rows),
+            markdown_table([*header, "kept", "met", "push"], rows),
             settings_note(every),
         ]
     )
@@ -172,7 +172,9 @@ def _attacks_said(boxes: str) -> str:
         "every tick; the value is learnt from 25 600 transitions of each policy in 4 000 "
         "updates. Return of 50 held-out deterministic episodes; under attack as the share of the "
         "policy's own clean return, means over seeds, `kept` that under the attack that costs "
-        "most."
+        "most of these. `push` is an attack of our own, which breaks more than they do: the action "
+        "is moved up or down, always the same way, in the worst of all directions; it is not what "
+        "`met` is about."
     )
 
 
@@ -206,6 +208,7 @@ def _row(name: str, group: Sequence[Result], teachers: Sequence[Result]) -> list
         *(f"{np.mean([r.figures[a] / r.figures['none'] for r in group]):.2f}" for a in ATTACKS),
         f"{kept.value:.2f}" + (f" ({kept.low:.2f} to {kept.high:.2f})" if len(group) > 1 else ""),
         met,
+        f"{np.mean([r.figures['push'] / r.figures['none'] for r in group]):.2f}",
     ]
 
 
