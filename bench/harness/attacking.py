@@ -43,7 +43,7 @@ def attacked_returns(
         task: on which.
         policy: an actor of ours, or a student.
         log: told of each.
-        scale: part of the attacker's learning that is done.
+        scale: part of the attacker's learning and looking that is done.
         steps: of each attack's ascent.
         seed: of the attacker.
     """
@@ -56,8 +56,9 @@ def attacked_returns(
         ticks=max(5, round(_TICKS * scale)),
         updates=max(5, round(_UPDATES * scale)),
     )
+    ascent = max(1, round(steps * scale))
     env = make_env(task, FINAL_EPISODES, autoreset=False)
-    sweep = attack_sweep(env, {"it": target}, [EPSILON[task]], FINAL_SEED, steps=steps)
+    sweep = attack_sweep(env, {"it": target}, [EPSILON[task]], FINAL_SEED, steps=ascent)
     found = {trial.change: round(trial.returns.value, 2) for trial in sweep.trials}
     found["worst"] = min(found[attack] for attack in ATTACKS)
     found["push"] = worst_push(task, policy, steps=max(1, round(PUSH_STEPS * scale)))

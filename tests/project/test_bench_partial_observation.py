@@ -29,29 +29,31 @@ def cells(text, arm, noise):
 
 @pytest.fixture(scope="module")
 def done(hopper_place):
-    """Every arm at noise 0.1, and ours at 0."""
+    """Ours, which is taught, and P, which is not; the other arms are these with other terms."""
     from harness import results, runs
     from harness.tables import partial_observation as table
 
-    every = chosen(table, "ours 0", *(f"{arm} 0.1" for arm in table.STUDENT_ARMS))
-    assert runs.go_on(every, hopper_place, quiet) == (5, [])
+    assert runs.go_on(chosen(table, "ours 0", "ours 0.1", "ppo 0.1"), hopper_place, quiet) == (
+        3,
+        [],
+    )
     return results.read_results(hopper_place.results, table.TABLE)
 
 
 def test_from_teacher_to_table(table, hopper_place, done):
     text = table.report(hopper_place.results, hopper_place.results / "figures")
     assert (hopper_place.results / "figures" / "partial-observation.svg").exists()
-    for arm in table.STUDENT_ARMS:
+    for arm in ("ours", "ppo"):
         _, _, _, seeds, parameters, steps, queries, *_ = cells(text, arm, "0.1")
         assert seeds == "1"
         assert int(parameters.replace(" ", "")) > 0
         assert int(steps.replace(" ", "")) >= 6000
-        assert (queries == "0") == (arm in ("ppo", "asymmetric-ppo"))
+        assert (queries == "0") == (arm == "ppo")
     assert cells(text, "ours", "0.1")[-1] in ("yes", "no", "")
     assert "| Hopper | student | " in text
 
 
-def test_all_arms_have_the_same_student_and_the_same_steps(done):
+def test_both_have_the_same_student_and_the_same_steps(done):
     rows = [r for r in done if r.arm.endswith("0.1")]
     assert len({r.figures["parameters"] for r in rows}) == 1
     assert len({r.figures["steps"] for r in rows}) == 1
