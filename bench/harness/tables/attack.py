@@ -34,7 +34,7 @@ STEPS = 500_000
 HIDDEN = (64, 64)
 CLEAN, KEPT = 0.95, 0.8  # of the teacher, and of one's own clean return
 _POINTS = 5  # on a curve
-_EPOCHS = 5
+_PASSES = {"epochs": 5, "minibatches": 4}  # large minibatches: ten steps of ascent in every one
 
 _WEIGHTED = (
     TermConfig(name="policy_kl", weight=1.0, end=0.1, schedule="linear"),
@@ -57,7 +57,7 @@ def arm(name: str, task: str) -> Arm:
     under attack, labelled where they really are: from one teacher, from three, or from one that
     goes on learning.
     """
-    changes: dict[str, object] = {"epochs": _EPOCHS}
+    changes: dict[str, object] = dict(_PASSES)
     epsilon = {"epsilon": EPSILON[task], "steps": 10}
     if name == "ours":
         return Arm(mode="student", terms=_WEIGHTED, changes=changes)
