@@ -6,7 +6,7 @@ The ``teacher`` group stays true, so that labels and values are those of where t
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -61,7 +61,8 @@ def lied_to(
     """``env`` as ``student`` is to learn in it: itself where there is no adversary."""
     if config is None:
         return env
-    return AdversarialEnv(env, student, config, steps, seed)
+    # What is not its own it asks of ``env``, which a checker of types cannot see.
+    return cast(LearningEnv, AdversarialEnv(env, student, config, steps, seed))
 
 
 class AdversarialEnv:

@@ -185,8 +185,9 @@ def report(results: Path, figures: Path) -> str:
         parts += [
             paragraph(
                 "What noise costs policies that have never met it, by `sweeps.noise_sweep` as "
-                "`retort eval --noise` runs it: the teacher, which sees velocities too, "
-                "and the student `ours` of noise 0. Mean returns over seeds."
+                "`retort eval --noise` runs it, which takes deviations while the teacher acts for "
+                "the unit: the teacher, which sees velocities too, and the student `ours` of noise "
+                "0. Mean returns over seeds."
             ),
             markdown_table(["task", "policy", *(f"noise {n:g}" for n in NOISE)], untrained),
         ]
