@@ -1,17 +1,22 @@
 """Attacks on a policy's normalised observations, to evaluate it under; not used in training.
 
 An attack maps a normalised observation (..., size) to one at most ``epsilon`` away in every
-component. Random, MAD, critic and Robust-Sarsa are those of Zhang et al. 2020.
+component. Random, MAD, critic and Robust-Sarsa are those of Zhang et al. 2020; the push is ours.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
+import gymnasium
+import numpy as np
 import torch
+from gymnasium.spaces import Box
 from torch import Tensor, nn
 
+from .distributions import Distribution, Gaussian
 from .losses.robust import (
     Policy,
     policy_perturbation,
@@ -23,6 +28,44 @@ from .networks import mlp
 
 Attack = Callable[[Tensor], Tensor]
 QFunction = Callable[[Tensor, Tensor], Tensor]  # observation, action -> (...)
+
+
+class Bounds(NamedTuple):
+    """Between which the environment cuts actions, (actions,) each; infinite where it does not."""
+
+    low: Tensor
+    high: Tensor
+
+    @staticmethod
+    def of(space: gymnasium.Space[Any]) -> Bounds | None:
+        """Those of an action space; None if it is not of numbers."""
+        if not isinstance(space, Box):
+            return None
+        low, high = (np.asarray(bound, dtype=np.float32) for bound in (space.low, space.high))
+        return Bounds(torch.from_numpy(low.copy()), torch.from_numpy(high.copy()))
+
+    def cut(self, action: Tensor, leak: float = 0.0) -> Tensor:
+        """``action`` (..., actions) as it takes effect, with ``leak`` of what is beyond."""
+        cut = torch.minimum(torch.maximum(action, self.low), self.high)
+        return cut + leak * (action - cut)
+
+
+def in_effect(policy: Policy, bounds: Bounds | None, leak: float = 0.01) -> Policy:
+    """``policy`` with means as the environment cuts them.
+
+    An attack on means beyond the bounds spends its box where nothing comes of it. A little of what
+    is beyond is left, so that the gradient still shows the way back.
+    """
+    if bounds is None:
+        return policy
+
+    def effective(observation: Tensor) -> Distribution:
+        said = policy(observation)
+        if not isinstance(said, Gaussian):
+            return said
+        return Gaussian(bounds.cut(said.mean, leak), said.std)
+
+    return effective
 
 
 def random_attack(epsilon: float, generator: torch.Generator | None = None) -> Attack:
@@ -42,6 +85,41 @@ def mad_attack(
     def attack(observation: Tensor) -> Tensor:
         return observation + policy_perturbation(
             policy, observation, epsilon, generator, steps=steps
+        )
+
+    return attack
+
+
+def push_attack(
+    policy: Policy,
+    direction: Tensor,
+    epsilon: float,
+    generator: torch.Generator | None = None,
+    *,
+    steps: int = 10,
+) -> Attack:
+    """The observation that moves the action farthest in one ``direction``, maximises ``d . mu``.
+
+    Not of the literature. A change of the action that comes and goes averages out over some ticks;
+    one that always has the same direction does not, and needs no value to be learnt. The attacker
+    tries directions and keeps the worst.
+
+    Args:
+        policy: normalised observation (..., size) to a distribution.
+        direction: (..., actions), a row for each observation.
+        epsilon: half the width of the box.
+        generator: of the random start.
+        steps: of ascent.
+    """
+
+    def attack(observation: Tensor) -> Tensor:
+        return observation + worst_perturbation(
+            lambda perturbed: (direction * policy(perturbed).mode()).sum(-1),
+            observation,
+            epsilon,
+            generator,
+            steps=steps,
+            method="pgd",
         )
 
     return attack
@@ -192,7 +270,7 @@ def fit_sarsa(
     updates: int = 2000,
     minibatch: int = 256,
     learning_rate: float = 1e-3,
-    target_rate: float = 0.02,
+    target_rate: float = 0.2,
     action_epsilon: float = 0.1,
     smoothness: float = 0.3,
 ) -> SarsaQ:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..hardware.checks import POSITIVE, SHARE, Range, between, check, check_fields
+from .adversary import AdversaryConfig
 from .batch import STUDENT, Batch, critic_advantages
 from .checkpoint import load_optimiser_state, optimiser_state
 from .concurrent import ConcurrentConfig
@@ -58,6 +59,7 @@ class DistillConfig:
     )
     teachers: MixtureConfig = MixtureConfig()
     concurrent: ConcurrentConfig = ConcurrentConfig()
+    adversary: AdversaryConfig | None = None  # lies to the student while it acts
     critic_hidden: tuple[int, ...] = (64, 64)
     std_floor: float = 0.05  # least deviation the teacher may claim
     epochs: int = 2

@@ -19,6 +19,7 @@ from ..controller import save_bundle
 from ..controller.golden import STATE_FIELDS, record_golden
 from ..hardware.state import RobotState
 from ..sim.env import RobotEnv
+from .adversary import lied_to
 from .curriculum import Curriculum
 from .distiller import Distiller
 from .evaluation import actor_of, compare, random_scores
@@ -100,8 +101,9 @@ def distil_student(
         scores = np.asarray(saved["curriculum"]["random_score"])
     curriculum = Curriculum(experiment.curriculum, env.axes, config.num_envs, scores)
     env.level_source = curriculum.assign
+    learnt_in = lied_to(env, student, config.adversary, config.steps, experiment.seed + 3)
     source = RolloutSource(
-        env, config.ticks, hidden_size=student.state_size, running=curriculum.running
+        learnt_in, config.ticks, hidden_size=student.state_size, running=curriculum.running
     )
     source.share_with_teacher(config.share(0.0))
     if saved is None:

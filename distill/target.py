@@ -13,10 +13,12 @@ from ..sim.interface import LearningEnv
 from . import networks
 from .attacks import (
     Attack,
+    Bounds,
     SarsaQ,
     Transitions,
     critic_attack,
     fit_sarsa,
+    in_effect,
     mad_attack,
     random_attack,
     sarsa_attack,
@@ -44,6 +46,7 @@ class Target:
     policy: networks.Actor | Student
     group: str = "teacher"  # of observations an actor sees; a student sees its own
     q: SarsaQ | None = None  # its action value, for the attacks that use one
+    bounds: Bounds | None = None  # between which its actions are cut, where that is known
 
     @property
     def sees(self) -> str:
@@ -56,11 +59,11 @@ class Target:
         return self.policy.state_size if isinstance(self.policy, Student) else 0
 
     def respond(self, state: Tensor) -> Policy:
-        """The policy as a function of normalised observations (N, size), its state (N, k) held."""
+        """What the policy does on normalised observations (N, size), its state (N, k) held."""
         policy = self.policy
         if isinstance(policy, Student):
-            return lambda normalised: policy.respond(normalised, state)
-        return policy.respond
+            return in_effect(lambda normalised: policy.respond(normalised, state), self.bounds)
+        return in_effect(policy.respond, self.bounds)
 
 
 def learn_target(
@@ -88,7 +91,7 @@ def learn_target(
         ticks: to watch, of every environment.
         updates: of the value.
     """
-    target = Target(policy, group)
+    target = Target(policy, group, bounds=Bounds.of(env.single_action_space))
     generator = torch.Generator().manual_seed(seed)
     if _discrete(target):
         return target
@@ -113,17 +116,19 @@ def learn_target(
 def transitions(batch: Batch, target: Target, gamma: float) -> Transitions:
     """Sarsa's quintuples of a batch that ``target`` acted in, rewards scaled by their size.
 
-    Where an episode was cut off nobody acted next: those ticks are left out, and so is the last.
+    Actions are as they took effect. Where an episode was cut off nobody acted next: those ticks are
+    left out, and so is the last.
     """
+    action = batch.action if target.bounds is None else target.bounds.cut(batch.action)
     seen = target.policy.normaliser(batch.observations[target.sees])
     known = ~batch.truncated[:-1]
     scale = (1.0 - gamma) / batch.reward.square().mean().sqrt().clamp(min=1e-8)
     return Transitions(
         observation=seen[:-1][known],
-        action=batch.action[:-1][known],
+        action=action[:-1][known],
         reward=(scale * batch.reward)[:-1][known],
         next_observation=seen[1:][known],
-        next_action=batch.action[1:][known],
+        next_action=action[1:][known],
         terminated=batch.terminated[:-1][known],
     )
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
 import torch
+from retort.distill.adversary import lied_to
+from retort.distill.concurrent import LearningTeacher
 from retort.distill.curriculum import Curriculum, CurriculumConfig
 from retort.distill.distiller import DistillConfig, Distiller
 from retort.distill.distributions import Gaussian
@@ -16,19 +19,24 @@ from retort.distill.evaluation import actor_of
 from retort.distill.loop import distil
 from retort.distill.networks import Critic
 from retort.distill.offline import DatasetSource, distil_offline
+from retort.distill.ppo import PPO
 from retort.distill.recording import Recording
 from retort.distill.rollout import RolloutSource
 from retort.distill.students import Interface, Student, StudentConfig, make_student
 from retort.distill.teacher import ActorTeacher, TeacherOutput
 from retort.distill.terms import TermConfig
+from retort.sim.gymnasium_tasks import GymnasiumTaskEnv, StudentView
+from retort.sim.interface import LearningEnv
+from torch import Tensor
 
 from .runs import Log
 from .teaching import HIDDEN, STD_FLOOR, teacher_settings
-from .training import Curve, final_returns, follow, make_env, seeded
+from .training import EVERYTHING, Curve, final_returns, follow, make_env, seeded
 
 KL = TermConfig(name="policy_kl")
 RL = TermConfig(name="rl")
 VALUE = TermConfig(name="value")
+RECORDED = ("cloning", "offline")  # modes that learn from the teacher's own episodes alone
 _POINTS = 10  # on a curve unless it says how many steps there are between two
 
 
@@ -36,11 +44,15 @@ _POINTS = 10  # on a curve unless it says how many steps there are between two
 class Arm:
     """One way to distil; what is not said is the same for all.
 
-    ``cloning`` regresses on the actions of the teacher's own episodes and nothing else.
+    ``cloning`` regresses on the actions of the teacher's own episodes and nothing else; ``offline``
+    learns from such episodes with all that the teachers say of them. In ``concurrent`` the first
+    teacher goes on learning from where it is. An arm that is not ``taught`` learns from its own
+    reward alone, and no teacher is asked.
     """
 
-    mode: Literal["student", "teacher", "mixed", "aggregate", "cloning"]
+    mode: Literal["student", "teacher", "mixed", "aggregate", "concurrent", "cloning", "offline"]
     terms: tuple[TermConfig, ...]
+    taught: bool = True
     changes: dict[str, Any] = dataclasses.field(default_factory=dict)  # of ``DistillConfig``
 
 
@@ -82,7 +94,7 @@ def distil_config(arm: Arm, task: str, steps: int) -> DistillConfig:
     """Settings of distillation that all arms share, with what the arm says."""
     ppo = teacher_settings(task, steps)
     shared: dict[str, Any] = {
-        "mode": "teacher" if arm.mode == "cloning" else arm.mode,
+        "mode": "teacher" if arm.mode in RECORDED else arm.mode,
         "steps": steps,
         "num_envs": ppo.num_envs,
         "ticks": ppo.ticks,
@@ -111,6 +123,8 @@ def distil_arm(
     log: Log,
     every: int | None = None,
     target: float = float("inf"),
+    view: StudentView = EVERYTHING,
+    around: Callable[[GymnasiumTaskEnv], LearningEnv] | None = None,
 ) -> Distilled:
     """Distil by an arm and evaluate what comes of it.
 
@@ -124,50 +138,126 @@ def distil_arm(
         log: told of every point of the curve.
         every: environment steps between two points of the curve; a tenth when None.
         target: return at which, reached by two successive points, it ends.
+        view: what the student sees, in learning and evaluation.
+        around: makes of the environments those that the student learns in.
     """
     config = distil_config(arm, task, steps)
-    student, critic = seeded(seed, lambda: _networks(task, student_config, taught[0]))
-    distiller = Distiller(config, student, taught, critic, seed)
-    curve = Curve(task, actor_of(student), every or max(1, steps // _POINTS), log, target)
+    env = make_env(task, config.num_envs, view=view)
+    student = seeded(seed, lambda: _student(env, view, student_config, taught[0]))
+    learnt_in: LearningEnv = env if around is None else around(env)
+    critic = seeded(seed + 1, lambda: _critic(learnt_in, student, taught[0]))
+    teachers = taught if arm.taught else [Silent(env)]
+    distiller = Distiller(config, student, teachers, critic, seed)
+    every = every or max(1, steps // _POINTS)
+    curve = Curve(task, actor_of(student), every, log, target, view)
     began = time.perf_counter()
-    iterations = (_clone if arm.mode == "cloning" else _interact)(task, distiller, seed)
+    if arm.mode in RECORDED:
+        iterations = _learn_from_episodes(task, distiller, seed, arm.mode)
+    else:
+        learning = None
+        if arm.mode == "concurrent":
+            learning = _learning_teacher(task, config, learnt_in, taught[0], seed)
+            distiller.teachers = (learning.teacher,)
+        iterations = _interact(learnt_in, distiller, seed, learning)
     figures = follow(iterations, curve, time.perf_counter() - began)
-    if arm.mode == "cloning":
+    if arm.mode in RECORDED:
         figures["steps"] = steps
-    figures["teacher_queries"] = distiller.queries or figures["steps"]
+    figures["teacher_queries"] = (distiller.queries or figures["steps"]) if arm.taught else 0
     figures["parameters"] = student.parameter_count()
     settings = {**dataclasses.asdict(config), "student": dataclasses.asdict(student_config)}
-    final = final_returns(task, curve.actor)
+    final = final_returns(task, curve.actor, view)
     return Distilled(student, critic, distiller, curve, final, figures, settings)
 
 
-def _networks(task: str, config: StudentConfig, teacher: ActorTeacher) -> tuple[Student, Critic]:
-    """A new student and its critic, behind the teacher's normaliser."""
-    space = make_env(task, 1).single_action_space
-    size = len(teacher.actor.normaliser.mean)
-    student = make_student(config, Interface.plain(size, int(np.prod(space.shape or ()))))
-    critic = Critic(size, HIDDEN, "tanh")
-    for network in (student, critic):
-        network.normaliser.load_state_dict(teacher.actor.normaliser.state_dict())
-    return student, critic
+class Silent:
+    """Stands for the teacher of a student that has none: what it says is not learnt from."""
+
+    cacheable = True
+
+    def __init__(self, env: LearningEnv) -> None:
+        self._actions = int(np.prod(env.single_action_space.shape or ()))
+
+    def initial_state(self, n: int) -> Tensor:
+        return torch.zeros(n, 0)
+
+    def __call__(
+        self, observations: dict[str, Tensor], state: Tensor, resets: Tensor
+    ) -> tuple[TeacherOutput, Tensor]:
+        nothing = torch.zeros(*resets.shape, self._actions)
+        return TeacherOutput(Gaussian(nothing, nothing + 1.0)), state
 
 
-def _interact(task: str, distiller: Distiller, seed: int) -> Iterator[dict[str, Any]]:
+def _student(
+    env: GymnasiumTaskEnv, view: StudentView, config: StudentConfig, teacher: ActorTeacher
+) -> Student:
+    """A new student behind the teacher's normaliser of what it sees."""
+    outputs = int(np.prod(env.single_action_space.shape or ()))
+    student = make_student(config, Interface.plain(env.groups["student"], outputs))
+    seen = torch.from_numpy(view.columns(env.task.parts(env.simulations.model)))
+    known = teacher.actor.normaliser.state_dict()
+    student.normaliser.load_state_dict(
+        {name: values[seen] if values.ndim else values for name, values in known.items()}
+    )
+    return student
+
+
+def _critic(env: LearningEnv, student: Student, teacher: ActorTeacher) -> Critic:
+    """A new critic, behind the teacher's normaliser or, of a window of its observations, that of
+    the student."""
+    critic = Critic(env.groups["teacher"], HIDDEN, "tanh")
+    known = teacher.actor.normaliser
+    if len(known.mean) != len(critic.normaliser.mean):
+        known = student.normaliser
+    frames = len(critic.normaliser.mean) // len(known.mean)
+    critic.normaliser.load_state_dict(
+        {n: v.repeat(frames) if v.ndim else v for n, v in known.state_dict().items()}
+    )
+    return critic
+
+
+def _learning_teacher(
+    task: str, config: DistillConfig, env: LearningEnv, teacher: ActorTeacher, seed: int
+) -> LearningTeacher:
+    """A copy of ``teacher`` that goes on learning, at a tenth of the rate it began with."""
+    settings = teacher_settings(task, config.steps)
+    settings = dataclasses.replace(
+        settings,
+        learning_rate=settings.learning_rate / 10,
+        reward_scale="horizon",  # the unit of its critic's values
+    )
+    ppo = PPO(settings, env, seed)
+    assert teacher.critic is not None
+    ppo.actor, ppo.critic = copy.deepcopy(teacher.actor), copy.deepcopy(teacher.critic)
+    for network in (ppo.actor, ppo.critic):
+        network.train().requires_grad_(True)
+    ppo.make_optimiser()
+    return LearningTeacher(ppo, config.concurrent, std_floor=config.std_floor)
+
+
+def _interact(
+    env: LearningEnv, distiller: Distiller, seed: int, learning: LearningTeacher | None = None
+) -> Iterator[dict[str, Any]]:
     config = distiller.config
-    env = make_env(task, config.num_envs)
     curriculum = Curriculum(CurriculumConfig(kind="none"), ("none",), config.num_envs, np.zeros(5))
     source = RolloutSource(
-        env, config.ticks, distiller.student.state_size, running=curriculum.running
+        lied_to(env, distiller.student, config.adversary, config.steps, seed),
+        config.ticks,
+        distiller.student.state_size,
+        running=curriculum.running,
     )
     source.share_with_teacher(config.share(0.0))
     source.start(seed)
-    return distil(distiller, source, curriculum)
+    return distil(distiller, source, curriculum, learning=learning)
 
 
-def _clone(task: str, distiller: Distiller, seed: int) -> Iterator[dict[str, Any]]:
+def _learn_from_episodes(
+    task: str, distiller: Distiller, seed: int, mode: str
+) -> Iterator[dict[str, Any]]:
     """All of the budget is the teacher's; then as much learning as the other arms do."""
     config = distiller.config
     recordings = record_episodes(distiller, task, config.steps, seed)
+    if mode == "offline":
+        recordings = [labelled(recording, distiller) for recording in recordings]
     source = DatasetSource(recordings, num_envs=config.num_envs, ticks=config.ticks, seed=seed)
     return distil_offline(distiller, source)
 
@@ -203,6 +293,17 @@ def record_episodes(distiller: Distiller, task: str, steps: int, seed: int) -> l
                 recordings.append(_episode(stacked, np.stack(seen), i))
                 kept += len(recordings[-1])
     return recordings
+
+
+@torch.no_grad()
+def labelled(recording: Recording, distiller: Distiller) -> Recording:
+    """``recording`` with what every teacher says of its situations for labels."""
+    seen = {group: rows[:-1, None] for group, rows in recording.observations.items()}
+    never = torch.zeros(len(recording), 1, dtype=torch.bool)
+    said = [t(seen, t.initial_state(1), never)[0] for t in distiller.teachers]
+    distiller.queries += len(recording) * len(said)
+    plain = [dataclasses.replace(one.select((slice(None), 0)), features={}) for one in said]
+    return dataclasses.replace(recording, labels=tuple(plain))
 
 
 def _episode(rows: dict[str, np.ndarray], seen: np.ndarray, env: int) -> Recording:

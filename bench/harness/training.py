@@ -14,7 +14,7 @@ from retort.distill.evaluation import actor_of, random_actor, run_episodes
 from retort.distill.networks import Critic, make_actor
 from retort.distill.ppo import PPO, PPOConfig, train
 from retort.distill.rollout import Actor, RolloutSource
-from retort.sim.gymnasium_tasks import GymnasiumTaskEnv
+from retort.sim.gymnasium_tasks import GymnasiumTaskEnv, StudentView
 from retort.sim.interface import LearningEnv
 
 from .results import Point
@@ -27,29 +27,33 @@ KEYWORDS: dict[str, dict[str, Any]] = {
 }
 CURVE_EPISODES, FINAL_EPISODES = 20, 50
 CURVE_SEED, FINAL_SEED = 2_000_003, 1_000_003  # no run trains on them
+EVERYTHING = StudentView()
 
 
-def make_env(task: str, num_envs: int, *, autoreset: bool = True) -> GymnasiumTaskEnv:
-    """Environments of a task, as every learner of ours gets them."""
+def make_env(
+    task: str, num_envs: int, *, autoreset: bool = True, view: StudentView = EVERYTHING
+) -> GymnasiumTaskEnv:
+    """Environments of a task, as every learner of ours gets them; students see its ``view``."""
     return GymnasiumTaskEnv(
         task,
         num_envs,
         dtype="float32",
         actions="clipped",
         autoreset=autoreset,
+        student=view,
         **KEYWORDS.get(task, {}),
     )
 
 
-def curve_return(task: str, actor: Actor) -> float:
+def curve_return(task: str, actor: Actor, view: StudentView = EVERYTHING) -> float:
     """Mean return of a point on a curve."""
-    env = make_env(task, CURVE_EPISODES, autoreset=False)
+    env = make_env(task, CURVE_EPISODES, autoreset=False, view=view)
     return float(run_episodes(env, actor, CURVE_SEED).returns.mean())
 
 
-def final_returns(task: str, actor: Actor) -> list[float]:
+def final_returns(task: str, actor: Actor, view: StudentView = EVERYTHING) -> list[float]:
     """Returns of the held-out episodes, by the parameters that training ended with."""
-    env = make_env(task, FINAL_EPISODES, autoreset=False)
+    env = make_env(task, FINAL_EPISODES, autoreset=False, view=view)
     return np.round(run_episodes(env, actor, FINAL_SEED).returns, 2).tolist()
 
 
@@ -68,12 +72,20 @@ class Curve:
         every: environment steps.
         log: told of every point.
         target: return at which, once reached by two successive points, it is ``reached``.
+        view: what a student sees.
     """
 
     def __init__(
-        self, task: str, actor: Actor, every: int, log: Log, target: float = float("inf")
+        self,
+        task: str,
+        actor: Actor,
+        every: int,
+        log: Log,
+        target: float = float("inf"),
+        view: StudentView = EVERYTHING,
     ) -> None:
         self.task, self.actor, self.every, self.log, self.target = task, actor, every, log, target
+        self.view = view
         self.points: list[Point] = []
 
     def at(self, steps: int, seconds: float) -> None:
@@ -85,7 +97,7 @@ class Curve:
 
     def measure(self) -> float:
         """Mean return of a point."""
-        return curve_return(self.task, self.actor)
+        return curve_return(self.task, self.actor, self.view)
 
     @property
     def reached(self) -> bool:

@@ -14,7 +14,7 @@ from .policy import (
 )
 from .q import gap_temperature, q_kl_sharpened, q_kl_tempered, q_mse, q_nll, q_of_action
 from .representation import batch_similarity, input_saliency, latent, saliency_difference
-from .robust import robust_kl
+from .robust import robust_kl, robust_label_kl
 from .smoothness import spatial_smoothness, temporal_smoothness
 from .time_attention import time_attention
 from .value import joint, value_target
@@ -37,6 +37,7 @@ __all__ = [
     "q_nll",
     "q_of_action",
     "robust_kl",
+    "robust_label_kl",
     "saliency_difference",
     "sampled_cross_entropy",
     "spatial_smoothness",

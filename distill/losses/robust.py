@@ -96,7 +96,8 @@ def robust_kl(
     return policy(observation).kl(policy(observation + delta))
 
 
-def policy_perturbation(
+def robust_label_kl(
+    label: Distribution,
     policy: Policy,
     observation: Tensor,
     epsilon: float,
@@ -105,9 +106,39 @@ def policy_perturbation(
     steps: int = 10,
     method: Method = "sgld",
 ) -> Tensor:
-    """The perturbation in the box that about changes the policy most, in KL, (..., size)."""
+    """``max_{|delta|_inf <= epsilon} KL(pi_T(o) || pi_S(o + delta))``: what the teacher says of the
+    true observation is what the student is to do on any near it (Goldblum et al. 2020).
+
+    Args:
+        label: pi_T(o), (...), without gradient.
+        policy: pi_S, of normalised observations (..., size).
+        observation: (..., size), normalised.
+        epsilon, generator, steps, method: as in ``worst_perturbation``.
+
+    Returns:
+        (...).
+    """
+    delta = policy_perturbation(
+        policy, observation, epsilon, generator, label=label, steps=steps, method=method
+    )
+    return label.kl(policy(observation + delta))
+
+
+def policy_perturbation(
+    policy: Policy,
+    observation: Tensor,
+    epsilon: float,
+    generator: torch.Generator | None = None,
+    *,
+    label: Distribution | None = None,
+    steps: int = 10,
+    method: Method = "sgld",
+) -> Tensor:
+    """The perturbation in the box that takes the policy about farthest, in KL, (..., size): from
+    what it does on the true observation, or from ``label``.
+    """
     with torch.no_grad():
-        clean = policy(observation)
+        clean = policy(observation) if label is None else label
     same_shape(policy=torch.empty(clean.batch_shape), observation=observation[..., 0])
     return worst_perturbation(
         lambda perturbed: clean.kl(policy(perturbed)),

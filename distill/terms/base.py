@@ -146,3 +146,14 @@ def layer(features: dict[str, Tensor], name: str | None, whose: str) -> Tensor:
     if name not in features:
         raise TermError(f"the {whose} has no layer {name!r}; it has {', '.join(features)}")
     return features[name]
+
+
+def one_of(term: str, option: str, value: str, allowed: tuple[str, ...]) -> None:
+    """An option's value must be one that the term knows.
+
+    Raises:
+        TermError: it is not; the message lists those that are.
+    """
+    if value not in allowed:
+        choices = " or ".join(repr(choice) for choice in allowed)
+        raise TermError(f"{term} {option} is {value!r}; use {choices}")

@@ -10,7 +10,7 @@ from ...hardware.checks import POSITIVE, at_least, check
 from .. import losses
 from ..distributions import Distribution, TanhGaussian
 from ..losses.policy import Direction
-from .base import Sample, Term, TermError
+from .base import Sample, Term, TermError, one_of
 
 
 def comparable(teacher: Distribution, student: Distribution) -> Distribution:
@@ -27,7 +27,7 @@ class PolicyKL(Term):
     """
 
     def __init__(self, direction: Direction = "forward", temperature: float = 1.0) -> None:
-        _one_of("policy_kl", "direction", direction, ("forward", "reverse"))
+        one_of("policy_kl", "direction", direction, ("forward", "reverse"))
         self.direction: Direction = direction
         check("temperature", temperature, POSITIVE)
         self.temperature = temperature
@@ -41,7 +41,7 @@ class CrossEntropy(Term):
     """``-E_T log pi_S`` from samples of the teacher: for families without a closed form."""
 
     def __init__(self, direction: Direction = "forward", samples: int = 4) -> None:
-        _one_of("cross_entropy", "direction", direction, ("forward", "reverse"))
+        one_of("cross_entropy", "direction", direction, ("forward", "reverse"))
         self.direction = direction
         check("samples", samples, at_least(1))
         self.samples = samples
@@ -56,7 +56,7 @@ class MeanRegression(Term):
     """Squared or Huber difference of the two modes (``losses.mean_regression``)."""
 
     def __init__(self, loss: Literal["mse", "huber"] = "mse", delta: float = 1.0) -> None:
-        _one_of("mean_regression", "loss", loss, ("mse", "huber"))
+        one_of("mean_regression", "loss", loss, ("mse", "huber"))
         self.kind: Literal["mse", "huber"] = loss
         self.delta = delta
 
@@ -88,7 +88,7 @@ class Corrected(Term):
     corrected = True
 
     def __init__(self, direction: Direction = "forward", samples: int = 4) -> None:
-        _one_of("corrected", "direction", direction, ("forward", "reverse"))
+        one_of("corrected", "direction", direction, ("forward", "reverse"))
         self.direction: Direction = direction
         check("samples", samples, at_least(1))
         self.samples = samples
@@ -110,9 +110,3 @@ class Entropy(Term):
 
     def loss(self, sample: Sample) -> Tensor:
         return losses.negative_entropy(sample.student)
-
-
-def _one_of(term: str, option: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        choices = " or ".join(repr(choice) for choice in allowed)
-        raise TermError(f"{term} {option} is {value!r}; use {choices}")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 import torch
 from torch import Tensor, nn
 
 from ...hardware.checks import POSITIVE, at_least, check
 from .. import losses
-from .base import Sample, Term, TermError, layer, required
+from ..losses.robust import Method
+from .base import Sample, Term, TermError, layer, one_of, required
+from .policy import comparable
 
 
 class Latent(Term):
@@ -141,27 +145,41 @@ class TimeAttention(Term):
 
 
 class Robust(Term):
-    """``max_{|delta| <= epsilon} KL(pi_S(o) || pi_S(o + delta))`` (``losses.robust_kl``)."""
+    """The student's answer to the worst observation within ``epsilon`` of the true one.
 
-    taught = False
+    ``target`` is what it should have been: ``student``, its own answer to the true one
+    (``losses.robust_kl``), or ``teacher``, what its teacher says of the true one
+    (``losses.robust_label_kl``).
+    """
+
+    taught = False  # but towards the teacher's answer
     needs = frozenset({"respond"})
 
-    def __init__(self, epsilon: float = 0.05, steps: int = 10, method: str = "sgld") -> None:
-        if method not in ("sgld", "pgd"):
-            raise TermError(f"robust method is {method!r}; use 'sgld' or 'pgd'")
+    def __init__(
+        self,
+        epsilon: float = 0.05,
+        steps: int = 10,
+        method: Literal["sgld", "pgd"] = "sgld",
+        target: Literal["student", "teacher"] = "student",
+    ) -> None:
+        one_of("robust", "method", method, ("sgld", "pgd"))
+        one_of("robust", "target", target, ("student", "teacher"))
         check("steps", steps, at_least(1))
-        self.epsilon, self.steps, self.method = epsilon, steps, method
+        self.epsilon, self.steps, self.target = epsilon, steps, target
+        self.method: Method = method
+        self.taught = target == "teacher"
 
     def loss(self, sample: Sample) -> Tensor:
         normalised = required(sample.normalised, "robust", "normalised observations")
         assert sample.respond is not None
+        search: dict[str, Any] = {"steps": self.steps, "method": self.method}
+        if self.target == "teacher":
+            label = comparable(sample.teacher.distribution, sample.student)
+            return losses.robust_label_kl(
+                label, sample.respond, normalised, self.epsilon, sample.generator, **search
+            )
         return losses.robust_kl(
-            sample.respond,
-            normalised,
-            self.epsilon,
-            sample.generator,
-            steps=self.steps,
-            method="pgd" if self.method == "pgd" else "sgld",
+            sample.respond, normalised, self.epsilon, sample.generator, **search
         )
 
 

@@ -18,7 +18,9 @@ from retort.distill.terms import TERMS, TermConfig
 from retort.sim import RobotEnv
 
 NUM_ENVS, TICKS = 16, 8
-CONTINUOUS = [name for name in TERMS if name != "q"]
+# Terms that are of another kind with other options: term and options.
+VARIANTS = {"robust to teacher": ("robust", {"steps": 2, "target": "teacher"})}
+CONTINUOUS = [*(name for name in TERMS if name != "q"), *VARIANTS]
 OPTIONS = {"saliency": {"student": [0, 1, 2], "teacher": [0, 1, 2]}, "robust": {"steps": 2}}
 
 
@@ -52,7 +54,8 @@ def make(name, count=1, **changes):
         actor = GaussianActor(env.teacher_size, 2, (16,), initial_std=0.3)
         torch.nn.init.normal_(actor.network[-1].weight, std=0.3)
         made.append(CriticTeacher(actor, Critic(env.teacher_size, (8,))))
-    terms = (TermConfig(name=name, options=OPTIONS.get(name, {})),)
+    term, options = VARIANTS.get(name, (name, OPTIONS.get(name, {})))
+    terms = (TermConfig(name=term, options=options),)
     if name == "corrected":
         terms = (*terms, TermConfig(name="rl"))
     settings = {"steps": NUM_ENVS * TICKS * 3, "num_envs": NUM_ENVS, "ticks": TICKS}
@@ -86,7 +89,7 @@ def test_two_runs_of_it_are_the_same_to_the_bit(name):
     assert all(torch.equal(a, b) for a, b in zip(*ends, strict=True))
 
 
-@pytest.mark.parametrize("name", [n for n in CONTINUOUS if TERMS[n].taught])
+@pytest.mark.parametrize("name", [n for n in CONTINUOUS if n in VARIANTS or TERMS[n].taught])
 def test_with_several_teachers_one_without_weight_changes_nothing(name):
     alone, source, _ = make(name)
     pair, _, _ = make(name, count=2, teachers=MixtureConfig(others=("other",), weights=(1.0, 0.0)))

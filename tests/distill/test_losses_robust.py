@@ -2,18 +2,23 @@
 
 import itertools
 
+import numpy as np
 import pytest
 import torch
+from gymnasium.spaces import Box, Discrete
 from retort.distill.attacks import (
+    Bounds,
     Transitions,
     critic_attack,
     fit_sarsa,
+    in_effect,
     mad_attack,
+    push_attack,
     random_attack,
     sarsa_attack,
 )
 from retort.distill.distributions import Categorical, Gaussian
-from retort.distill.losses.robust import robust_kl, worst_perturbation
+from retort.distill.losses.robust import robust_kl, robust_label_kl, worst_perturbation
 from retort.distill.losses.shapes import ShapeError
 from retort.distill.losses.smoothness import spatial_smoothness, temporal_smoothness
 from torch import nn
@@ -42,6 +47,19 @@ def test_robust_kl_of_a_linear_policy_is_its_closed_form(rng, method):
     observation = torch.randn(4, 5, 3, generator=rng)
     got = robust_kl(linear_policy(weight), observation, EPSILON, rng, method=method)
     expected = (EPSILON * 3.5 / 0.5) ** 2 / 2
+    torch.testing.assert_close(got, torch.full((4, 5), expected))
+
+
+@pytest.mark.parametrize("method", ["sgld", "pgd"])
+@pytest.mark.parametrize("offset", [0.0, 0.7, -0.7])
+def test_robust_label_kl_of_a_linear_policy_is_its_closed_form(rng, method, offset):
+    """The label is ``offset`` off and the corner adds to it: ((|offset| + e |w|_1) / std)^2 / 2."""
+    weight = torch.tensor([[1.0, -2.0, 0.5]])
+    observation = torch.randn(4, 5, 3, generator=rng)
+    policy = linear_policy(weight)
+    label = Gaussian(policy(observation).mean + offset, policy(observation).std)
+    got = robust_label_kl(label, policy, observation, EPSILON, rng, method=method)
+    expected = ((abs(offset) + EPSILON * 3.5) / 0.5) ** 2 / 2
     torch.testing.assert_close(got, torch.full((4, 5), expected))
 
 
@@ -135,6 +153,45 @@ def test_each_attack_reaches_what_it_aims_at(arena, rng):
     both = policy(sarsa_attack(policy, q, EPSILON, rng, mad_share=0.5)(observation)).mode()
     assert (both[:, 1] - clean.mode()[:, 1]).mean() < -0.9 * EPSILON
     assert (both[:, 0] - clean.mode()[:, 0]).abs().mean() > 0.9 * 2 * EPSILON
+
+
+def test_a_push_moves_every_action_its_own_way(rng):
+    policy = linear_policy(torch.tensor([[2.0, 0.0, 0.0], [0.0, 1.0, 0.0]]))
+    observation = torch.randn(4, 3, generator=rng)
+    direction = torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
+    seen = push_attack(policy, direction, EPSILON, rng)(observation)
+    moved = policy(seen).mean - policy(observation).mean
+    torch.testing.assert_close(moved, EPSILON * direction * torch.tensor([2.0, 1.0]))
+
+
+def test_an_attack_spends_nothing_on_what_the_environment_cuts_off(rng):
+    """The first action is far beyond its bounds whatever is seen: all of the box goes to the
+    second, though the first would change twice as much."""
+    weight = torch.tensor([[2.0, -2.0], [1.0, 1.0]])
+    shift = torch.tensor([5.0, 0.0])
+    bounds = Bounds.of(Box(-1.0, 1.0, (2,)))
+
+    def policy(o):
+        mean = o @ weight.T + shift
+        return Gaussian(mean, torch.ones_like(mean))
+
+    observation = 0.2 * torch.randn(16, 2, generator=rng)
+    changes = []
+    for attacked in (policy, in_effect(policy, bounds)):
+        seen = mad_attack(attacked, EPSILON, rng)(observation)
+        changes.append((policy(seen).mean - policy(observation).mean)[:, 1].abs())
+    torch.testing.assert_close(changes[1], torch.full((16,), 2 * EPSILON))
+    assert changes[0].median() < 1e-5  # most of the time nothing is left for it
+
+
+def test_actions_are_cut_between_their_bounds_and_a_little_is_left_beyond():
+    bounds = Bounds.of(Box(np.array([-1.0, -np.inf]), np.array([2.0, np.inf]), dtype=np.float64))
+    action = torch.tensor([[5.0, 5.0], [-3.0, -3.0], [0.5, 0.5]])
+    torch.testing.assert_close(
+        bounds.cut(action), torch.tensor([[2.0, 5.0], [-1.0, -3.0], [0.5, 0.5]])
+    )
+    torch.testing.assert_close(bounds.cut(action, 0.01)[:, 0], torch.tensor([2.03, -1.02, 0.5]))
+    assert Bounds.of(Discrete(3)) is None
 
 
 def test_sarsa_learns_the_action_value_of_the_policy(rng):

@@ -13,6 +13,7 @@ import pytest
 import torch
 from retort.controller import load_bundle
 from retort.distill import stages
+from retort.distill.adversary import AdversaryConfig
 from retort.distill.checkpoint import CheckpointError, load_checkpoint
 from retort.distill.concurrent import ConcurrentConfig
 from retort.distill.curriculum import CurriculumConfig
@@ -159,11 +160,18 @@ def test_onnx_and_c_give_the_golden_actions(finished, tmp_path):
         np.testing.assert_allclose(out, action, atol=1e-5)
 
 
-@pytest.mark.parametrize("mode", ["teacher", "mixed", "aggregate"])
-def test_every_mode_resumes_to_the_bit(finished, tmp_path, mode):
-    chosen = dataclasses.replace(
-        SMALL, distill=dataclasses.replace(SMALL.distill, mode=mode, kept_batches=2)
-    )
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"mode": "teacher"},
+        {"mode": "mixed"},
+        {"mode": "aggregate", "kept_batches": 2},
+        {"adversary": AdversaryConfig(epsilon=0.1, hold=5)},
+    ],
+    ids=str,
+)
+def test_every_way_to_distil_resumes_to_the_bit(finished, tmp_path, changes):
+    chosen = dataclasses.replace(SMALL, distill=dataclasses.replace(SMALL.distill, **changes))
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     for folder in (whole, parts):
         folder.mkdir()

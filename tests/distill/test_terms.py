@@ -127,6 +127,22 @@ def test_reward_terms_use_only_what_the_student_did(name):
     assert (loss[:, 1] != 0).all()
 
 
+def test_robust_asks_for_the_student_s_own_answer_or_for_the_teacher_s():
+    """A student that never changes its answer is robust, but need not do what its teacher does."""
+    sample = make_sample(normalised=torch.zeros(3, 4, 5))
+    sample.respond = lambda normalised: Gaussian(
+        sample.student.mean + 0.0 * normalised[..., :1], sample.student.std
+    )
+    own, taught = (
+        make_term(TermConfig(name="robust", options={"target": target, "steps": 2}))
+        for target in ("student", "teacher")
+    )
+    assert (own.taught, taught.taught) == (False, True)
+    torch.testing.assert_close(own.loss(sample), torch.zeros(3, 4))
+    kl = sample.teacher.distribution.kl(sample.student)
+    torch.testing.assert_close(taught.loss(sample), kl)
+
+
 def test_schedules():
     linear = TermConfig(name="rl", weight=1.0, end=0.0, schedule="linear")
     assert [linear.at(f, 0.0) for f in (0.0, 0.25, 1.0)] == [1.0, 0.75, 0.0]

@@ -5,10 +5,12 @@ from __future__ import annotations
 from ..document import Table
 from . import (
     adaptation,
+    attack,
     compression,
     curriculum,
     distillation_peers,
     forgetting,
+    partial_observation,
     ppo,
     sample_efficiency,
     teachers,
@@ -20,6 +22,8 @@ TABLES: tuple[Table, ...] = (
     compression,
     sample_efficiency,
     distillation_peers,
+    partial_observation,
+    attack,
     curriculum,
     forgetting,
     adaptation,

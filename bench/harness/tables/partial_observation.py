@@ -1,0 +1,300 @@
+"""Partial observation (C): students without velocities, and with noise, from teachers with all.
+
+After RMA (Kumar et al. 2021), whose student closes 0.89 of the gap between a policy that learns by
+itself from what the student sees and the teacher.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from retort.distill.evaluation import actor_of
+from retort.distill.rollout import Actor
+from retort.distill.statistics import Interval, bootstrap, interquartile_mean
+from retort.distill.students import Student, StudentConfig
+from retort.distill.sweeps import noise_sweep
+from retort.distill.teacher import ActorTeacher
+from retort.distill.terms import TermConfig
+from retort.sim.gymnasium_tasks import StudentView
+
+from ..distilling import ARMS, RL, Arm, distil_arm
+from ..report import (
+    interval_over_seeds,
+    markdown_table,
+    mean_figure,
+    paragraph,
+    ratio_over_seeds,
+    settings_note,
+)
+from ..results import Result, read_results
+from ..runs import Log, Made, Place, Run
+from ..teaching import TABLE as TEACHERS
+from ..teaching import load_teacher, teacher_run, teacher_settings
+from ..training import FINAL_EPISODES, FINAL_SEED, make_env
+from ..windows import WindowEnv
+
+TABLE = "partial-observation"
+SEEDS = (1, 2, 3)
+TASKS = ("HalfCheetah", "Hopper")
+NOISE = (0.0, 0.1, 0.2, 0.3)
+# Hopper is sampled 125 times a second, HalfCheetah 20 times: a speed takes more frames to be seen
+# through the noise, and longer to be learnt from.
+STEPS = {"HalfCheetah": 200_000, "Hopper": 400_000}
+FRAMES = {"HalfCheetah": 8, "Hopper": 32}  # that a student sees of the past
+CLOSURE = 0.89
+_POINTS = 5  # on a curve
+_HIDDEN_VALUE = TermConfig(name="value", options={"until": 0.0})  # no teacher's value either
+
+STUDENT_ARMS: dict[str, Arm] = {
+    # All of it on fresh data: the student's own reward is learnt from where it acts now.
+    "ours": dataclasses.replace(ARMS["ours"], mode="student"),
+    "dagger": ARMS["dagger"],
+    # The actor sees what the student sees, the critic everything (Pinto et al. 2018).
+    "asymmetric-ppo": Arm(mode="student", terms=(RL, _HIDDEN_VALUE), taught=False),
+    # P: the critic sees no more than the actor.
+    "ppo": Arm(mode="student", terms=(RL, _HIDDEN_VALUE), taught=False),
+}
+
+
+def runs() -> list[Run]:
+    """Every arm at every noise, seed by seed."""
+    return [
+        Run(
+            table=TABLE,
+            task=task,
+            arm=f"{arm} {noise:g}",
+            seed=seed,
+            budget=STEPS[task],
+            execute=_distil,
+            needs=(teacher_run(task, seed),),
+        )
+        for seed in SEEDS
+        for noise in NOISE
+        for task in TASKS
+        for arm in STUDENT_ARMS
+    ]
+
+
+def student_view(teacher: ActorTeacher, noise: float) -> StudentView:
+    """No velocities, and noise in deviations of what the teacher has seen in its training."""
+    std = tuple(teacher.actor.normaliser.std.tolist())
+    return StudentView(mask=("velocities",), noise=noise, std=std)
+
+
+def student_config(arm: str, task: str) -> StudentConfig:
+    """One convolution over the last frames, which is a perceptron on a window of history.
+
+    Those that learn by trial alone begin with PPO's deviation, the others with the usual one.
+    """
+    config = StudentConfig(
+        kind="tcn", channels=(128,), kernel=FRAMES[task], hidden=(64,), activation="tanh"
+    )
+    if STUDENT_ARMS[arm].taught:
+        return config
+    return dataclasses.replace(config, initial_std=teacher_settings(task, 1).initial_std)
+
+
+def _distil(run: Run, place: Place, log: Log) -> Made:
+    arm, noise = run.arm.split(" ")
+    [needed] = run.needs
+    teacher, steps = load_teacher(place, needed), place.steps(run.budget)
+    view = student_view(teacher, float(noise))
+    made = distil_arm(
+        STUDENT_ARMS[arm],
+        run.task,
+        [teacher],
+        student_config(arm, run.task),
+        seed=run.seed,
+        steps=steps,
+        log=log,
+        every=max(1, steps // _POINTS),
+        view=view,
+        around=(lambda env: WindowEnv(env, FRAMES[run.task])) if arm == "ppo" else None,
+    )
+    figures = dict(made.figures)
+    if arm == "ours" and view.noise == 0.0:
+        figures |= _under_noise(run.task, teacher, made.student)
+    return Made(made.settings, made.curve.points, made.final, figures)
+
+
+def _under_noise(task: str, teacher: ActorTeacher, student: Student) -> dict[str, float]:
+    """Returns of teacher and student under noise neither has met, as ``retort eval --noise``."""
+    found = {}
+    view = student_view(teacher, 0.0)
+    env = make_env(task, FINAL_EPISODES, autoreset=False, view=view)
+    whole = teacher.actor.normaliser.std.numpy()
+    seen = whole[view.columns(env.task.parts(env.simulations.model))]
+    policies: dict[str, tuple[Actor, dict[str, np.ndarray]]] = {
+        "teacher": (actor_of(teacher.actor), {"teacher": whole}),
+        "student": (actor_of(student), {"student": seen}),
+    }
+    for name, (actor, deviation) in policies.items():
+        sweep = noise_sweep(env, {name: actor}, deviation, FINAL_SEED, levels=NOISE)
+        for trial in sweep.trials:
+            found[f"{name}_at_{trial.strength:g}"] = round(trial.returns.value, 2)
+    return found
+
+
+def report(results: Path, figures: Path) -> str:
+    """The section of the documentation, and its figure."""
+    every = read_results(results, TABLE)
+    if not every:
+        return ""
+    taught = read_results(results, TEACHERS)
+    rows, untrained = [], []
+    for task in TASKS:
+        teachers = [result for result in taught if result.task == task]
+        for noise in NOISE:
+            groups = {arm: _group(every, task, arm, noise) for arm in STUDENT_ARMS}
+            for arm, group in groups.items():
+                if group:
+                    closed = _closure(group, groups["ppo"], teachers)
+                    met = _met(noise, closed, groups) if arm == "ours" else ""
+                    rows.append([task, f"{noise:g}", *_row(arm, group, teachers, closed), met])
+        untrained += _untrained(task, _group(every, task, "ours", 0.0))
+    header = ["task", "noise", "arm", "seeds", "parameters", "steps", "teacher queries"]
+    header += ["seconds", "CPU seconds", "return", "S/T", "closure", "met"]
+    parts = [
+        "## Partial observation",
+        paragraph(
+            "The student sees no velocities, and the rest with Gaussian noise in units of each "
+            "observation's standard deviation in the teacher's training; teachers and every critic "
+            "but that of `ppo` see everything. All students are one convolution over the last "
+            f"frames ({', '.join(f'{n} on {task}' for task, n in FRAMES.items())}; 128 wide), a "
+            "layer of 64 and the head, which is a perceptron on a window of history. `dagger` "
+            "regresses on the teacher's mean and aggregates; `asymmetric-ppo` is PPO with the "
+            "student as actor and a critic that sees everything (Pinto et al. 2018); `ppo` (P) has "
+            "a critic that sees the student's window and no more. Neither has a teacher. Closure "
+            "is (S - P)/(T - P), paired by seed; RMA (Kumar et al. 2021) reaches 0.89. Return of "
+            "50 held-out deterministic episodes under that noise."
+        ),
+        paragraph(
+            "Wanted of `ours`: at noise 0 not worse than `dagger` and `asymmetric-ppo` (met if "
+            "neither interval of the paired differences is wholly below zero), at 0.1 a closure of "
+            f"at least {CLOSURE}, at 0.2 and above better than both (yes if both intervals are "
+            "wholly above zero, not shown if only the middles are)."
+        ),
+        markdown_table(header, rows),
+        f"![Return against noise]({_plot(every, taught, figures / 'partial-observation.svg')})",
+    ]
+    if untrained:
+        parts += [
+            paragraph(
+                "What noise costs policies that have never met it, by `sweeps.noise_sweep` as "
+                "`retort eval --noise` runs it, which takes deviations while the teacher acts for "
+                "the unit: the teacher, which sees velocities too, and the student `ours` of noise "
+                "0. Mean returns over seeds."
+            ),
+            markdown_table(["task", "policy", *(f"noise {n:g}" for n in NOISE)], untrained),
+        ]
+    return "\n\n".join([*parts, settings_note(every)])
+
+
+def _group(every: Sequence[Result], task: str, arm: str, noise: float) -> list[Result]:
+    return [r for r in every if (r.task, r.arm) == (task, f"{arm} {noise:g}")]
+
+
+def _row(
+    arm: str, group: Sequence[Result], teachers: Sequence[Result], closed: Interval | None
+) -> list[str | int]:
+    figures = ("parameters", "steps", "teacher_queries", "seconds", "cpu_seconds")
+    return [
+        arm,
+        len(group),
+        *(mean_figure(group, name) for name in figures),
+        interval_over_seeds(group),
+        ratio_over_seeds(group, teachers),
+        "" if closed is None or arm == "ppo" else _said(closed),
+    ]
+
+
+def _closure(
+    ours: Sequence[Result], alone: Sequence[Result], teachers: Sequence[Result]
+) -> Interval | None:
+    """(S - P)/(T - P) over the seeds that have all three; None without any."""
+    p, t = ({r.seed: r.mean_return for r in group} for group in (alone, teachers))
+    return _over_seeds(
+        [
+            (r.mean_return - p[r.seed]) / (t[r.seed] - p[r.seed])
+            for r in ours
+            if r.seed in p and r.seed in t and t[r.seed] > p[r.seed]
+        ]
+    )
+
+
+def _difference(ours: Sequence[Result], theirs: Sequence[Result]) -> Interval | None:
+    by_seed = {r.seed: r.mean_return for r in theirs}
+    return _over_seeds([r.mean_return - by_seed[r.seed] for r in ours if r.seed in by_seed])
+
+
+def _over_seeds(values: Sequence[float]) -> Interval | None:
+    if not values:
+        return None
+    return bootstrap(interquartile_mean, np.array(values)[:, None], np.random.default_rng(0))
+
+
+def _met(noise: float, closed: Interval | None, groups: dict[str, list[Result]]) -> str:
+    """Whether ``ours`` is what is wanted of it at this noise; empty where it cannot be said."""
+    if noise == 0.1:
+        return "" if closed is None else "yes" if closed.value >= CLOSURE else "no"
+    others = [
+        found
+        for arm in ("dagger", "asymmetric-ppo")
+        if (found := _difference(groups["ours"], groups[arm])) is not None
+    ]
+    if len(others) < 2:
+        return ""
+    if noise == 0.0:
+        return "yes" if all(found.high >= 0.0 for found in others) else "no"
+    if all(found.low > 0.0 for found in others):
+        return "yes"
+    return "not shown" if all(found.value > 0.0 for found in others) else "no"
+
+
+def _said(found: Interval) -> str:
+    if found.low == found.high:
+        return f"{found.value:.2f}"
+    return f"{found.value:.2f} ({found.low:.2f} to {found.high:.2f})"
+
+
+def _untrained(task: str, group: Sequence[Result]) -> list[list[str]]:
+    return [
+        [task, name, *(mean_figure(group, f"{name}_at_{noise:g}") for noise in NOISE)]
+        for name in ("teacher", "student")
+        if any(f"{name}_at_0" in result.figures for result in group)
+    ]
+
+
+def _plot(every: Sequence[Result], taught: Sequence[Result], path: Path) -> str:
+    """Interquartile mean of returns against noise, a panel per task, a line per arm."""
+    drawn, axes = plt.subplots(1, len(TASKS), figsize=(9, 3), squeeze=False)
+    for axis, task in zip(axes[0], TASKS, strict=True):
+        teachers = [r.mean_return for r in taught if r.task == task]
+        if teachers:
+            axis.axhline(
+                interquartile_mean(np.array(teachers)[:, None]),
+                color="black",
+                linestyle=":",
+                label="teacher, seeing all",
+            )
+        for arm in STUDENT_ARMS:
+            found = {n: _group(every, task, arm, n) for n in NOISE}
+            middle = {
+                n: interquartile_mean(np.array([[r.mean_return] for r in group]))
+                for n, group in found.items()
+                if group
+            }
+            axis.plot(list(middle), list(middle.values()), marker="o", label=arm)
+        axis.set(title=task, xlabel="noise [standard deviations]")
+        axis.grid(alpha=0.3)
+    axes[0, 0].set_ylabel("return")
+    axes[0, 0].legend(fontsize=8)
+    drawn.tight_layout()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    drawn.savefig(path, metadata={"Date": None})
+    plt.close(drawn)
+    return f"{path.parent.name}/{path.name}"
