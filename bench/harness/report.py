@@ -30,7 +30,7 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 def paragraph(text: str) -> str:
     """Text in lines of at most 100 characters."""
-    return textwrap.fill(text, 100)
+    return textwrap.fill(text, 100, break_on_hyphens=False)
 
 
 def interval_over_seeds(group: Sequence[Result]) -> str:
