@@ -86,6 +86,7 @@ class ActorTeacher:
         std_floor: least deviation it may claim, so that over-confidence is not copied.
         group: the observations it knows.
         frozen: false for a teacher that is still learning elsewhere.
+        columns: which numbers of them it was trained on; all when None.
     """
 
     cacheable = True
@@ -98,6 +99,7 @@ class ActorTeacher:
         std_floor: float = 0.05,
         group: str = "teacher",
         frozen: bool = True,
+        columns: slice | None = None,
     ) -> None:
         self.actor, self.critic = actor, critic
         if frozen:
@@ -106,6 +108,7 @@ class ActorTeacher:
             critic.eval().requires_grad_(False)
         self.std_floor = std_floor
         self.group = group
+        self.columns = slice(None) if columns is None else columns
 
     def initial_state(self, n: int) -> Tensor:
         return torch.zeros(n, 0)
@@ -113,7 +116,7 @@ class ActorTeacher:
     def __call__(
         self, observations: dict[str, Tensor], state: Tensor, resets: Tensor
     ) -> tuple[TeacherOutput, Tensor]:
-        observation = observations[self.group]
+        observation = observations[self.group][..., self.columns]
         said, features = self.actor.features(observation)
         if isinstance(said, Gaussian):
             said = Gaussian(said.mean, said.std.clamp(min=self.std_floor))

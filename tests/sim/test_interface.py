@@ -6,6 +6,7 @@ import pytest
 from retort.sim import RobotEnv
 from retort.sim.gymnasium_tasks import GymnasiumTaskEnv
 from retort.sim.interface import LearningEnv
+from retort.sim.several import SeveralEnv
 from retort.sim.wrapped import WrapError, WrappedEnv
 
 from .gymnasium_envs import assert_same, hard
@@ -19,6 +20,7 @@ from .gymnasium_envs import assert_same, hard
         lambda: hard("Ant", num_envs=2, dtype="float32"),
         lambda: WrappedEnv("CartPole-v1", 2),
         lambda: WrappedEnv("Pendulum-v1", 2),
+        lambda: SeveralEnv([WrappedEnv("Pendulum-v1", 1), WrappedEnv("Pendulum-v1", 1)]),
     ],
 )
 def test_whatever_simulates_learning_finds_what_it_needs(make):
