@@ -14,11 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from ..hardware.checks import POSITIVE, SHARE, Range, between, check, check_fields
+from ..hardware.errors import RetortError
 from .adversary import AdversaryConfig
 from .batch import STUDENT, Batch, critic_advantages
 from .checkpoint import load_optimiser_state, optimiser_state
 from .concurrent import ConcurrentConfig
-from .distributions import Distribution
+from .distributions import Categorical, Distribution
 from .diverged import check_finite
 from .kept import KeptBatches, Recorded
 from .mixture import MixtureConfig, mix, teacher_weights
@@ -42,6 +43,9 @@ class DistillConfig:
     and labelled batches are kept and learnt from again in every epoch but the first (DAgger, Ross
     et al. 2011); they stand in the checkpoint, which becomes large. ``concurrent``:
     as ``student``, while the teacher goes on learning (``concurrent`` says how).
+
+    A student that learns Q-values, or logits of any scale, acts by its best choice, and by any
+    choice in ``epsilon`` of all ticks; sampled from its own distribution if that is None.
     """
 
     mode: Mode = "student"
@@ -52,6 +56,7 @@ class DistillConfig:
     event_rate: float = 2.0  # as in PPOConfig
     teacher_share: float = 0.15  # of the environments that the teacher drives
     kept_batches: int = 50  # of ``aggregate``; the oldest go first
+    epsilon: float | None = None  # of discrete actions, share that is random
     terms: tuple[TermConfig, ...] = (
         TermConfig(name="policy_kl", weight=1.0, end=0.05, schedule="linear"),
         TermConfig(name="value"),
@@ -76,6 +81,7 @@ class DistillConfig:
             self,
             **LEARNING,
             teacher_share=SHARE,
+            epsilon=SHARE,
             kept_batches=between(1, 10**6),
             std_floor=POSITIVE,
         )
@@ -140,6 +146,8 @@ class Distiller:
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The student's sampled action (N, actions), its log-probability (N,), its new state."""
         distribution, state = self.student(groups["student"][None], state, reset[None])
+        if self.config.epsilon is not None:
+            distribution = _exploring(distribution, self.config.epsilon)
         action = distribution.sample(self.generator)
         return action[0], distribution.log_prob(action)[0], state
 
@@ -365,6 +373,12 @@ class Distiller:
         self.queries = int(state["queries"])
         with torch.no_grad():
             self._kept.load_state_dict(state.get("kept", {}), lambda b: tuple(self._said(b)))
+
+
+def _exploring(distribution: Distribution, epsilon: float) -> Distribution:
+    if not isinstance(distribution, Categorical):
+        raise RetortError("distill.epsilon is for discrete actions, the student's are continuous")
+    return distribution.epsilon_greedy(epsilon)
 
 
 def _labels(names: list[str]) -> list[str]:

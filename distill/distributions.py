@@ -270,6 +270,11 @@ class Categorical(Distribution):
         """Logits divided by ``temperature``: flatter above 1."""
         return Categorical(self.logits / temperature)
 
+    def epsilon_greedy(self, epsilon: float) -> Categorical:
+        """The most probable choice, or with probability ``epsilon`` any choice at all."""
+        best = F.one_hot(self.mode(), self.logits.shape[-1]).to(self.logits.dtype)
+        return Categorical(((1.0 - epsilon) * best + epsilon / best.shape[-1]).log())
+
     def rsample(self, generator: torch.Generator | None = None) -> Tensor:
         """A choice, (...) int64; it has no gradient."""
         exponential = torch.empty_like(self.logits).exponential_(generator=generator)

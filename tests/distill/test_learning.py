@@ -1,5 +1,6 @@
 """The learners learn: advantages, normaliser, PPO and distillation on tiny problems."""
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
@@ -9,12 +10,13 @@ from retort.distill.curriculum import Curriculum, CurriculumConfig
 from retort.distill.distiller import DistillConfig, Distiller
 from retort.distill.loop import distil
 from retort.distill.mixture import MixtureConfig
-from retort.distill.networks import Critic, GaussianActor, Normaliser
+from retort.distill.networks import Critic, GaussianActor, Normaliser, make_actor
 from retort.distill.ppo import PPO, PPOConfig, train
 from retort.distill.rollout import RolloutSource
-from retort.distill.students import StudentConfig, make_student
+from retort.distill.students import Interface, StudentConfig, make_student
 from retort.distill.teacher import ActorTeacher
 from retort.distill.terms import TermConfig
+from retort.hardware.errors import RetortError
 from retort.sim import RobotEnv
 
 
@@ -219,6 +221,40 @@ def test_teachers_are_routed_by_the_tasks_a_source_names(trained):
     recorded = distiller.record(source.collect(distiller.act), 0.0)
     assert (recorded.weights.argmax(-1) == tasks).all()
     assert (recorded.weights.sum(-1) == 1).all()
+
+
+def test_a_teacher_sees_the_columns_it_was_trained_on(trained):
+    ppo, _ = trained
+    env = Line(num_envs=3, episode_seconds=0.2)
+    seen = torch.randn(2, 3, env.teacher_size)
+    told = torch.cat([seen, torch.ones(2, 3, 2)], dim=-1)
+    reset, state = torch.zeros(2, 3, dtype=torch.bool), torch.zeros(3, 0)
+    whole, _ = ActorTeacher(ppo.actor, ppo.critic)({"teacher": seen}, state, reset)
+    teacher = ActorTeacher(ppo.actor, ppo.critic, columns=slice(env.teacher_size))
+    said, _ = teacher({"teacher": told}, state, reset)
+    torch.testing.assert_close(said.distribution.mode(), whole.distribution.mode())
+    torch.testing.assert_close(said.value, whole.value)
+
+
+def test_a_student_of_discrete_actions_explores_by_epsilon_and_says_how_likely_that_was():
+    config = DistillConfig(epsilon=0.5, num_envs=1000, terms=(TermConfig(name="q"),))
+    student = make_student(StudentConfig(hidden=(4,)), Interface.plain(3, 4, discrete=True))
+    teacher = ActorTeacher(make_actor(3, gymnasium.spaces.Discrete(4), (4,)))
+    distiller = Distiller(config, student, teacher, Critic(3, (4,)), 0)
+    groups = {"student": torch.zeros(1000, 3)}
+    reset, state = torch.zeros(1000, dtype=torch.bool), torch.zeros(1000, 0)
+    action, log_prob, _ = distiller.act(groups, state, reset)
+    best = student(groups["student"][None], state, reset[None])[0].mode()[0]
+    probability = torch.where(action == best, 0.5 + 0.5 / 4, 0.5 / 4)
+    torch.testing.assert_close(log_prob.exp(), probability)
+    assert abs((action == best).float().mean().item() - 0.625) < 0.05
+
+
+def test_epsilon_is_for_choices_only(trained):
+    ppo, _ = trained
+    distiller, source, _ = distiller_for(ppo, (TermConfig(name="policy_kl"),), epsilon=0.1)
+    with pytest.raises(RetortError, match="discrete"):
+        source.collect(distiller.act)
 
 
 def test_terms_of_one_name_are_told_apart(trained):

@@ -348,3 +348,15 @@ def test_a_squashed_gaussian_of_uneven_range_can_be_selected_from():
     part = whole.select((slice(None), torch.tensor([0, 2])))
     torch.testing.assert_close(part.scale, scale.expand(4, 2, 3))
     torch.testing.assert_close(part.log_prob(part.mode()), whole.log_prob(whole.mode())[:, [0, 2]])
+
+
+def test_epsilon_greedy_is_the_best_choice_but_for_a_share_of_any():
+    logits = torch.tensor([[1.0, 3.0, 2.0, -5.0], [0.0, 0.0, 9.0, 0.0]])
+    probability = Categorical(logits).epsilon_greedy(0.2).log_probs.exp()
+    torch.testing.assert_close(
+        probability, torch.tensor([[0.05, 0.85, 0.05, 0.05], [0.05, 0.05, 0.85, 0.05]])
+    )
+    greedy = Categorical(logits).epsilon_greedy(0.0)
+    generator = torch.Generator().manual_seed(0)
+    assert greedy.sample(generator).tolist() == [1, 2]
+    assert greedy.log_prob(torch.tensor([1, 2])).tolist() == [0.0, 0.0]
