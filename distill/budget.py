@@ -12,6 +12,8 @@ from ..hardware.errors import RetortError
 from .students import Interface, StudentConfig, make_student
 from .students.tcn import CHANNELS
 
+MARGIN = 0.05  # of a budget, left for what differs from one measurement to the next
+
 
 class BudgetError(RetortError):
     """No student fits the budget, or the host file does not tell of its kind."""
@@ -64,13 +66,13 @@ def candidates(host: Host, config: StudentConfig, interface: Interface) -> tuple
 def pick(
     host: Host, config: StudentConfig, interface: Interface, budget: float
 ) -> tuple[Candidate, Candidate | None]:
-    """The largest student that fits, and the next larger one, which does not.
+    """The largest student that fits with ``MARGIN`` left, and the next larger one, which does not.
 
     Args:
         host: measured on the robot's computer.
         config: kind, number of layers, activation and everything but the widths.
         interface: what goes in and out.
-        budget: microseconds of a step (median).
+        budget: microseconds of a step (median); ``MARGIN`` of it stays free.
 
     Returns:
         The student, and the next one; None if even the largest measured one fits.
@@ -81,12 +83,13 @@ def pick(
     if not budget > 0:
         raise BudgetError(f"the budget is {budget} us; it must be positive")
     sizes = candidates(host, config, interface)
-    count = sum(candidate.p50 <= budget for candidate in sizes)
+    count = sum(candidate.p50 <= budget * (1.0 - MARGIN) for candidate in sizes)
     if count == 0:
         least = sizes[0]
         raise BudgetError(
             f"no {config.kind} with these layers fits {budget:g} us: the smallest, of width "
-            f"{least.width}, takes {least.p50:.1f} us there; allow more time or use fewer layers"
+            f"{least.width}, takes {least.p50:.1f} us there, and {MARGIN:.0%} of a budget "
+            "stays free; allow more time or use fewer layers"
         )
     return sizes[count - 1], sizes[count] if count < len(sizes) else None
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from gymnasium.spaces import Discrete
 from retort.distill.adversary import lied_to
 from retort.distill.concurrent import LearningTeacher
 from retort.distill.curriculum import Curriculum, CurriculumConfig
@@ -23,10 +24,11 @@ from retort.distill.ppo import PPO
 from retort.distill.recording import Recording
 from retort.distill.rollout import RolloutSource
 from retort.distill.students import Interface, Student, StudentConfig, make_student
-from retort.distill.teacher import ActorTeacher, TeacherOutput
+from retort.distill.teacher import ActorTeacher, Teacher, TeacherOutput
 from retort.distill.terms import TermConfig
 from retort.sim.gymnasium_tasks import GymnasiumTaskEnv, StudentView
 from retort.sim.interface import LearningEnv
+from retort.sim.several import SeveralEnv
 from torch import Tensor
 
 from .runs import Log
@@ -108,6 +110,7 @@ def distil_config(arm: Arm, task: str, steps: int) -> DistillConfig:
         "gamma": ppo.gamma,
         "lam": ppo.lam,
         "fall_penalty": 0.0,
+        "critic_hidden": HIDDEN,
     }
     return DistillConfig(**{**shared, **arm.changes})
 
@@ -115,7 +118,7 @@ def distil_config(arm: Arm, task: str, steps: int) -> DistillConfig:
 def distil_arm(
     arm: Arm,
     task: str,
-    taught: Sequence[ActorTeacher],
+    taught: Sequence[Teacher],
     student_config: StudentConfig,
     *,
     seed: int,
@@ -124,7 +127,8 @@ def distil_arm(
     every: int | None = None,
     target: float = float("inf"),
     view: StudentView = EVERYTHING,
-    around: Callable[[GymnasiumTaskEnv], LearningEnv] | None = None,
+    around: Callable[[LearningEnv], LearningEnv] | None = None,
+    episodes: int | None = None,
 ) -> Distilled:
     """Distil by an arm and evaluate what comes of it.
 
@@ -140,12 +144,13 @@ def distil_arm(
         target: return at which, reached by two successive points, it ends.
         view: what the student sees, in learning and evaluation.
         around: makes of the environments those that the student learns in.
+        episodes: held-out ones; as ``final_returns`` says when None.
     """
     config = distil_config(arm, task, steps)
     env = make_env(task, config.num_envs, view=view)
     student = seeded(seed, lambda: _student(env, view, student_config, taught[0]))
     learnt_in: LearningEnv = env if around is None else around(env)
-    critic = seeded(seed + 1, lambda: _critic(learnt_in, student, taught[0]))
+    critic = seeded(seed + 1, lambda: _critic(learnt_in, config.critic_hidden, student, taught[0]))
     teachers = taught if arm.taught else [Silent(env)]
     distiller = Distiller(config, student, teachers, critic, seed)
     every = every or max(1, steps // _POINTS)
@@ -165,7 +170,7 @@ def distil_arm(
     figures["teacher_queries"] = (distiller.queries or figures["steps"]) if arm.taught else 0
     figures["parameters"] = student.parameter_count()
     settings = {**dataclasses.asdict(config), "student": dataclasses.asdict(student_config)}
-    final = final_returns(task, curve.actor, view)
+    final = final_returns(task, curve.actor, view, episodes=episodes)
     return Distilled(student, critic, distiller, curve, final, figures, settings)
 
 
@@ -188,23 +193,32 @@ class Silent:
 
 
 def _student(
-    env: GymnasiumTaskEnv, view: StudentView, config: StudentConfig, teacher: ActorTeacher
+    env: LearningEnv, view: StudentView, config: StudentConfig, teacher: Teacher
 ) -> Student:
-    """A new student behind the teacher's normaliser of what it sees."""
-    outputs = int(np.prod(env.single_action_space.shape or ()))
-    student = make_student(config, Interface.plain(env.groups["student"], outputs))
-    seen = torch.from_numpy(view.columns(env.task.parts(env.simulations.model)))
-    known = teacher.actor.normaliser.state_dict()
-    student.normaliser.load_state_dict(
-        {name: values[seen] if values.ndim else values for name, values in known.items()}
-    )
+    """A new student, behind the teacher's normaliser of what it sees if that is an actor of ours
+    on this task's observations."""
+    space = env.single_action_space
+    discrete = isinstance(space, Discrete)
+    outputs = int(space.n) if isinstance(space, Discrete) else int(np.prod(space.shape or ()))
+    interface = Interface.plain(env.groups["student"], outputs, discrete=discrete)
+    student = make_student(config, interface)
+    if isinstance(teacher, ActorTeacher) and isinstance(env, GymnasiumTaskEnv):
+        seen = torch.from_numpy(view.columns(env.task.parts(env.simulations.model)))
+        known = teacher.actor.normaliser.state_dict()
+        student.normaliser.load_state_dict(
+            {name: values[seen] if values.ndim else values for name, values in known.items()}
+        )
     return student
 
 
-def _critic(env: LearningEnv, student: Student, teacher: ActorTeacher) -> Critic:
+def _critic(
+    env: LearningEnv, hidden: tuple[int, ...], student: Student, teacher: Teacher
+) -> Critic:
     """A new critic, behind the teacher's normaliser or, of a window of its observations, that of
-    the student."""
-    critic = Critic(env.groups["teacher"], HIDDEN, "tanh")
+    the student; behind none where the student has none."""
+    critic = Critic(env.groups["teacher"], hidden, "tanh")
+    if float(student.normaliser.count) == 0.0 or not isinstance(teacher, ActorTeacher):
+        return critic
     known = teacher.actor.normaliser
     if len(known.mean) != len(critic.normaliser.mean):
         known = student.normaliser
@@ -239,11 +253,13 @@ def _interact(
 ) -> Iterator[dict[str, Any]]:
     config = distiller.config
     curriculum = Curriculum(CurriculumConfig(kind="none"), ("none",), config.num_envs, np.zeros(5))
+    tasks = torch.from_numpy(env.tasks) if isinstance(env, SeveralEnv) else None
     source = RolloutSource(
         lied_to(env, distiller.student, config.adversary, config.steps, seed),
         config.ticks,
         distiller.student.state_size,
         running=curriculum.running,
+        tasks=tasks,
     )
     source.share_with_teacher(config.share(0.0))
     source.start(seed)

@@ -33,13 +33,13 @@ def paragraph(text: str) -> str:
     return textwrap.fill(text, 100, break_on_hyphens=False)
 
 
-def interval_over_seeds(group: Sequence[Result]) -> str:
+def interval_over_seeds(group: Sequence[Result], digits: int = 0) -> str:
     """Interquartile mean of the runs' returns with its 95 % interval; the plain mean of one."""
     scores = np.array([[result.mean_return] for result in group])
     if len(scores) == 1:
-        return f"{scores[0, 0]:.0f}"
+        return f"{scores[0, 0]:.{digits}f}"
     found = bootstrap(interquartile_mean, scores, np.random.default_rng(0))
-    return f"{found.value:.0f} ({found.low:.0f} to {found.high:.0f})"
+    return f"{found.value:.{digits}f} ({found.low:.{digits}f} to {found.high:.{digits}f})"
 
 
 def paired_ratio(ours: Sequence[Result], theirs: Sequence[Result]) -> Interval | None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import gymnasium
 import numpy as np
 import torch
 from retort.distill.checkpoint import load_checkpoint, save_checkpoint
@@ -16,6 +17,8 @@ from retort.distill.ppo import PPO, PPOConfig, train
 from retort.distill.rollout import Actor, RolloutSource
 from retort.sim.gymnasium_tasks import GymnasiumTaskEnv, StudentView
 from retort.sim.interface import LearningEnv
+from retort.sim.several import SeveralEnv
+from retort.sim.wrapped import WrappedEnv
 
 from .results import Point
 from .runs import Log
@@ -25,6 +28,18 @@ KEYWORDS: dict[str, dict[str, Any]] = {
     "Ant": {"include_cfrc_ext_in_observation": False, "contact_cost_weight": 0.0},
     "Humanoid": {"include_cfrc_ext_in_observation": False, "contact_cost_weight": 0.0},
 }
+# Environments of other names than their task's, as Gymnasium knows them.
+REGISTERED = {
+    "CartPole": "CartPole-v1",
+    "LunarLander": "LunarLander-v3",
+    "Breakout": "MinAtar/Breakout-v1",
+}
+# Other tasks on a body of Gymnasium's.
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "HalfCheetah-back": ("HalfCheetah", {"forward_reward_weight": -1.0}),
+}
+# Several tasks side by side.
+SEVERAL = {"HalfCheetah-both": ("HalfCheetah", "HalfCheetah-back")}
 CURVE_EPISODES, FINAL_EPISODES = 20, 50
 CURVE_SEED, FINAL_SEED = 2_000_003, 1_000_003  # no run trains on them
 EVERYTHING = StudentView()
@@ -32,17 +47,37 @@ EVERYTHING = StudentView()
 
 def make_env(
     task: str, num_envs: int, *, autoreset: bool = True, view: StudentView = EVERYTHING
-) -> GymnasiumTaskEnv:
-    """Environments of a task, as every learner of ours gets them; students see its ``view``."""
+) -> LearningEnv:
+    """Environments of a task, as every learner of ours gets them; students see its ``view``.
+
+    Of several tasks there are equally many; only Gymnasium's MuJoCo tasks have views.
+    """
+    if task in SEVERAL:
+        names = SEVERAL[task]
+        each = max(1, num_envs // len(names))
+        return SeveralEnv([make_env(name, each, autoreset=autoreset) for name in names])
+    if task in REGISTERED:
+        return WrappedEnv(registered(task), num_envs, autoreset=autoreset)
+    name, keywords = VARIANTS.get(task, (task, KEYWORDS.get(task, {})))
     return GymnasiumTaskEnv(
-        task,
+        name,
         num_envs,
         dtype="float32",
         actions="clipped",
         autoreset=autoreset,
         student=view,
-        **KEYWORDS.get(task, {}),
+        **keywords,
     )
+
+
+def registered(task: str) -> str:
+    """The name under which Gymnasium makes a task of ``REGISTERED``."""
+    name = REGISTERED[task]
+    if name.startswith("MinAtar/") and name not in gymnasium.registry:
+        from minatar.gym import register_envs
+
+        register_envs()
+    return name
 
 
 def curve_return(task: str, actor: Actor, view: StudentView = EVERYTHING) -> float:
@@ -51,9 +86,15 @@ def curve_return(task: str, actor: Actor, view: StudentView = EVERYTHING) -> flo
     return float(run_episodes(env, actor, CURVE_SEED).returns.mean())
 
 
-def final_returns(task: str, actor: Actor, view: StudentView = EVERYTHING) -> list[float]:
-    """Returns of the held-out episodes, by the parameters that training ended with."""
-    env = make_env(task, FINAL_EPISODES, autoreset=False, view=view)
+def final_returns(
+    task: str, actor: Actor, view: StudentView = EVERYTHING, *, episodes: int | None = None
+) -> list[float]:
+    """Returns of the held-out episodes, by the parameters that training ended with.
+
+    There are ``FINAL_EPISODES`` if nothing else is said, of each where there are several tasks.
+    """
+    count = episodes or FINAL_EPISODES * len(SEVERAL.get(task, (task,)))
+    env = make_env(task, count, autoreset=False, view=view)
     return np.round(run_episodes(env, actor, FINAL_SEED).returns, 2).tolist()
 
 

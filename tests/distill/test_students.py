@@ -13,7 +13,7 @@ import torch
 from retort.controller import load_bundle
 from retort.controller.host import FAMILIES, Host, HostError, Timing, load_host, make_policy
 from retort.distill import stages
-from retort.distill.budget import BudgetError, candidates, pick
+from retort.distill.budget import MARGIN, BudgetError, candidates, pick
 from retort.distill.curriculum import CurriculumConfig
 from retort.distill.distiller import DistillConfig
 from retort.distill.evaluation import EvaluationConfig
@@ -116,7 +116,8 @@ def test_the_largest_student_within_the_budget_is_picked(kind: str) -> None:
         assert made.parameter_count() == size.parameters
         assert size.p50 == pytest.approx(5.0 + 1e-3 * size.parameters)
     for smaller, larger in itertools.pairwise(sizes):
-        for budget in (smaller.p50, np.nextafter(larger.p50, 0.0)):
+        for needed in (smaller.p50 * (1.0 + 1e-9), larger.p50 * (1.0 - 1e-9)):
+            budget = needed / (1.0 - MARGIN)  # what is left of it is needed
             assert pick(host, config, INTERFACE, budget) == (smaller, larger)
     assert pick(host, config, INTERFACE, 1e3) == (sizes[-1], None)
 

@@ -1,4 +1,4 @@
-"""What tests of the benchmarks' tables share."""
+"""What tests of the benchmarks' tables share: a table is tried from its runs to its section."""
 
 import sys
 from pathlib import Path
@@ -29,3 +29,52 @@ def hopper_place():
         yield place
     torch.set_num_threads(threads)
     sys.path.remove(str(BENCH))
+
+
+class Trial:
+    """A place where every budget is the least there is."""
+
+    def __init__(self, folder):
+        from harness.runs import Place
+
+        names = ("results", "checkpoints", "working")
+        self.place = Place(*(folder / name for name in names), scale=1e-9)
+
+    @staticmethod
+    def table(name):
+        """The module of a table."""
+        from harness.tables import TABLES
+
+        [found] = [each for each in TABLES if name == each.TABLE]
+        return found
+
+    def section(self, table, runs):
+        """Do what of ``runs`` is not done yet, and write their section of the page."""
+        from harness.runs import go_on
+
+        assert go_on(runs, self.place, lambda text: None).failed == []
+        assert all(run.done(self.place) for run in runs)
+        return table.report(self.place.results, self.place.results / "figures")
+
+    @staticmethod
+    def cells(text, *words):
+        """The only row of a section's table that begins with ``words``."""
+        start = "| " + " | ".join(words) + " |"
+        [row] = [line for line in text.splitlines() if line.startswith(start)]
+        return [cell.strip() for cell in row.strip("|").split("|")]
+
+
+@pytest.fixture(scope="module")
+def trial(tmp_path_factory):
+    """A trial that the tests of a module share, with few episodes and torch on one thread."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    sys.path.insert(0, str(BENCH))  # scripts are started from their own folder
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("harness.training.CURVE_EPISODES", 1)
+        patch.setattr("harness.training.FINAL_EPISODES", 3)
+        yield Trial(tmp_path_factory.mktemp("bench"))
+    sys.path.remove(str(BENCH))
+    torch.set_num_threads(threads)

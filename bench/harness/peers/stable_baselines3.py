@@ -86,18 +86,7 @@ def settings(task: str, arm: str, steps: int) -> tuple[int, dict[str, Any]]:
 def learn(task: Task, arm: str, log: Log) -> Made:
     """Train it until its budget or the target is reached, and evaluate it."""
     from stable_baselines3 import PPO
-    from stable_baselines3.common.callbacks import BaseCallback
     from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
-
-    class Watch(BaseCallback):
-        """Evaluates between rollouts, with the clock of learning stopped."""
-
-        def _on_rollout_start(self) -> None:
-            if self.num_timesteps:
-                watch.at(self.num_timesteps)
-
-        def _on_step(self) -> bool:
-            return not watch.over
 
     num_envs, keywords = settings(task.name, arm, task.steps)
     make = [lambda: gymnasium.make(f"{task.name}-v5", **KEYWORDS.get(task.name, {}))] * num_envs
@@ -106,7 +95,7 @@ def learn(task: Task, arm: str, log: Log) -> Made:
     env = VecNormalize(DummyVecEnv(make), gamma=keywords["gamma"])
     model = PPO("MlpPolicy", env, seed=task.seed, device="cpu", **keywords)
     actor = _Actor(model, env)
-    model.learn(task.steps, callback=Watch())
+    model.learn(task.steps, callback=watched_by(watch))
     figures = watch.figures(model.num_timesteps)
     watch.at(model.num_timesteps)
     layers = (model.policy.mlp_extractor.policy_net, model.policy.action_net)
@@ -116,6 +105,21 @@ def learn(task: Task, arm: str, log: Log) -> Made:
     shown["policy_kwargs"] = {k: str(v) for k, v in keywords["policy_kwargs"].items()}
     final = final_returns(task.name, actor)
     return Made({"n_envs": num_envs, **shown}, curve.points, final, figures)
+
+
+def watched_by(watch: Stopwatch) -> Any:
+    """A callback that evaluates between rollouts, with the clock of learning stopped."""
+    from stable_baselines3.common.callbacks import BaseCallback
+
+    class Watch(BaseCallback):
+        def _on_rollout_start(self) -> None:
+            if self.num_timesteps:
+                watch.at(self.num_timesteps)
+
+        def _on_step(self) -> bool:
+            return not watch.over
+
+    return Watch()
 
 
 class _Actor:

@@ -1,0 +1,164 @@
+"""G: the same weights as int8, with the normaliser left in float32, on the same episodes.
+
+Rounding changes an action by a thousandth, and a gait that is chaotic makes other episodes of that:
+paired returns differ by far more than their means do. So episodes are added, in blocks of new
+seeds, until the interval is narrow enough to tell; how wide it is decides, never where it lies.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+from retort.distill.evaluation import actor_of, ratio_interval, run_episodes
+from retort.distill.students import Student, StudentConfig
+
+from ..distilling import ARMS, distil_arm
+from ..report import markdown_table, mean_figure, paragraph, settings_note
+from ..results import Result, read_results
+from ..runs import Log, Made, Place, Run
+from ..teaching import load_teacher, teacher_run
+from ..training import FINAL_EPISODES, make_env
+
+TABLE = "int8"
+SEEDS = (1, 2, 3)
+TASKS = ("HalfCheetah", "Hopper")
+SIZES = ((128, 64), (32, 32))
+STEPS = 200_000
+MOST = 0.01  # relative difference
+BLOCK, BLOCKS = 200, 20  # episodes to add, and how often at most
+_HALF_WIDTH = 0.004  # of the interval at which no more are added
+_SEED = 3_000_017  # of the first block; no run trains on them
+_POINTS = 5  # on a curve
+
+
+def runs() -> list[Run]:
+    """Seed by seed."""
+    return [
+        Run(
+            table=TABLE,
+            task=task,
+            arm="-".join(map(str, size)),
+            seed=seed,
+            budget=STEPS,
+            execute=_compare,
+            needs=(teacher_run(task, seed),),
+        )
+        for seed in SEEDS
+        for task in TASKS
+        for size in SIZES
+    ]
+
+
+def _compare(run: Run, place: Place, log: Log) -> Made:
+    [needed] = run.needs
+    steps = place.steps(run.budget)
+    made = distil_arm(
+        ARMS["ours"],
+        run.task,
+        [load_teacher(place, needed)],
+        StudentConfig(hidden=tuple(map(int, run.arm.split("-"))), activation="tanh"),
+        seed=run.seed,
+        steps=steps,
+        log=log,
+        every=max(1, steps // _POINTS),
+    )
+    blocks = max(1, round(BLOCKS * place.scale))
+    episodes = BLOCK if place.scale == 1.0 else 2
+    found = compare(run.task, made.student, episodes, blocks, log)
+    return Made(made.settings, made.curve.points, made.final, {**made.figures, **found})
+
+
+def compare(task: str, student: Student, episodes: int, blocks: int, log: Log) -> dict[str, float]:
+    """The student against itself in int8, on the same episodes.
+
+    Args:
+        task: on which.
+        student: in float32.
+        episodes: of a block.
+        blocks: at most.
+        log: told of every block.
+    """
+    whole, rounded = actor_of(student), actor_of(in_int8(student))
+    ours, theirs = np.zeros(0), np.zeros(0)
+    env = make_env(task, episodes, autoreset=False)
+    found = {}
+    for block in range(blocks):
+        seed = _SEED + block
+        theirs = np.concatenate([theirs, run_episodes(env, whole, seed).returns])
+        ours = np.concatenate([ours, run_episodes(env, rounded, seed).returns])
+        interval = ratio_interval(ours, theirs, np.random.default_rng(0))
+        found = {
+            "episodes": float(len(ours)),
+            "float32_return": float(theirs.mean()),
+            "int8_return": float(ours.mean()),
+            "difference": interval.value - 1.0,
+            "difference_low": interval.low - 1.0,
+            "difference_high": interval.high - 1.0,
+        }
+        log(f"{len(ours):6d} episodes   {found['difference']:+.4f}")
+        if interval.high - interval.low <= 2.0 * _HALF_WIDTH:
+            break
+    return found
+
+
+def in_int8(student: Student) -> Student:
+    """The student as it runs once its weights have left training as int8."""
+    twin = type(student)(dataclasses.replace(student.config, quantise="int8"), student.interface)
+    twin.load_state_dict(student.state_dict())
+    return twin.deployed()
+
+
+def report(results: Path, figures: Path) -> str:
+    """The section of the documentation."""
+    every = read_results(results, TABLE)
+    if not every:
+        return ""
+    rows = []
+    for task in TASKS:
+        for size in ("-".join(map(str, size)) for size in SIZES):
+            group = [r for r in every if (r.task, r.arm) == (task, size)]
+            if group:
+                value, low, high = over_seeds(group)
+                rows.append(
+                    [
+                        task,
+                        size,
+                        len(group),
+                        mean_figure(group, "parameters"),
+                        mean_figure(group, "episodes"),
+                        mean_figure(group, "float32_return"),
+                        mean_figure(group, "int8_return"),
+                        f"{value:+.2%} ({low:+.2%} to {high:+.2%})",
+                        "yes" if -MOST <= low <= high <= MOST else "**no**",
+                    ]
+                )
+    header = ["task", "student", "seeds", "parameters", "episodes of each", "float32", "int8"]
+    return "\n\n".join(
+        [
+            "## int8",
+            paragraph(
+                f"Students by `ours` with {STEPS / 1e6:g} M steps in float32, against the same "
+                "weights as int8 (a scale for 32 weights of a row) behind the float32 normaliser, "
+                f"on the same held-out episodes: {BLOCK}, and more until the interval of that seed "
+                f"is ±{_HALF_WIDTH:.1%} or there are {BLOCK * BLOCKS}. The difference of mean "
+                "returns in parts of float32's, averaged over seeds, with the 95 % interval over "
+                "episodes, drawn in pairs within each seed. Wanted: the interval within "
+                f"±{MOST:.0%}. `return` in the files is of {FINAL_EPISODES} episodes in float32."
+            ),
+            markdown_table([*header, "difference", f"within ±{MOST:.0%}"], rows),
+            settings_note(every),
+        ]
+    )
+
+
+def over_seeds(group: list[Result]) -> tuple[float, float, float]:
+    """Mean difference over seeds and its 95 % interval over episodes.
+
+    Seeds are strata: their intervals' half-widths add up as those of independent means do.
+    """
+    value = float(np.mean([r.figures["difference"] for r in group]))
+    half = [(r.figures["difference_high"] - r.figures["difference_low"]) / 2 for r in group]
+    width = float(np.sqrt(np.square(half).sum()) / len(half))
+    return value, value - width, value + width
