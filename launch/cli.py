@@ -131,8 +131,8 @@ def _parser() -> argparse.ArgumentParser:
                 "--budget-us",
                 type=float,
                 metavar="MICROSECONDS",
-                help="take the largest student whose step keeps this (median), other widths than "
-                "the recipe's; needs --host",
+                help="take the largest student whose step keeps this (median) with 5 %% to spare, "
+                "other widths than the recipe's; needs --host",
             )
             verb.add_argument(
                 "--host", type=Path, metavar="FILE", help="what `retort bench host` wrote there"

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 HIDDEN = (256, 256)
 # Held-out episodes; scores of Breakout differ from episode to episode as much as they are high.
 EPISODES = {"CartPole": 50, "LunarLander": 200, "Breakout": 300}
-STEPS = {"CartPole": 50_000, "LunarLander": 150_000, "Breakout": 1_000_000}
+STEPS = {"CartPole": 50_000, "LunarLander": 150_000, "Breakout": 500_000}
 PACKAGES = {"CartPole": "stable_baselines3", "LunarLander": "Box2D", "Breakout": "minatar"}
 _POINTS = 10  # on a curve
 _LEAST_RATE = 0.02  # share of the learning rate that is left at the end

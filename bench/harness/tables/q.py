@@ -121,7 +121,7 @@ def report(results: Path, figures: Path) -> str:
             "## Teachers of Q-values",
             paragraph(
                 "DQN of Stable-Baselines3 (256-256; settings of rl-baselines3-zoo, for MinAtar's "
-                "Breakout near those of Young and Tian 2019 at a fifth of their frames; learning "
+                "Breakout near those of Young and Tian 2019 at a tenth of their frames; learning "
                 "rate falling to zero) teaches perceptrons of 64-64 that act and are labelled. "
                 "`sharpened`: KL to softmax(Q/τ) (Rusu et al. 2015); `tempered`: both sides "
                 "tempered (QDagger); the number is c in τ = c × mean gap between the two best "
