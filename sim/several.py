@@ -108,10 +108,8 @@ class SeveralEnv(VectorEnv[Any, Any, Any]):
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """One tick; see ``LearningEnv``."""
         steps = [env.step(actions[rows]) for env, rows in zip(self.parts, self._rows, strict=True)]
-        infos = [step[-1] for step in steps]
-        reward, terminated, truncated = (
-            np.concatenate([step[i] for step in steps]) for i in (1, 2, 3)
-        )
+        _, rewards, terminations, truncations, infos = zip(*steps, strict=True)
+        reward, terminated, truncated = map(np.concatenate, (rewards, terminations, truncations))
         info = self._seen(infos)
         if any("_final_obs" in one for one in infos):
             info |= self._ended(infos)

@@ -29,7 +29,7 @@ from ..runs import Log, Made, Place, Run
 TABLE = "q"
 SEEDS = (1, 2, 3)
 TASKS = ("CartPole", "LunarLander", "Breakout")
-STEPS = {"CartPole": 40_000, "LunarLander": 100_000, "Breakout": 200_000}
+STEPS = {"CartPole": 40_000, "LunarLander": 100_000, "Breakout": 100_000}
 STUDENT = (64, 64)
 FACTORS = (0.1, 0.5, 2.0)  # c: tau is that times the mean gap between the two best actions
 LEAST = 0.95  # of the teacher, by the best loss
