@@ -29,8 +29,8 @@ from ..runs import Log, Made, Place, Run
 TABLE = "q"
 SEEDS = (1, 2, 3)
 TASKS = ("CartPole", "LunarLander", "Breakout")
-STEPS = {"CartPole": 40_000, "LunarLander": 100_000, "Breakout": 100_000}
-STUDENT = (64, 64)
+STEPS = {"CartPole": 40_000, "LunarLander": 150_000, "Breakout": 100_000}
+STUDENTS = {"CartPole": (64, 64), "LunarLander": (128, 64), "Breakout": (64, 64)}
 FACTORS = (0.1, 0.5, 2.0)  # c: tau is that times the mean gap between the two best actions
 LEAST = 0.95  # of the teacher, by the best loss
 _POINTS = 5  # on a curve
@@ -84,7 +84,7 @@ def _distil(run: Run, place: Place, log: Log) -> Made:
         Arm(mode="aggregate", terms=(term,), changes=_DISCRETE),
         run.task,
         [load_q_teacher(place, needed)],
-        StudentConfig(hidden=STUDENT, activation="relu"),
+        StudentConfig(hidden=STUDENTS[run.task], activation="relu"),
         seed=run.seed,
         steps=steps,
         log=log,
@@ -122,8 +122,9 @@ def report(results: Path, figures: Path) -> str:
             paragraph(
                 "DQN of Stable-Baselines3 (256-256; settings of rl-baselines3-zoo, for MinAtar's "
                 "Breakout near those of Young and Tian 2019 at a tenth of their frames; learning "
-                "rate falling to zero) teaches perceptrons of 64-64 that act and are labelled. "
-                "`sharpened`: KL to softmax(Q/τ) (Rusu et al. 2015); `tempered`: both sides "
+                "rate falling to zero) teaches perceptrons of 64-64, on LunarLander of 128-64; "
+                "they act, and it labels. `sharpened`: KL to softmax(Q/τ) (Rusu et al. 2015); "
+                "`tempered`: both sides "
                 "tempered (QDagger); the number is c in τ = c × mean gap between the two best "
                 "actions; `nll`: the best action alone; `mse`: the values. Return of "
                 f"{EPISODES['CartPole']}, {EPISODES['LunarLander']} and {EPISODES['Breakout']} "
