@@ -42,7 +42,7 @@ TASK = "HalfCheetah-both"
 TEACHER = (128, 128)
 TEACHER_STEPS = 1_000_000
 STUDENT = (128, 64)
-STEPS = 500_000  # of both tasks together
+STEPS = 300_000  # of both tasks together
 LEAST, LEAST_EACH, LARGEST = 0.95, 0.9, 0.5
 _POINTS = 10  # on a curve
 
