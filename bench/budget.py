@@ -2,7 +2,7 @@
 
 `retort bench host` measures the grid, students of every kind are picked for several budgets, and
 each pick and the next larger width are measured again in the NumPy runtime, in turns. Met: the
-pick's median step is within its budget, and the next larger one's is not, or is by less than twice
+pick's median step is within its budget, and the next larger one's is not, or by less than twice
 the margin that `distill/budget.py` leaves for noise: one measurement says no more. Where nothing
 fits, the same holds of the smallest.
 """
