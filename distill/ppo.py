@@ -63,6 +63,8 @@ class PPOConfig:
     The learning rate follows the measured KL towards ``target_kl`` (``adaptive``), or falls
     linearly over the budget to ``final_learning_rate`` (``linear``). The first suits few passes
     over large rollouts; with many passes it spends its KL on the first and stalls in the others.
+    There ``kl_limit`` keeps a wide network at a high rate from running away: clipping alone does
+    not, since rows that are clipped may still be carried along by the others.
 
     Rewards are learnt from as ``(1 - gamma) r``, for rewards that are near 1 at their best
     (``horizon``), or as ``r`` over the running deviation of the discounted return (``return``): a
@@ -83,6 +85,7 @@ class PPOConfig:
     learning_rate: float = 1e-3
     learning_rate_schedule: Literal["adaptive", "linear"] = "adaptive"
     target_kl: float = 0.012  # of ``adaptive``
+    kl_limit: float | None = None  # an update that is further from where it began ends there
     final_learning_rate: float = 0.0  # of ``linear``
     gamma: float = 0.985
     lam: float = 0.95
@@ -105,6 +108,7 @@ class PPOConfig:
             hidden=WIDTH,
             initial_std=Range(0.0, 100.0, open_low=True),
             target_kl=POSITIVE,
+            kl_limit=POSITIVE,
             final_fall_penalty=NOT_NEGATIVE,
             clip=Range(0.0, 1.0, open_low=True),
             entropy=NOT_NEGATIVE,
@@ -230,7 +234,7 @@ class PPO:
             and config.learning_rate_schedule == "linear"
             and is_written_out(self.actor, self.critic)
         )
-        totals = torch.zeros(2)
+        totals, steps = torch.zeros(2), 0
         for _ in range(config.epochs):
             order = torch.randperm(rows, generator=self.generator)
             # Shuffled once and then cut: one copy per epoch, not one per minibatch.
@@ -274,15 +278,19 @@ class PPO:
                     with torch.no_grad():
                         self._follow(float(old.select(ids).kl(distribution).mean()))
                 totals += torch.stack([policy_loss.detach(), value_loss.detach()])
-        policy_loss, value_loss = (totals / (config.epochs * config.minibatches)).tolist()
-        with torch.no_grad():
-            new = self.actor.respond(seen)
-            losses = {
-                "policy_loss": policy_loss,
-                "value_loss": value_loss,
-                "entropy": float(new.entropy().mean()),
-                "kl": float(old.kl(new).mean()),
-            }
+                steps += 1
+            with torch.no_grad():
+                new = self.actor.respond(seen)
+                kl = float(old.kl(new).mean())
+            if config.kl_limit is not None and kl > config.kl_limit:
+                break
+        policy_loss, value_loss = (totals / steps).tolist()
+        losses = {
+            "policy_loss": policy_loss,
+            "value_loss": value_loss,
+            "entropy": float(new.entropy().mean()),
+            "kl": kl,
+        }
         check_finite("teacher", losses, self.parameters)
         self.normalise(batch.observations["teacher"])
         return {
