@@ -7,13 +7,16 @@ from . import (
     adaptation,
     attack,
     compression,
+    corruption,
     curriculum,
     distillation_peers,
     forgetting,
     partial_observation,
     ppo,
     sample_efficiency,
+    several_teachers,
     teachers,
+    terms,
 )
 
 TABLES: tuple[Table, ...] = (
@@ -21,6 +24,9 @@ TABLES: tuple[Table, ...] = (
     ppo,
     compression,
     sample_efficiency,
+    terms,
+    several_teachers,
+    corruption,
     distillation_peers,
     partial_observation,
     attack,
