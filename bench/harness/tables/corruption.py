@@ -14,8 +14,9 @@ from retort.distill.corruption import corrupted_teacher
 from retort.distill.evaluation import actor_of
 from retort.distill.students import StudentConfig
 from retort.distill.teacher import ActorTeacher
+from retort.distill.terms import TermConfig
 
-from ..distilling import ARMS, distil_arm
+from ..distilling import ARMS, RL, VALUE, Arm, distil_arm
 from ..report import (
     interval_over_seeds,
     markdown_table,
@@ -35,10 +36,18 @@ TABLE = "corruption"
 SEEDS = (1, 2, 3)
 TASKS = ("HalfCheetah", "Hopper")
 STEPS = 500_000
-SIGMAS = (0.05, 0.03)  # as published, and milder
+SIGMAS = (0.05, 0.04)  # as published, and milder
 WANTED = 0.64  # of the clean teacher
 _TEACHER = "corrupted teacher"
-_ARMS = {name: ARMS[name] for name in ("student-driven", "proximal", "ours")}
+_OURS = ("ours", "ours, let go")
+_ARMS = {
+    **{name: ARMS[name] for name in ("student-driven", "proximal", "ours")},
+    # A teacher that may be worth little is soon let go of: its KL is gone after a third.
+    "ours, let go": Arm(
+        mode="student",
+        terms=(TermConfig(name="policy_kl", end=0.0, schedule="linear", until=0.3), RL, VALUE),
+    ),
+}
 
 
 def runs() -> list[Run]:
@@ -102,7 +111,7 @@ def report(results: Path, figures: Path) -> str:
             for name in (_TEACHER, *_ARMS):
                 group = [r for r in here if r.arm == f"{name} {sigma}"]
                 if group:
-                    met = _met(group, driven, teachers) if name == "ours" else ""
+                    met = _met(group, driven, teachers) if name in _OURS else ""
                     rows.append(
                         [
                             task,
@@ -134,10 +143,11 @@ _WHAT = (
     "Normal noise of deviation sigma is added to every weight and bias of a shared teacher of "
     "256-256, its critic aside; students of 128-64 learn from what is left. All is relative to "
     "the clean teacher's return, by seed. Published for Atari at 0.05 (Spigler 2025): teacher "
-    f"0.34, student-driven 0.46, proximal 0.64. Wanted of `ours`: at least {WANTED}, and more "
-    "than student-driven distillation. The teacher's own row says how much of it the noise "
-    "leaves; where that is less than on Atari, the task is harder than the published one, and "
-    "0.03 is nearer to it."
+    f"0.34, student-driven 0.46, proximal 0.64. Wanted of ours: at least {WANTED}, and more than "
+    "student-driven distillation. `ours, let go` has the student's own reward from the start and "
+    "no KL after 30 % of its steps. The teacher's own row says what the noise leaves of it. "
+    "Where that is next to nothing, there is next to nothing to distil, and a student is what "
+    "its own reward makes of it in these steps; 0.04 is a damage nearer to the published one."
 )
 
 
