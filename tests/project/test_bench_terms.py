@@ -72,8 +72,8 @@ def test_every_term_and_every_mode_has_a_row(bench_on_path):
     [
         "corrected + rl + value",
         "q_ascent",
-        "concurrent, shared head, pull",
-        "tcn: policy_kl + latent",
+        "concurrent shared head pull",
+        "tcn policy_kl + latent",
     ],
 )
 def test_a_row_of_terms_from_teacher_to_table(place, arm):
@@ -130,13 +130,13 @@ def test_a_corrupted_teacher_has_a_row_and_ours_a_verdict(place):
 def test_three_teachers_are_asked_and_compared_with_the_best_one(place):
     from harness.tables import compression, several_teachers
 
-    arms = ["best single", "weights by value", "equal weights, gated"]
+    arms = ["best single", "weights by value", "equal weights gated"]
     made, text = done(place, several_teachers, arms)
     assert "| Hopper | own |" not in text
     queries = {arm: made[arm].figures["teacher_queries"] for arm in arms}
     assert queries["weights by value"] == 3 * queries["best single"]
     assert made["weights by value"].settings["teachers"]["weighting"] == "value"
-    assert made["equal weights, gated"].settings["teachers"]["gated"]
+    assert made["equal weights gated"].settings["teachers"]["gated"]
     done(place, compression, ["ours 128-64"])
     text = several_teachers.report(place.results, place.results / "figures")
     for arm in ("own", *arms):

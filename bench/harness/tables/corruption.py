@@ -16,7 +16,7 @@ from retort.distill.students import StudentConfig
 from retort.distill.teacher import ActorTeacher
 from retort.distill.terms import TermConfig
 
-from ..distilling import ARMS, RL, VALUE, Arm, distil_arm
+from ..distilling import ARMS, RL, Arm, distil_arm
 from ..report import (
     interval_over_seeds,
     markdown_table,
@@ -39,13 +39,17 @@ STEPS = 500_000
 SIGMAS = (0.05, 0.04)  # as published, and milder
 WANTED = 0.64  # of the clean teacher
 _TEACHER = "corrupted teacher"
-_OURS = ("ours", "ours, let go")
+_OURS = ("ours", "ours let go")
 _ARMS = {
     **{name: ARMS[name] for name in ("student-driven", "proximal", "ours")},
     # A teacher that may be worth little is soon let go of: its KL is gone after a third.
-    "ours, let go": Arm(
+    "ours let go": Arm(
         mode="student",
-        terms=(TermConfig(name="policy_kl", end=0.0, schedule="linear", until=0.3), RL, VALUE),
+        terms=(
+            TermConfig(name="policy_kl", end=0.0, schedule="linear", until=0.3),
+            RL,
+            TermConfig(name="value", options={"until": 0.0}),  # nor are its values believed
+        ),
     ),
 }
 
@@ -144,7 +148,7 @@ _WHAT = (
     "256-256, its critic aside; students of 128-64 learn from what is left. All is relative to "
     "the clean teacher's return, by seed. Published for Atari at 0.05 (Spigler 2025): teacher "
     f"0.34, student-driven 0.46, proximal 0.64. Wanted of ours: at least {WANTED}, and more than "
-    "student-driven distillation. `ours, let go` has the student's own reward from the start and "
+    "student-driven distillation. `ours let go` has the student's own reward from the start and "
     "no KL after 30 % of its steps. The teacher's own row says what the noise leaves of it. "
     "Where that is next to nothing, there is next to nothing to distil, and a student is what "
     "its own reward makes of it in these steps; 0.04 is a damage nearer to the published one."

@@ -39,7 +39,7 @@ _OTHERS = ("second", "third")  # teachers beside the first; they are given, not 
 _MIXTURES: dict[str, MixtureConfig] = {
     "equal weights": MixtureConfig(others=_OTHERS),
     "weights by value": MixtureConfig(others=_OTHERS, weighting="value", temperature=TEMPERATURE),
-    "equal weights, gated": MixtureConfig(others=_OTHERS, gated=True),
+    "equal weights gated": MixtureConfig(others=_OTHERS, gated=True),
 }
 
 

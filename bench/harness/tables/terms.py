@@ -49,6 +49,7 @@ TASKS = ("HalfCheetah", "Hopper")
 STEPS = 300_000
 SHORT = "short teacher"  # from which concurrent teachers go on
 _SHORT_HIDDEN = (256, 64)  # its encoder ends as wide as the student's, to share a head with it
+PULL = 0.01  # of concurrent teachers on what their students can do; 0.1 holds them back
 # Less learning per step than in other tables, so that so many rows can be done: a student of these
 # tasks is near its teacher long before the end, and what is compared is how each row gets there.
 _LEARNING = {"epochs": 3, "minibatches": 4}
@@ -109,9 +110,9 @@ MODES: dict[str, Arm] = {
     "mixed": Arm(mode="mixed", terms=(KL,)),
     "aggregate": Arm(mode="aggregate", terms=(KL,)),
     "concurrent": _concurrent(0, 0.0),
-    "concurrent, pull": _concurrent(0, 0.1),
-    "concurrent, shared head": _concurrent(1, 0.0),
-    "concurrent, shared head, pull": _concurrent(1, 0.1),
+    "concurrent pull": _concurrent(0, PULL),
+    "concurrent shared head": _concurrent(1, 0.0),
+    "concurrent shared head pull": _concurrent(1, PULL),
 }
 _STUDENTS = {
     "gru": StudentConfig(kind="gru", hidden=(64,), recurrent=32, activation="tanh"),
@@ -120,7 +121,7 @@ _STUDENTS = {
 _ATTENTION = ("similarity", "saliency", "time_attention", "latent")
 # A perceptron teaches students of another kind; ``policy_kl`` alone is what the others must beat.
 ATTENTION: dict[str, Arm] = {
-    f"{kind}: {name}": TERMS[name]
+    f"{kind} {name}": TERMS[name]
     for kind in _STUDENTS
     for name in ("policy_kl", *(f"policy_kl + {term}" for term in _ATTENTION))
 }
@@ -174,7 +175,7 @@ def _distil(run: Run, place: Place, log: Log) -> Made:
     steps = place.steps(run.budget)
     config = StudentConfig(hidden=(64, 64), activation="tanh")
     if run.arm in ATTENTION:
-        config = _STUDENTS[run.arm.split(":")[0]]
+        config = _STUDENTS[run.arm.split(" ")[0]]
     extra: dict[str, float] = {}
     taught: list[ActorTeacher] = []
     learner = None
@@ -280,7 +281,7 @@ def _costs(every: Sequence[Result], taught: Sequence[Result], arms: Sequence[str
             group = [result for result in here if result.arm == arm]
             if not group:
                 continue
-            plain = f"{arm.split(':')[0]}: policy_kl" if arm in ATTENTION else "policy_kl"
+            plain = f"{arm.split(' ')[0]} policy_kl" if arm in ATTENTION else "policy_kl"
             against = [result for result in here if result.arm == plain]
             rows.append(
                 [
