@@ -259,7 +259,8 @@ _HOW = (
     "a data set of as many steps of the teacher's, with its distributions. Concurrent teachers "
     "go on from a `short teacher` of 256-64 with 0.3 M steps, drive 75 % of the environments, "
     "and their students add their own reward; S/T is still the ratio to the shared teachers of 3 "
-    "M steps."
+    "M steps. A pull (0.01) keeps a teacher near what its student can do, which is for students "
+    "that see less than it; here both see the same."
 )
 _WHY = (
     "The teacher is a perceptron, the student a GRU (64, 32 units) or a TCN (32-32, 64): layers "
