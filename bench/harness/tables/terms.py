@@ -146,7 +146,6 @@ def runs() -> list[Run]:
                         budget=STEPS,
                         execute=_distil,
                         needs=(short if arm.mode == "concurrent" else teacher,),
-                        package="minari" if arm.mode == "offline" else None,
                     )
                 )
     return every
