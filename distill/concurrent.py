@@ -119,9 +119,11 @@ class LearningTeacher:
 def share_head(actor: Actor, student: MlpStudent, layers: int) -> None:
     """Let ``actor`` end in the student's own last ``layers`` layers; both then train them.
 
+    They begin with what the teacher knows: with a new student's weights it would begin anew.
+
     Args:
         actor: the teacher's; what goes into the shared layers must be as wide as the student's.
-        student: keeps its layers.
+        student: keeps its layers, which get the teacher's weights.
         layers: how many are shared, the output among them.
 
     Raises:
@@ -148,8 +150,11 @@ def share_head(actor: Actor, student: MlpStudent, layers: int) -> None:
             f"{ours.weight.shape[1]}; make them equal"
         )
     for place, layer in zip(places[-layers:], own, strict=True):
+        layer.load_state_dict(network[place].state_dict())
         network[place] = layer
     if isinstance(actor, GaussianActor) and student.log_std is not None:
+        with torch.no_grad():
+            student.log_std.copy_(actor.log_std)
         actor.log_std = student.log_std
 
 

@@ -24,6 +24,7 @@ from .batch import Batch
 from .recording import DatasetError, Recording, imitated, label, label_arrays, label_kind
 from .teacher import Teacher, TeacherOutput
 
+_FACTS = "metadata.json"  # of every data set of Minari's, in data/
 _KEY = "retort"  # of what we add to a data set's metadata
 _OURS = ("log_prob", "level", "task")  # infos of every data set of ours
 
@@ -61,6 +62,7 @@ def write_dataset(
     storage, buffer = _minari()
     if not re.fullmatch(r"([-\w]+/)*[-\w]+-v\d+", name):
         raise DatasetError(f"the data set's name is {name!r}; name it like robot/walk-v0")
+    path = path.resolve()  # Minari takes a relative one for one within itself
     if (path / "data").exists():
         raise DatasetError(
             f"there is already a data set in {path}; delete it or name another folder"
@@ -107,8 +109,31 @@ def write_dataset(
     return count + len(cut)
 
 
-def read_dataset(path: Path, *, noise_std: float = 0.1) -> list[Recording]:
-    """Every episode of a Minari data set, in memory.
+def require_minari() -> None:
+    """Raises DatasetError, with what to install, where Minari or h5py is missing."""
+    _minari()
+
+
+def find_dataset(name: str) -> Path:
+    """The folder of a data set: ``name`` itself, or where Minari keeps the one of that id.
+
+    Raises:
+        DatasetError: Minari is missing, or there is no such data set here.
+    """
+    _minari()
+    from minari.storage.datasets_root_dir import get_dataset_path  # pyright: ignore
+
+    for folder in (Path(name).expanduser(), Path(get_dataset_path(name))):
+        if (folder / "data").is_dir() or (folder / _FACTS).is_file():
+            return folder
+    raise DatasetError(
+        f"there is no data set {name!r}, neither as a folder that holds data/ nor among those "
+        f"Minari has downloaded; `minari download {name}` fetches one of Minari's"
+    )
+
+
+def read_dataset(path: Path, *, noise_std: float = 0.1, most: int | None = None) -> list[Recording]:
+    """The episodes of a Minari data set, in memory.
 
     Without labels of ours, whoever acted is taken for the teacher: a Gaussian of ``noise_std``
     around a continuous action, all probability on a discrete one (behaviour cloning).
@@ -116,6 +141,7 @@ def read_dataset(path: Path, *, noise_std: float = 0.1) -> list[Recording]:
     Args:
         path: its folder, of ours or one that Minari downloaded (``~/.minari/datasets/<id>``).
         noise_std: in units of the action.
+        most: read no more episodes than this; all when None.
 
     Raises:
         DatasetError: Minari is missing, the folder holds no data set, or observations or actions
@@ -124,15 +150,17 @@ def read_dataset(path: Path, *, noise_std: float = 0.1) -> list[Recording]:
     """
     check("noise_std", noise_std, POSITIVE)
     storage, _ = _minari()
-    folder = path / "data" if (path / "data").is_dir() else path
+    folder = (path / "data" if (path / "data").is_dir() else path).resolve()
     try:
         data = storage.read(folder)
         ours = data.metadata.get(_KEY)
         kinds = ours["teachers"] if ours else []
         choices = _choices(path, data.action_space)
+        total = int(data.total_episodes)
+        count = total if most is None else min(most, total)
         return [
             _recording(path, saved, kinds, noise_std, choices, _OURS if ours else ())
-            for saved in data.get_episodes(range(data.total_episodes))
+            for saved in data.get_episodes(range(count))
         ]
     except (OSError, ValueError, KeyError) as error:
         raise DatasetError(

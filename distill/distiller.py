@@ -27,10 +27,10 @@ from .networks import Critic
 from .ppo import LEARNING, learning_reward
 from .pseudo_reward import pseudo_reward
 from .students import Student
-from .teacher import Teacher, TeacherOutput
+from .teacher import Teacher, TeacherOutput, sampled_action
 from .terms import Sample, Term, TermConfig, TermError, make_term
 
-Mode = Literal["student", "teacher", "mixed", "aggregate", "concurrent"]
+Mode = Literal["offline", "student", "teacher", "mixed", "aggregate", "concurrent"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,10 @@ class DistillConfig:
     the teacher's share falls linearly from all to ``teacher_share``. ``aggregate``: as ``student``,
     and labelled batches are kept and learnt from again in every epoch but the first (DAgger, Ross
     et al. 2011); they stand in the checkpoint, which becomes large. ``concurrent``:
-    as ``student``, while the teacher goes on learning (``concurrent`` says how).
+    as ``student``, while the teacher goes on learning (``concurrent`` says how). ``offline``:
+    nobody acts; what is learnt from are recorded episodes, those of ``dataset`` (the id of a Minari
+    data set, or a folder) or, without it, of the run's own teacher, recorded before distillation
+    begins.
 
     A student that learns Q-values, or logits of any scale, acts by its best choice, and by any
     choice in ``epsilon`` of all ticks; sampled from its own distribution if that is None.
@@ -57,6 +60,8 @@ class DistillConfig:
     teacher_share: float = 0.15  # of the environments that the teacher drives
     kept_batches: int = 50  # of ``aggregate``; the oldest go first
     epsilon: float | None = None  # of discrete actions, share that is random
+    dataset: str | None = None  # of ``offline``
+    recorded_steps: int = 200_000  # of the teacher, for ``offline`` without a data set
     terms: tuple[TermConfig, ...] = (
         TermConfig(name="policy_kl", weight=1.0, end=0.05, schedule="linear"),
         TermConfig(name="value"),
@@ -83,6 +88,7 @@ class DistillConfig:
             teacher_share=SHARE,
             epsilon=SHARE,
             kept_batches=between(1, 10**6),
+            recorded_steps=between(1, 10**9),
             std_floor=POSITIVE,
         )
         if self.mode == "concurrent":  # both must act to learn
@@ -90,6 +96,18 @@ class DistillConfig:
             check("teacher_share", self.teacher_share, inside)
         if self.mode == "aggregate":  # the first pass is over the new batch
             check("epochs", self.epochs, between(2, 1000))
+        if self.dataset is not None and self.mode != "offline":
+            raise ValueError(
+                f"distill.dataset belongs to mode 'offline', and mode is {self.mode!r}; leave it "
+                "out, or set distill.mode to 'offline'"
+            )
+        if self.dataset == "":
+            raise ValueError("distill.dataset is empty; name a Minari data set or a folder")
+        if self.mode == "offline" and self.teachers.gated:
+            raise ValueError(
+                "distill.teachers.gated compares with the value of the student's own acts, and in "
+                "mode 'offline' it does not act; set it to false"
+            )
         check("minibatches", self.minibatches, between(1, self.num_envs))  # of environments
         if not self.terms:
             raise ValueError("distill.terms is empty; name at least one, as 'policy_kl'")
@@ -156,11 +174,7 @@ class Distiller:
         self, groups: dict[str, Tensor], state: Tensor, reset: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The first teacher's sampled action; as ``act``."""
-        sequence = {group: values[None] for group, values in groups.items()}
-        teacher = self.teachers[0]
-        output, _ = teacher(sequence, teacher.initial_state(len(reset)), reset[None])
-        action = output.distribution.sample(self.generator)
-        return action[0], output.distribution.log_prob(action)[0], state
+        return (*sampled_action(self.teachers[0], groups, reset, self.generator), state)
 
     @torch.no_grad()
     def record(self, batch: Batch, fraction: float, relative_score: float = 0.0) -> Recorded:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+
+import torch
 
 from ..controller.contract import Contract
 from ..hardware.robot import Robot, load_robot
@@ -11,8 +14,13 @@ from ..sim.task import ContractConfig, Task, load_task, make_contract
 from .curriculum import CurriculumConfig
 from .distiller import DistillConfig
 from .evaluation import EvaluationConfig
+from .networks import Critic
 from .ppo import PPOConfig
-from .students import StudentConfig
+from .students import Student, StudentConfig, make_student
+
+# What a stage's result depends on.
+TEACHER_PARTS = ("robot", "task", "seed", "contract", "simulation", "teacher")
+STUDENT_PARTS = (*TEACHER_PARTS, "student", "distill", "curriculum")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -62,3 +70,15 @@ class Experiment:
             autoreset=autoreset,
             simulation=self.simulation,
         )
+
+    def make_learner(self, contract: Contract, privileged: int) -> tuple[Student, Critic]:
+        """A new student and its critic, which sees ``privileged`` numbers."""
+        with torch.random.fork_rng():
+            torch.manual_seed(self.seed + 1)
+            student = make_student(self.student, contract)
+            return student, Critic(privileged, self.distill.critic_hidden)
+
+    def key(self, parts: tuple[str, ...]) -> str:
+        """Text that is equal when two experiments would train the same, as far as ``parts``."""
+        data = dataclasses.asdict(self)
+        return json.dumps({name: data[name] for name in parts}, sort_keys=True, default=str)

@@ -6,8 +6,6 @@ TensorBoard events; ``student/`` is the bundle; ``evaluation.json`` the held-out
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -23,20 +21,16 @@ from .adversary import lied_to
 from .curriculum import Curriculum
 from .distiller import Distiller
 from .evaluation import actor_of, compare, random_scores
-from .experiment import Experiment
+from .experiment import STUDENT_PARTS, TEACHER_PARTS, Experiment
 from .export import to_c, to_onnx
 from .finished import load_learning_teacher, load_student, load_teacher, load_teachers
 from .forgetting import keep_snapshots
 from .loop import distil
-from .networks import Critic
+from .offline_stage import distil_from_data
 from .ppo import PPO, train
 from .rollout import RolloutSource
 from .stage import Progress, Stage, write_json
-from .students import Student, make_student
-
-# What a stage's result depends on.
-_TEACHER = ("robot", "task", "seed", "contract", "simulation", "teacher")
-_STUDENT = (*_TEACHER, "student", "distill", "curriculum")
+from .students import Student
 
 
 def train_teacher(
@@ -55,7 +49,7 @@ def train_teacher(
     ppo = PPO(config, env, experiment.seed)
     env.level_source = ppo.draw_levels
     source = RolloutSource(env, config.ticks)
-    key = _key(experiment, _TEACHER)
+    key = experiment.key(TEACHER_PARTS)
     stage = Stage(folder / "teacher", key, config.steps, fresh)
     saved = stage.begin()
     if saved is None:
@@ -77,23 +71,23 @@ def distil_student(
     """Distil the student, or go on where its checkpoint stands; returns the checkpoint.
 
     Raises:
-        RetortError: no finished teacher, damaged checkpoint, or one of another recipe.
+        RetortError: no finished teacher, no data that fit, damaged checkpoint, or one of another
+            recipe.
         KeyboardInterrupt: after Ctrl-C, with everything saved.
     """
     config = experiment.distill
+    if config.mode == "offline":
+        return distil_from_data(experiment, folder, fresh=fresh, progress=progress)
     env = experiment.make_env(
         config.num_envs, episode_seconds=config.episode_seconds, event_rate=config.event_rate
     )
-    with torch.random.fork_rng():
-        torch.manual_seed(experiment.seed + 1)
-        student = make_student(experiment.student, env.contract)
-        critic = Critic(env.teacher_size, config.critic_hidden)
+    student, critic = experiment.make_learner(env.contract, env.teacher_size)
     learning = None  # a teacher that goes on learning
     if config.mode == "concurrent":
         learning = load_learning_teacher(experiment, folder, env, student)
     teachers = load_teachers(experiment, folder, env) if learning is None else [learning.teacher]
     distiller = Distiller(config, student, teachers, critic, experiment.seed + 1)
-    stage = Stage(folder / "distillation", _key(experiment, _STUDENT), config.steps, fresh)
+    stage = Stage(folder / "distillation", experiment.key(STUDENT_PARTS), config.steps, fresh)
     saved = stage.begin()
     if saved is None:
         scores = _random_scores(experiment)
@@ -248,9 +242,3 @@ def _golden(experiment: Experiment, student: Student, sequences: int = 4, ticks:
         return distribution.mode()[0, 0].numpy(), hidden
 
     return record_golden(env.contract, decide, RobotState(**arrays), commands)
-
-
-def _key(experiment: Experiment, names: tuple[str, ...]) -> str:
-    """Text that is equal when two experiments would train the same."""
-    data = dataclasses.asdict(experiment)
-    return json.dumps({name: data[name] for name in names}, sort_keys=True, default=str)

@@ -77,6 +77,26 @@ class Teacher(Protocol):
         ...
 
 
+def sampled_action(
+    teacher: Teacher, groups: dict[str, Tensor], reset: Tensor, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """What a teacher does, with its own deviation, and the log-probability of it.
+
+    Args:
+        teacher: is asked about one tick, as if its episodes began there.
+        groups: observations by group, (N, size) each.
+        reset: (N,) bool.
+        generator: of the sample.
+
+    Returns:
+        Actions (N, actions), or (N,) of choices, and log-probabilities (N,).
+    """
+    sequence = {group: values[None] for group, values in groups.items()}
+    output, _ = teacher(sequence, teacher.initial_state(len(reset)), reset[None])
+    action = output.distribution.sample(generator)
+    return action[0], output.distribution.log_prob(action)[0]
+
+
 class ActorTeacher:
     """An actor of ours with an optional critic.
 

@@ -98,7 +98,7 @@ def find_recipe(name: str | Path) -> Path:
 def load_recipe(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe and apply overrides.
 
-    A robot or task given as a path is taken relative to the recipe's folder.
+    A robot, task or data set given as a path is taken relative to the recipe's folder.
 
     Args:
         name: a name in ``launch/``, a TOML file, or the folder of an earlier run.
@@ -115,10 +115,12 @@ def load_recipe(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     data.setdefault("name", path.stem)
     for override in overrides:
         _apply(data, override)
-    for key in ("robot", "task"):
-        value = data.get(key)
+    for table, key in ((data, "robot"), (data, "task"), (data.get("distill"), "dataset")):
+        if not isinstance(table, dict):
+            continue
+        value = table.get(key)
         if isinstance(value, str) and value and (path.parent / value).exists():
-            data[key] = str((path.parent / value).resolve())
+            table[key] = str((path.parent / value).resolve())
     try:
         return parse(Recipe, data)
     except (TypeError, ValueError) as error:

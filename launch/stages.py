@@ -145,9 +145,13 @@ class Ledger:
         return self.folder / _stage(name).file
 
     def _before(self, name: str) -> tuple[str, ...]:
-        """Stages whose results ``name`` needs; the evaluation is not needed to run."""
-        earlier = ORDER[: ORDER.index(name)]
-        return tuple(stage for stage in earlier if stage != "eval")
+        """Stages whose results ``name`` needs: nothing but a report needs the evaluation, and a
+        student that learns from a data set needs no teacher but to be compared with.
+        """
+        spared = {"eval"}
+        if self.recipe.distill.dataset is not None and name != "eval":
+            spared.add("train")
+        return tuple(stage for stage in ORDER[: ORDER.index(name)] if stage not in spared)
 
     def _save(self) -> None:
         write_whole(self._path, json.dumps(self._records, indent=1) + "\n")

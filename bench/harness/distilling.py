@@ -23,7 +23,7 @@ from retort.distill.offline import DatasetSource, distil_offline
 from retort.distill.ppo import PPO
 from retort.distill.recording import Recording
 from retort.distill.rollout import RolloutSource
-from retort.distill.students import Interface, Student, StudentConfig, make_student
+from retort.distill.students import Interface, MlpStudent, Student, StudentConfig, make_student
 from retort.distill.teacher import ActorTeacher, Teacher, TeacherOutput
 from retort.distill.terms import TermConfig
 from retort.sim.gymnasium_tasks import GymnasiumTaskEnv, StudentView
@@ -90,13 +90,14 @@ class Distilled:
     final: list[float]  # returns of the held-out episodes
     figures: dict[str, float]
     settings: dict[str, Any]
+    learning: LearningTeacher | None = None  # a teacher that learnt beside it
 
 
 def distil_config(arm: Arm, task: str, steps: int) -> DistillConfig:
     """Settings of distillation that all arms share, with what the arm says."""
     ppo = teacher_settings(task, steps)
     shared: dict[str, Any] = {
-        "mode": "teacher" if arm.mode in RECORDED else arm.mode,
+        "mode": "offline" if arm.mode in RECORDED else arm.mode,
         "steps": steps,
         "num_envs": ppo.num_envs,
         "ticks": ppo.ticks,
@@ -129,6 +130,7 @@ def distil_arm(
     view: StudentView = EVERYTHING,
     around: Callable[[LearningEnv], LearningEnv] | None = None,
     episodes: int | None = None,
+    learner: PPO | None = None,
 ) -> Distilled:
     """Distil by an arm and evaluate what comes of it.
 
@@ -145,6 +147,7 @@ def distil_arm(
         view: what the student sees, in learning and evaluation.
         around: makes of the environments those that the student learns in.
         episodes: held-out ones; as ``final_returns`` says when None.
+        learner: goes on as the teacher of ``concurrent``; a copy of the first teacher when None.
     """
     config = distil_config(arm, task, steps)
     env = make_env(task, config.num_envs, view=view)
@@ -155,23 +158,27 @@ def distil_arm(
     distiller = Distiller(config, student, teachers, critic, seed)
     every = every or max(1, steps // _POINTS)
     curve = Curve(task, actor_of(student), every, log, target, view)
-    began = time.perf_counter()
+    began, cpu = time.perf_counter(), time.process_time()
+    learning = None
     if arm.mode in RECORDED:
         iterations = _learn_from_episodes(task, distiller, seed, arm.mode)
     else:
-        learning = None
         if arm.mode == "concurrent":
-            learning = _learning_teacher(task, config, learnt_in, taught[0], seed)
+            ppo = learner or _learner(task, config, learnt_in, taught[0], seed)
+            shared = student if isinstance(student, MlpStudent) else None
+            learning = LearningTeacher(ppo, config.concurrent, shared, std_floor=config.std_floor)
             distiller.teachers = (learning.teacher,)
         iterations = _interact(learnt_in, distiller, seed, learning)
-    figures = follow(iterations, curve, time.perf_counter() - began)
+    before, cpu = time.perf_counter() - began, time.process_time() - cpu
+    figures = follow(iterations, curve, before)
+    figures["cpu_seconds"] = round(figures["cpu_seconds"] + cpu, 2)
     if arm.mode in RECORDED:
         figures["steps"] = steps
     figures["teacher_queries"] = (distiller.queries or figures["steps"]) if arm.taught else 0
     figures["parameters"] = student.parameter_count()
     settings = {**dataclasses.asdict(config), "student": dataclasses.asdict(student_config)}
     final = final_returns(task, curve.actor, view, episodes=episodes)
-    return Distilled(student, critic, distiller, curve, final, figures, settings)
+    return Distilled(student, critic, distiller, curve, final, figures, settings, learning)
 
 
 class Silent:
@@ -229,9 +236,9 @@ def _critic(
     return critic
 
 
-def _learning_teacher(
+def _learner(
     task: str, config: DistillConfig, env: LearningEnv, teacher: ActorTeacher, seed: int
-) -> LearningTeacher:
+) -> PPO:
     """A copy of ``teacher`` that goes on learning, at a tenth of the rate it began with."""
     settings = teacher_settings(task, config.steps)
     settings = dataclasses.replace(
@@ -245,7 +252,7 @@ def _learning_teacher(
     for network in (ppo.actor, ppo.critic):
         network.train().requires_grad_(True)
     ppo.make_optimiser()
-    return LearningTeacher(ppo, config.concurrent, std_floor=config.std_floor)
+    return ppo
 
 
 def _interact(

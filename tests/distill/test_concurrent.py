@@ -94,6 +94,21 @@ def test_heads_of_different_width_are_refused():
         share_head(ppo.actor, student, 1)
 
 
+def test_a_teacher_that_shares_its_head_acts_as_it_did_before():
+    env = RobotEnv(num_envs=2)
+    ppo = PPO(PPOConfig(hidden=(32, 16), num_envs=2, initial_std=0.7), env, seed=0)
+    with torch.no_grad():
+        ppo.actor.network[-1].weight += 0.3
+    student = make_student(StudentConfig(hidden=(16, 16)), env.contract)
+    seen = torch.randn(5, env.teacher_size)
+    before = ppo.actor(seen)
+    share_head(ppo.actor, student, 1)
+    after = ppo.actor(seen)
+    assert torch.equal(before.mean, after.mean)
+    assert torch.equal(before.std, after.std)
+    assert ppo.actor.network[-1] is student.layers[-1]
+
+
 def test_an_update_that_leaves_the_teacher_far_behind_is_taken_back(monkeypatch):
     broken = []
     update = Distiller.update

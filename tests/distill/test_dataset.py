@@ -1,6 +1,7 @@
 """Recorded experience comes back as it was, ours and other people's."""
 
 import sys
+from pathlib import Path
 
 import gymnasium
 import numpy as np
@@ -211,3 +212,10 @@ def test_a_full_disk_and_a_missing_library_say_what_helps(tmp_path, monkeypatch)
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(DatasetError, match=r"pip install 'retort\[data\]'"):
         read_dataset(tmp_path)
+
+
+def test_a_folder_may_be_relative(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    count = write_dataset(Path("here") / "data-set", make_batches(), ACTIONS, name="test/here-v0")
+    assert len(read_dataset(Path("here") / "data-set")) == count
+    assert len(read_dataset(Path("here") / "data-set", most=2)) == 2

@@ -117,6 +117,13 @@ def test_a_wrong_override_is_refused(small: Path, override: str) -> None:
         load_recipe(small, ["seed=1", override])
 
 
+def test_a_data_set_given_by_path_is_relative_to_the_recipe_and_an_id_stays(small: Path) -> None:
+    (small.parent / "data-set").mkdir()
+    for name, expected in (("data-set", str(small.parent / "data-set")), ("a/b-v0", "a/b-v0")):
+        small.write_text(f'{SMALL}[distill]\nmode = "offline"\ndataset = "{name}"\n')
+        assert load_recipe(small).distill.dataset == expected
+
+
 def test_a_robot_given_by_path_is_relative_to_the_recipe(small: Path) -> None:
     folder = small.parent / "my_robot"
     folder.mkdir()

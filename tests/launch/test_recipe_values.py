@@ -131,6 +131,25 @@ def test_weights_of_teachers_must_sum_to_one() -> None:
         load_recipe("balancer", given)
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (["distill.dataset=x"], r"distill\.dataset belongs to mode 'offline'.*'student'"),
+        (["distill.mode=offline", 'distill.dataset=""'], r"distill\.dataset is empty"),
+        (
+            ["distill.mode=offline", "distill.teachers.gated=true"],
+            r"distill\.teachers\.gated .* set it to false",
+        ),
+        (["distill.recorded_steps=0"], r"distill\.recorded_steps is 0"),
+    ],
+)
+def test_what_does_not_belong_to_learning_from_data_is_refused(
+    given: list[str], words: str
+) -> None:
+    with pytest.raises(RecipeError, match=words):
+        load_recipe("balancer", given)
+
+
 def test_no_rounding_is_a_resolution_too() -> None:
     sensors = load_recipe("balancer", ["simulation.sensors.position_resolution=0.0"]).simulation
     assert sensors.sensors.position_resolution == 0.0

@@ -148,3 +148,29 @@ def test_a_stage_that_cannot_begin_leaves_no_folder(tmp_path: Path) -> None:
     out = tmp_path / "run"
     assert main(["distill", "balancer", "--out", str(out)]) == 2
     assert not out.exists()
+
+
+def test_a_student_of_a_data_set_needs_no_teacher_but_for_its_evaluation(tmp_path: Path) -> None:
+    chosen = _recipe(tmp_path, "distill.mode=offline", "distill.dataset=robot/walk-v0")
+    folder = tmp_path / "run"
+    for stage in STAGES[1:3]:
+        ledger = Ledger(folder, chosen)
+        assert ledger.begin(stage.name)
+        (folder / stage.file).parent.mkdir()
+        (folder / stage.file).touch()
+        ledger.finish(stage.name)
+    with pytest.raises(StageError, match=r"eval needs what train makes"):
+        Ledger(folder, chosen).begin("eval")
+    with pytest.raises(StageError, match=r"distill needs what train makes"):
+        Ledger(tmp_path / "own", _recipe(tmp_path, "distill.mode=offline")).begin("distill")
+
+
+def test_a_data_set_that_is_not_there_leaves_no_run_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("minari")
+    out = tmp_path / "run"
+    chosen = ["--set", "distill.mode=offline", "--set", "distill.dataset=robot/walk-v0"]
+    assert main(["distill", "balancer", "--out", str(out), *chosen]) == 2
+    assert "there is no data set 'robot/walk-v0'" in capsys.readouterr().err
+    assert not out.exists()

@@ -7,6 +7,7 @@ from . import (
     adaptation,
     attack,
     compression,
+    corruption,
     curriculum,
     distillation_peers,
     forgetting,
@@ -16,7 +17,9 @@ from . import (
     q,
     routed,
     sample_efficiency,
+    several_teachers,
     teachers,
+    terms,
 )
 
 TABLES: tuple[Table, ...] = (
@@ -25,9 +28,12 @@ TABLES: tuple[Table, ...] = (
     compression,
     sample_efficiency,
     distillation_peers,
+    terms,
     q,
+    several_teachers,
     routed,
     partial_observation,
+    corruption,
     attack,
     curriculum,
     forgetting,

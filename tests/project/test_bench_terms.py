@@ -1,0 +1,123 @@
+"""Tables of terms, modes, corrupted and several teachers: from a tiny budget to their sections."""
+
+import typing
+
+import pytest
+from retort.distill.distiller import Mode
+from retort.distill.terms import TERMS
+
+_PURPOSES = ("action_change", "noisy_return", "attacked_return")
+
+
+def quiet(text):
+    pass
+
+
+@pytest.fixture(scope="module")
+def place(hopper_place):
+    """A place with a small budget and all teachers of it."""
+    from harness import runs
+    from harness.teaching import teacher_run
+
+    runs.go_on([teacher_run("Hopper", seed) for seed in (2, 3)], hopper_place, quiet)
+    return hopper_place
+
+
+def done(place, table, arms):
+    """Do runs of Hopper and seed 1; their figures by arm, and the section's rows by arm."""
+    from harness import results, runs
+
+    chosen = [r for r in table.runs() if (r.task, r.seed) == ("Hopper", 1) and r.arm in arms]
+    assert len(chosen) == len(arms)
+    count, failed = runs.go_on(chosen, place, quiet)
+    assert not failed
+    assert count >= len(arms)
+    made = {r.arm: r for r in results.read_results(place.results, table.TABLE)}
+    return made, table.report(place.results, place.results / "figures")
+
+
+def test_every_term_and_every_mode_has_a_row(hopper_place):
+    from harness.tables import terms
+
+    rows = {**terms.TERMS, **terms.MODES}
+    named = {term.name for arm in rows.values() for term in arm.terms}
+    assert named == set(TERMS) - {"q"}  # which has a table of its own
+    assert "`q` belongs to discrete actions" in terms._Q
+    assert {arm.mode for arm in rows.values()} == set(typing.get_args(Mode))
+    for kind in ("gru", "tcn"):
+        assert sum(name.startswith(kind) for name in terms.ATTENTION) == 5
+
+
+@pytest.mark.parametrize(
+    "arm",
+    [
+        "corrected + rl + value",
+        "q_ascent",
+        "concurrent shared head pull",
+        "tcn policy_kl + latent",
+    ],
+)
+def test_a_row_of_terms_from_teacher_to_table(place, arm):
+    from harness.tables import terms
+
+    made, text = done(place, terms, [arm])
+    figures = made[arm].figures
+    assert figures["steps"] >= 6000
+    assert figures["teacher_queries"] > 0
+    assert figures["cpu_seconds"] > 0
+    assert f"| Hopper | `{arm}` | 1 | " in text
+    assert ("critic_steps" in figures) == ("q_ascent" in arm)
+    if arm.startswith("concurrent"):
+        assert figures["divergences"] >= 0
+        assert "own_teacher" in figures
+        assert f"{round(figures['divergences'])} in " in " ".join(text.split())
+
+
+def test_offline_counts_the_steps_of_its_data(place):
+    from harness.tables import terms
+
+    made, _ = done(place, terms, ["offline"])
+    assert made["offline"].figures["teacher_queries"] >= 6000
+    assert made["offline"].settings["mode"] == "offline"
+
+
+def test_smooth_and_robust_rows_say_what_the_terms_are_for(place):
+    from harness.tables import terms
+
+    arms = ["policy_kl", "policy_kl + smoothness"]
+    made, text = done(place, terms, arms)
+    section = text.split("### Smooth and robust")[1]
+    for arm in arms:
+        figures = made[arm].figures
+        assert figures["action_change"] > 0
+        assert f"| `{arm}` |" in section
+        assert f"{figures['action_change']:.3f}" in section
+    one, other = ([made[arm].figures[name] for name in _PURPOSES] for arm in arms)
+    assert one != other
+
+
+def test_a_corrupted_teacher_has_a_row_and_ours_a_verdict(place):
+    from harness.tables import corruption
+
+    arms = ["corrupted teacher 0.05", "student-driven 0.05", "ours 0.05"]
+    made, text = done(place, corruption, arms)
+    assert "| Hopper | 0.05 | corrupted teacher | 1 | " in text
+    [row] = [line for line in text.splitlines() if "| 0.05 | ours |" in line]
+    assert row.rstrip(" |").endswith(("yes", "no"))
+    assert made["corrupted teacher 0.05"].figures["parameters"] > 60_000
+
+
+def test_three_teachers_are_asked_and_compared_with_the_best_one(place):
+    from harness.tables import compression, several_teachers
+
+    arms = ["best single", "weights by value", "equal weights gated"]
+    made, text = done(place, several_teachers, arms)
+    assert "| Hopper | own |" not in text
+    queries = {arm: made[arm].figures["teacher_queries"] for arm in arms}
+    assert queries["weights by value"] == 3 * queries["best single"]
+    assert made["weights by value"].settings["teachers"]["weighting"] == "value"
+    assert made["equal weights gated"].settings["teachers"]["gated"]
+    done(place, compression, ["ours 128-64"])
+    text = several_teachers.report(place.results, place.results / "figures")
+    for arm in ("own", *arms):
+        assert f"| Hopper | {arm} | 1 | " in text
