@@ -111,6 +111,8 @@ class Curriculum:
         frontier = np.array([axis.frontier for axis in self.axes])
         n = len(ids)
         if self.config.kind == "none":
+            self.axis_of[ids] = rng.integers(0, len(frontier), n)  # only for its score
+            self.frontier_of[ids] = self.config.levels
             return np.ones((n, len(frontier)))
         # Uniform over the levels at or below each axis' frontier.
         levels = np.floor(rng.random((n, len(frontier))) * (frontier + 1)).astype(np.int64)
@@ -150,16 +152,13 @@ class Curriculum:
             fraction: of the budget that is spent, for ``fixed``.
         """
         config, moves = self.config, {}
-        if config.kind == "none":
-            return moves
         for name, axis in zip(self.names, self.axes, strict=True):
+            move = self._decide(axis)
             if config.kind == "fixed":
                 # The last level gets as long as each before it.
                 level = min(config.levels, int(fraction * (config.levels + 1)))
                 move = level - axis.frontier
-            else:
-                move = self._decide(axis)
-            if move:
+            if move and config.kind != "none":
                 axis.frontier += move
                 axis.clear()
                 moves[name] = move
@@ -167,7 +166,8 @@ class Curriculum:
 
     def _decide(self, axis: _Axis) -> int:
         """One decision per full window, which is then emptied: looking again and again at the same
-        episodes would sooner or later find any difference."""
+        episodes would sooner or later find any difference. Only ``gated`` follows it; all kinds
+        learn from it how far the student is."""
         config = self.config
         if len(axis.student) < config.window or len(axis.teacher) < config.teacher_least:
             return 0

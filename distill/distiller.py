@@ -112,6 +112,12 @@ class DistillConfig:
         if not self.terms:
             raise ValueError("distill.terms is empty; name at least one, as 'policy_kl'")
         for i, term in enumerate(self.terms):
+            if term.schedule == "progress" and self.share(1.0) in (0.0, 1.0):
+                raise ValueError(
+                    f"distill.terms[{i}] ({term.name}) follows the student's progress, which is "
+                    "measured beside episodes of the teacher's; use schedule = 'linear', or let "
+                    f"both act: teacher_share is {self.teacher_share} in mode '{self.mode}'"
+                )
             try:
                 make_term(term)  # a mistake here should not wait for the teacher
             except TermError as error:

@@ -1,6 +1,7 @@
 """The curriculum gates on what the student can do relative to the teacher."""
 
 import numpy as np
+import pytest
 from retort.distill.curriculum import REPLAY, Curriculum, CurriculumConfig
 
 AXES = ("noise", "pushes")
@@ -106,6 +107,14 @@ def test_fixed_spends_the_budget_evenly_and_none_starts_at_the_hardest():
     assert seen == [0, 0, 1, 2, 3, 3]
     none = make(kind="none")
     assert (none.assign(np.arange(400), np.random.default_rng(0)) == 1.0).all()
+
+
+@pytest.mark.parametrize("kind", ["gated", "fixed", "none"])
+def test_every_kind_knows_how_far_the_student_is(kind):
+    curriculum = make(kind=kind)
+    assert curriculum.relative_score() == 0.0
+    play(curriculum, lambda a, v: 0.45, lambda a, v: 0.85, np.random.default_rng(0))
+    assert curriculum.relative_score() == pytest.approx(0.5, abs=0.02)
 
 
 def test_its_state_survives_a_checkpoint(tmp_path):

@@ -1,7 +1,10 @@
 """Terms of the objective: what each adds to its loss function, and what it refuses."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
+from retort.distill.distiller import DistillConfig
 from retort.distill.distributions import Categorical, Gaussian, TanhGaussian
 from retort.distill.teacher import TeacherOutput
 from retort.distill.terms import Sample, TermConfig, TermError, make_term
@@ -158,3 +161,19 @@ def test_unknown_names_and_options_say_what_there_is():
         make_term(TermConfig(name="rl", options={"temperature": 2.0}))
     with pytest.raises(TermError, match="forward"):
         make_term(TermConfig(name="policy_kl", options={"direction": "sideways"}))
+
+
+@pytest.mark.parametrize(
+    ("mode", "share", "refused"),
+    [
+        ("student", 0.15, False),
+        ("student", 0.0, True),
+        ("aggregate", 0.0, True),
+        ("mixed", 0.0, True),
+        ("teacher", 0.15, True),
+    ],
+)
+def test_progress_is_only_followed_where_student_and_teacher_act(mode, share, refused):
+    terms = (TermConfig(name="policy_kl", end=0.1, schedule="progress"),)
+    with pytest.raises(ValueError, match="teacher_share") if refused else nullcontext():
+        DistillConfig(mode=mode, teacher_share=share, terms=terms)
