@@ -33,8 +33,13 @@ def teacher_run(task: str, seed: int) -> Run:
 
 
 def teacher_settings(task: str, steps: int, hidden: tuple[int, ...] = HIDDEN) -> PPOConfig:
-    """Of PPO, with the teachers' critic behind whatever actor."""
-    return gymnasium_ppo(task, "efficient", steps=steps, hidden=hidden, critic_hidden=HIDDEN)
+    """Of PPO, with the teachers' critic behind whatever actor.
+
+    With layers this wide and millions of steps the rate of ``efficient`` runs away without a limit.
+    """
+    return gymnasium_ppo(
+        task, "efficient", steps=steps, hidden=hidden, critic_hidden=HIDDEN, kl_limit=0.03
+    )
 
 
 def load_teacher(place: Place, run: Run) -> ActorTeacher:
