@@ -12,7 +12,7 @@ from ..hardware.robot import Robot, load_robot
 from ..sim.env import RobotEnv, SimulationConfig, trained_ranges
 from ..sim.task import ContractConfig, Task, load_task, make_contract
 from .curriculum import CurriculumConfig
-from .distiller import DistillConfig
+from .distill_config import DistillConfig
 from .evaluation import EvaluationConfig
 from .networks import Critic
 from .ppo import PPOConfig

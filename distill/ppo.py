@@ -235,6 +235,7 @@ class PPO:
             and is_written_out(self.actor, self.critic)
         )
         totals, steps = torch.zeros(2), 0
+        new, kl = old, 0.0
         for _ in range(config.epochs):
             order = torch.randperm(rows, generator=self.generator)
             # Shuffled once and then cut: one copy per epoch, not one per minibatch.

@@ -7,7 +7,7 @@ import dataclasses
 from typing import NamedTuple
 
 from retort.distill.adaptation import MetaConfig
-from retort.distill.distiller import DistillConfig
+from retort.distill.distill_config import DistillConfig
 from retort.distill.ppo import PPOConfig
 from retort.distill.ppo_settings import gymnasium_ppo
 from retort.distill.students import StudentConfig

@@ -14,7 +14,8 @@ from gymnasium.spaces import Discrete
 from retort.distill.adversary import lied_to
 from retort.distill.concurrent import LearningTeacher
 from retort.distill.curriculum import Curriculum, CurriculumConfig
-from retort.distill.distiller import DistillConfig, Distiller
+from retort.distill.distill_config import DistillConfig
+from retort.distill.distiller import Distiller
 from retort.distill.distributions import Gaussian
 from retort.distill.evaluation import actor_of
 from retort.distill.loop import distil

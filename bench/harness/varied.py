@@ -12,7 +12,8 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from retort.distill.curriculum import Curriculum, CurriculumConfig
-from retort.distill.distiller import DistillConfig, Distiller
+from retort.distill.distill_config import DistillConfig
+from retort.distill.distiller import Distiller
 from retort.distill.evaluation import actor_of, random_scores, run_episodes
 from retort.distill.forgetting import keep_snapshots
 from retort.distill.loop import distil

@@ -5,7 +5,8 @@ import pytest
 import torch
 from retort.distill.concurrent import ConcurrentConfig, LearningTeacher, share_head
 from retort.distill.curriculum import Curriculum, CurriculumConfig
-from retort.distill.distiller import DistillConfig, Distiller
+from retort.distill.distill_config import DistillConfig
+from retort.distill.distiller import Distiller
 from retort.distill.loop import distil
 from retort.distill.networks import Critic
 from retort.distill.ppo import PPO, PPOConfig

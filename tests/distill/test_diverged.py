@@ -13,7 +13,7 @@ import torch
 from retort.distill import stage, stages
 from retort.distill.checkpoint import load_checkpoint
 from retort.distill.curriculum import CurriculumConfig
-from retort.distill.distiller import DistillConfig
+from retort.distill.distill_config import DistillConfig
 from retort.distill.diverged import DivergedError, check_finite
 from retort.distill.experiment import Experiment
 from retort.distill.ppo import PPOConfig, standardise

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 from retort.distill.curriculum import Curriculum, CurriculumConfig
-from retort.distill.distiller import DistillConfig, Distiller
+from retort.distill.distill_config import DistillConfig
+from retort.distill.distiller import Distiller
 from retort.distill.foreign import ForeignTeacherError, Sb3Teacher, load_teacher_file
 from retort.distill.loop import distil
 from retort.distill.networks import Critic

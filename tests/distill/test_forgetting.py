@@ -11,7 +11,7 @@ import torch
 from retort.distill import stages
 from retort.distill.checkpoint import load_checkpoint
 from retort.distill.curriculum import CurriculumConfig
-from retort.distill.distiller import DistillConfig
+from retort.distill.distill_config import DistillConfig
 from retort.distill.evaluation import EvaluationConfig, actor_of
 from retort.distill.experiment import Experiment
 from retort.distill.forgetting import (

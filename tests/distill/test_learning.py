@@ -7,7 +7,8 @@ import torch
 from retort.distill.batch import TEACHER, advantages
 from retort.distill.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from retort.distill.curriculum import Curriculum, CurriculumConfig
-from retort.distill.distiller import DistillConfig, Distiller
+from retort.distill.distill_config import DistillConfig
+from retort.distill.distiller import Distiller
 from retort.distill.loop import distil
 from retort.distill.mixture import MixtureConfig
 from retort.distill.networks import Critic, GaussianActor, Normaliser, make_actor

@@ -6,7 +6,8 @@ import torch
 from gymnasium.spaces import Discrete
 from retort.distill.batch import TEACHER
 from retort.distill.dataset import read_dataset, write_dataset
-from retort.distill.distiller import DistillConfig, Distiller
+from retort.distill.distill_config import DistillConfig
+from retort.distill.distiller import Distiller
 from retort.distill.distributions import Gaussian
 from retort.distill.mixture import MixtureConfig
 from retort.distill.networks import Critic

@@ -11,7 +11,7 @@ from gymnasium.spaces import Discrete
 from retort.distill import stages
 from retort.distill.checkpoint import load_checkpoint
 from retort.distill.dataset import find_dataset, read_dataset
-from retort.distill.distiller import DistillConfig
+from retort.distill.distill_config import DistillConfig
 from retort.distill.evaluation import EvaluationConfig
 from retort.distill.experiment import Experiment
 from retort.distill.mixture import MixtureConfig

@@ -17,7 +17,7 @@ from retort.distill.adversary import AdversaryConfig
 from retort.distill.checkpoint import CheckpointError, load_checkpoint
 from retort.distill.concurrent import ConcurrentConfig
 from retort.distill.curriculum import CurriculumConfig
-from retort.distill.distiller import DistillConfig
+from retort.distill.distill_config import DistillConfig
 from retort.distill.evaluation import EvaluationConfig
 from retort.distill.experiment import Experiment
 from retort.distill.finished import load_teacher

@@ -15,7 +15,7 @@ from retort.controller.host import FAMILIES, Host, HostError, Timing, load_host,
 from retort.distill import stages
 from retort.distill.budget import MARGIN, BudgetError, candidates, pick
 from retort.distill.curriculum import CurriculumConfig
-from retort.distill.distiller import DistillConfig
+from retort.distill.distill_config import DistillConfig
 from retort.distill.evaluation import EvaluationConfig
 from retort.distill.experiment import Experiment
 from retort.distill.ppo import PPOConfig

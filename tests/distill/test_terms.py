@@ -4,7 +4,7 @@ from contextlib import nullcontext
 
 import pytest
 import torch
-from retort.distill.distiller import DistillConfig
+from retort.distill.distill_config import DistillConfig
 from retort.distill.distributions import Categorical, Gaussian, TanhGaussian
 from retort.distill.teacher import TeacherOutput
 from retort.distill.terms import Sample, TermConfig, TermError, make_term

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from retort.distill.curriculum import CurriculumConfig
-from retort.distill.distiller import Mode
+from retort.distill.distill_config import Mode
 from retort.distill.mixture import MixtureConfig
 from retort.distill.students import KINDS
 from retort.distill.terms import TERMS

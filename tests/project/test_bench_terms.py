@@ -3,7 +3,7 @@
 import typing
 
 import pytest
-from retort.distill.distiller import Mode
+from retort.distill.distill_config import Mode
 from retort.distill.terms import TERMS
 
 _PURPOSES = ("action_change", "noisy_return", "attacked_return")

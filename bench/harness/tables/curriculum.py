@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from retort.distill.curriculum import CurriculumConfig
-from retort.distill.distiller import DistillConfig
+from retort.distill.distill_config import DistillConfig
 from retort.distill.evaluation import actor_of
 from retort.distill.forgetting import load_snapshots, measure_forgetting, snapshot_actors
 from retort.distill.ppo_settings import gymnasium_ppo

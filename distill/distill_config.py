@@ -1,0 +1,114 @@
+"""What a recipe's ``[distill]`` may say, checked before anything begins."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+from ..hardware.checks import POSITIVE, SHARE, Range, between, check, check_fields
+from .adversary import AdversaryConfig
+from .concurrent import ConcurrentConfig
+from .mixture import MixtureConfig
+from .ppo import LEARNING
+from .terms import TermConfig, TermError, make_term
+
+Mode = Literal["offline", "student", "teacher", "mixed", "aggregate", "concurrent"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DistillConfig:
+    """Settings of distillation; the defaults distil the balancer.
+
+    ``mode`` says where the data comes from. ``student``: the student acts, but for
+    ``teacher_share`` of the environments. ``teacher``: the teacher acts in all of them. ``mixed``:
+    the teacher's share falls linearly from all to ``teacher_share``. ``aggregate``: as ``student``,
+    and labelled batches are kept and learnt from again in every epoch but the first (DAgger, Ross
+    et al. 2011); they stand in the checkpoint, which becomes large. ``concurrent``:
+    as ``student``, while the teacher goes on learning (``concurrent`` says how). ``offline``:
+    nobody acts; what is learnt from are recorded episodes, those of ``dataset`` (the id of a Minari
+    data set, or a folder) or, without it, of the run's own teacher, recorded before distillation
+    begins.
+
+    A student that learns Q-values, or logits of any scale, acts by its best choice, and by any
+    choice in ``epsilon`` of all ticks; sampled from its own distribution if that is None.
+    """
+
+    mode: Mode = "student"
+    steps: int = 1_600_000  # environment steps in all, the teacher's share included
+    num_envs: int = 512
+    ticks: int = 24
+    episode_seconds: float = 2.5  # one window of the curriculum
+    event_rate: float = 2.0  # as in PPOConfig
+    teacher_share: float = 0.15  # of the environments that the teacher drives
+    kept_batches: int = 50  # of ``aggregate``; the oldest go first
+    epsilon: float | None = None  # of discrete actions, share that is random
+    dataset: str | None = None  # of ``offline``
+    recorded_steps: int = 200_000  # of the teacher, for ``offline`` without a data set
+    terms: tuple[TermConfig, ...] = (
+        TermConfig(name="policy_kl", weight=1.0, end=0.05, schedule="linear"),
+        TermConfig(name="value"),
+        TermConfig(name="rl", weight=0.0, end=1.0, schedule="linear"),
+    )
+    teachers: MixtureConfig = MixtureConfig()
+    concurrent: ConcurrentConfig = ConcurrentConfig()
+    adversary: AdversaryConfig | None = None  # lies to the student while it acts
+    critic_hidden: tuple[int, ...] = (64, 64)
+    std_floor: float = 0.05  # least deviation the teacher may claim
+    epochs: int = 2
+    minibatches: int = 4
+    learning_rate: float = 2e-3
+    final_learning_rate: float = 2e-4
+    gamma: float = 0.985
+    lam: float = 0.95
+    fall_penalty: float = 3.0  # PPO's final one, so that values mean the same
+    max_gradient_norm: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_fields(
+            self,
+            **LEARNING,
+            teacher_share=SHARE,
+            epsilon=SHARE,
+            kept_batches=between(1, 10**6),
+            recorded_steps=between(1, 10**9),
+            std_floor=POSITIVE,
+        )
+        if self.mode == "concurrent":  # both must act to learn
+            inside = Range(0.0, 1.0, open_low=True, open_high=True)
+            check("teacher_share", self.teacher_share, inside)
+        if self.mode == "aggregate":  # the first pass is over the new batch
+            check("epochs", self.epochs, between(2, 1000))
+        if self.dataset is not None and self.mode != "offline":
+            raise ValueError(
+                f"distill.dataset belongs to mode 'offline', and mode is {self.mode!r}; leave it "
+                "out, or set distill.mode to 'offline'"
+            )
+        if self.dataset == "":
+            raise ValueError("distill.dataset is empty; name a Minari data set or a folder")
+        if self.mode == "offline" and self.teachers.gated:
+            raise ValueError(
+                "distill.teachers.gated compares with the value of the student's own acts, and in "
+                "mode 'offline' it does not act; set it to false"
+            )
+        check("minibatches", self.minibatches, between(1, self.num_envs))  # of environments
+        if not self.terms:
+            raise ValueError("distill.terms is empty; name at least one, as 'policy_kl'")
+        for i, term in enumerate(self.terms):
+            if term.schedule == "progress" and self.share(1.0) in (0.0, 1.0):
+                raise ValueError(
+                    f"distill.terms[{i}] ({term.name}) follows the student's progress, which is "
+                    "measured beside episodes of the teacher's; use schedule = 'linear', or let "
+                    f"both act: teacher_share is {self.teacher_share} in mode '{self.mode}'"
+                )
+            try:
+                make_term(term)  # a mistake here should not wait for the teacher
+            except TermError as error:
+                raise ValueError(f"distill.terms[{i}]: {error}") from error
+
+    def share(self, fraction: float) -> float:
+        """Share of the environments that the teacher drives after ``fraction`` of the budget."""
+        if self.mode == "teacher":
+            return 1.0
+        if self.mode == "mixed":
+            return 1.0 + (self.teacher_share - 1.0) * min(max(fraction, 0.0), 1.0)
+        return self.teacher_share
