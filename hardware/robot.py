@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import tomllib
 import types
 import typing
@@ -25,6 +26,8 @@ from .checks import (
 from .errors import RobotFileError
 
 ROBOTS = Path(__file__).parent / "robots"
+
+_LINE_NAME = re.compile(r"[\w-]+")
 
 Mode = Literal["position", "velocity", "effort"]
 
@@ -72,6 +75,11 @@ class Line:
     echo: bool = False  # the adapter gives back every byte the host sends
 
     def __post_init__(self) -> None:
+        if not _LINE_NAME.fullmatch(self.name):
+            raise ValueError(
+                f"a line is named {self.name!r}; the name stands in --port LINE=PATH and in the "
+                "names of links, use letters, digits, - and _"
+            )
         rates = BAUDS[self.protocol]
         if self.baud not in rates:
             allowed = ", ".join(map(str, sorted(rates)))
@@ -205,7 +213,9 @@ class Robot:
         _require(0 < self.read_fraction < 1, f"read_fraction is {self.read_fraction}; use 0 to 1")
         names = [joint.name for joint in self.joint]
         _require(len(names) > 0, "there is no [[joint]]")
+        _require(all(names), "a [[joint]] has an empty name")
         _require(len(set(names)) == len(names), f"joint names repeat: {names}")
+        _require("imu" not in names, "a joint is named 'imu', as the sensor is; rename it")
         devices = names + (["imu"] if self.imu else [])
         _require(
             sorted(self.read.order) == sorted(devices),
@@ -264,6 +274,7 @@ def load_robot(name: str | Path) -> Robot:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RobotFileError(f"{path} is not valid TOML: {error}") from error
     try:
+        _require("folder" not in data, "unknown key 'folder' in the top level; leave it out")
         return parse(Robot, {**data, "folder": path.parent})
     except (TypeError, ValueError) as error:
         raise RobotFileError(f"{path}: {error}") from error

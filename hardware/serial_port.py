@@ -87,6 +87,7 @@ class SerialPort:
                 fcntl.ioctl(self._descriptor, termios.TIOCNXCL)
         with contextlib.suppress(*_GONE):
             self._serial.close()
+        self._descriptor = None  # another file may get its number; pyserial knows that it is closed
 
     def _wait(self, seconds: float) -> bool:
         """Whether bytes can be taken, after at most ``seconds``."""

@@ -275,6 +275,8 @@ def _check(device: Device) -> None:
             "protocol"
         )
     if joint is None:
+        if table.kind != "imu":
+            raise RobotFileError(f"{device.name}: {table.name} is no inertial sensor")
         return
     if table.motor is None:
         raise RobotFileError(f"{joint.name}: {joint.servo} is not a servo")

@@ -88,7 +88,7 @@ def _power_on(virtual: VirtualRobot, device: str = "") -> None:
 
 
 def _power_cycle(virtual: VirtualRobot, device: str = "", seconds: float = 0.5) -> None:
-    virtual.power_cycle(device, seconds)
+    virtual.power_cycle(device, _number("seconds", seconds))
 
 
 def _connect_only(virtual: VirtualRobot, devices: list[str]) -> None:

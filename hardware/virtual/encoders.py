@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 from ..plant import Drive, ImuSample, Plant
+
+FARTHEST = 1e12  # [rad] any shaft is told of; beyond, a count is no number any more
 
 
 class Encoders:
@@ -46,6 +50,8 @@ class Encoders:
             return self._stuck[joint], 0.0, current
         if joint in self._off:
             angle += self._off[joint]
+        if not -FARTHEST <= angle <= FARTHEST:  # a NaN is nowhere, too
+            angle = math.copysign(FARTHEST, angle)
         return angle, speed, current
 
     def supply(self) -> float:

@@ -171,6 +171,11 @@ class JumpingEncoder(LastingFault):
     device: str
     angle: float  # [rad]
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not math.isfinite(self.angle):
+            raise ValueError(f"angle is {self.angle}; it must be a finite number [rad]")
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StaleImu(LastingFault):
@@ -262,9 +267,10 @@ def check_names(fault: Fault, robot: Robot) -> None:
     devices = [*robot.joints, *(["imu"] if robot.imu else [])]
     lines = [line.name for line in robot.line]
     kind = type(fault).__name__
+    everyone = {field.name for field in dataclasses.fields(fault) if field.default == ""}
     for key, known in (("device", devices), ("other", devices), ("line", lines)):
-        name = getattr(fault, key, "")
-        if name and name not in known:
+        name = getattr(fault, key, None)
+        if name is not None and name not in known and not (name == "" and key in everyone):
             raise FaultError(f"{kind} has {key} {name!r}; {robot.name} has {', '.join(known)}")
     servo = isinstance(fault, Overload | Overheat | StuckEncoder | JumpingEncoder)
     if servo and getattr(fault, "device", "") not in robot.joints:

@@ -14,6 +14,7 @@ from ..feetech.parser import InstructionParser, Packet
 from .feetech_servo import FeetechServo
 from .line import VirtualLine
 
+LONGEST_ANSWER = codec.LONGEST - 2  # [bytes of data]; a read of more is not answered
 PACKET_GAP = 1.5e-3  # [s]
 
 
@@ -66,6 +67,8 @@ class FeetechResponder:
         if len(parameters) < 3:
             return
         address, length, ids = parameters[0], parameters[1], parameters[2:]
+        if length > LONGEST_ANSWER:
+            return
         # Every device takes its values when the packet ends, whenever its turn to speak comes.
         answers = {
             id: [(d, _status(d, d.read(address, length, time))) for d in by_id[id]]
@@ -83,7 +86,7 @@ def _asked(device: FeetechServo, packet: Packet, time: float) -> tuple[FeetechSe
     if instruction == Instruction.PING:
         return device, _status(device, b"")
     if instruction == Instruction.READ:
-        if len(parameters) != 2:
+        if len(parameters) != 2 or parameters[1] > LONGEST_ANSWER:
             return None
         return device, _status(device, device.read(parameters[0], parameters[1], time))
     if instruction == Instruction.WRITE and len(parameters) >= 2:

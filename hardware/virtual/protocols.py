@@ -8,7 +8,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..model_table import load_model
+from ..errors import RobotFileError
+from ..model_table import ModelTable, load_model
 from ..plant import Plant
 from ..robot import ImuDevice, Joint
 from .dynamixel import DynamixelResponder
@@ -74,19 +75,31 @@ class VirtualProtocol:
 
 
 def _dynamixel_servo(joint: Joint, baud: int, plant: Plant, motor: int) -> VirtualServo:
-    table = load_model(joint.servo)
+    table = _table(joint.name, joint.servo, "dynamixel2", "servo")
     return VirtualServo(joint.name, table, joint.id, baud, joint.mode, plant, motor)
 
 
 def _feetech_servo(joint: Joint, baud: int, plant: Plant, motor: int) -> FeetechServo:
-    table = load_model(joint.servo)
+    table = _table(joint.name, joint.servo, "feetech", "servo")
     return FeetechServo(joint.name, table, joint.id, baud, joint.mode, plant, motor)
 
 
 def _dynamixel_imu(
     imu: ImuDevice, baud: int, plant: Plant, random: np.random.Generator, errors: ImuErrors | None
 ) -> VirtualImu:
+    _table("imu", imu.model, "dynamixel2", "imu")
     return VirtualImu(plant, imu.id, baud, random, errors, imu.model)
+
+
+def _table(name: str, model: str, protocol: str, kind: str) -> ModelTable:
+    """The table of ``model``, which must be of ``kind`` and speak ``protocol``."""
+    table = load_model(model)
+    if (table.protocol, table.kind) != (protocol, kind):
+        raise RobotFileError(
+            f"{name}: {model} is of kind {table.kind} and speaks {table.protocol}; its place in "
+            f"robot.toml is for kind {kind} that speaks {protocol}: name another model or line"
+        )
+    return table
 
 
 PROTOCOLS: dict[str, VirtualProtocol] = {  # by `protocol` of a [[line]] in robot.toml

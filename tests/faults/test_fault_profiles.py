@@ -66,6 +66,7 @@ def test_every_kind_is_parsed_and_accepted_by_a_robot(kind):
         ('[[fault]]\nkind = "drop"\nrate = 2.0\n', "probability"),
         ('[[fault]]\nkind = "drop"\nat = 2.0\nuntil = 1.0\n', "later than at"),
         ('[[fault]]\nkind = "drop"\nat = nan\n', "at is nan"),
+        ('[[fault]]\nkind = "jumping_encoder"\ndevice = "imu"\nangle = nan\n', "angle is nan"),
         ("[[faults]]\n", "the keys are fault, seed"),
         ("seed = -1\n", "must not be negative"),
         ("seed = ", "not valid TOML"),
@@ -92,6 +93,8 @@ def test_a_missing_profile_is_one_sentence(tmp_path):
         (Overload(device="imu"), "for a servo"),
         (StuckEncoder(device="imu"), "for a servo"),
         (IdClash(device="imu", other="imu"), "two devices"),
+        (IdClash(device="imu", other=""), "has other ''"),
+        (Silence(device=""), "has device ''"),
     ],
 )
 def test_what_a_robot_does_not_have_is_refused(fault, said):

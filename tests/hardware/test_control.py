@@ -123,7 +123,7 @@ def test_status_tells_of_a_fault_in_words(model):
         ({"command": "unplug", "line": []}, "unplug"),
         ({"command": "power_off", "device": "x"}, "left_wheel, right_wheel, imu"),
         ({"command": "power_cycle", "seconds": 0}, "positive"),
-        ({"command": "power_cycle", "seconds": "x"}, "power_cycle"),
+        ({"command": "power_cycle", "seconds": "x"}, "seconds is 'x'; it must be a finite number"),
         ({"command": "connect_only", "devices": "imu"}, "list of names"),
         ({"command": "connect_only", "devices": [[]]}, "connect_only"),
         ({"command": "turn", "device": "imu", "angle": 1}, "no servo 'imu'"),
@@ -132,6 +132,10 @@ def test_status_tells_of_a_fault_in_words(model):
         ({"command": "push", "impulse": [1]}, "three numbers"),
         ({"command": "fault"}, "the kinds are drop"),
         ({"command": "fault", "kind": "silence", "device": "x"}, "left_wheel, right_wheel, imu"),
+        (
+            {"command": "fault", "kind": "jumping_encoder", "device": "imu", "angle": math.inf},
+            "finite number",
+        ),
     ],
 )
 def test_what_cannot_be_done_is_told_what_can(virtual, message, said):
@@ -235,8 +239,8 @@ def test_where_nobody_listens_is_said(tmp_path):
 
 
 @pytest.mark.parametrize("model", ["xl330-m288", "xl430-w250", "sts3215"])
-@pytest.mark.parametrize("speed", [0.0, 1e3, -1e9, 1e300])
-@pytest.mark.parametrize("angle", [0.0, -60.0, 1e9, 1e300])
+@pytest.mark.parametrize("speed", [0.0, 1e3, -1e9, 1e300, 1e308])
+@pytest.mark.parametrize("angle", [0.0, -60.0, 1e9, 1e300, 1.7e308])
 def test_no_hand_can_bring_a_device_down(model, angle, speed):
     """Whatever a shaft does, every register shows what its bytes can hold."""
     table = load_model(model)

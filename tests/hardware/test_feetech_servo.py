@@ -7,9 +7,10 @@ import math
 
 import pytest
 from retort.hardware import load_model, load_robot
+from retort.hardware.feetech import codec
 from retort.hardware.feetech.codec import Error
 from retort.hardware.robot import Joint
-from retort.hardware.virtual import RigidPlant
+from retort.hardware.virtual import RigidPlant, VirtualRobot
 from retort.hardware.virtual.feetech_loops import PERIOD
 from retort.hardware.virtual.feetech_servo import FeetechServo
 
@@ -349,3 +350,15 @@ def test_when_the_host_dies_the_last_goal_stays_active(bench):
     bench.run(30.0)
     assert bench["present_position"] == pytest.approx(2548, abs=2)
     assert bench.servo.watchdog_due == math.inf
+
+
+@pytest.mark.parametrize("length", [254, 255])
+@pytest.mark.parametrize("together", [False, True])
+def test_more_than_an_answer_can_hold_is_not_answered(length, together):
+    robot = load_robot("arm6")
+    virtual = VirtualRobot(robot, RigidPlant(robot))
+    ask = codec.sync_read([1, 2], 0, length) if together else codec.read(1, 0, length)
+    for packet, heard in ((ask, b""), (codec.ping(1), codec.status(1, 0))):
+        virtual.write(packet)
+        virtual.advance(virtual.time + 0.01)
+        assert virtual.line.take(virtual.time) == heard

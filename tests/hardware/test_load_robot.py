@@ -31,6 +31,11 @@ def test_a_robot_that_does_not_exist_names_those_that_do():
         ("sign = 1 ", "sign = true ", r"joint\[0\].sign is True; it must be one of -1, 1"),
         ("baud = 1_000_000", "baud = 250_000", r"line\[0\].baud is 250000; a dynamixel2 line can"),
         ("position_p = 400", "position_p = -1", r"joint\[0\].gains.position_p is -1; use"),
+        ('name = "main"', 'name = "a/b"', "a line is named 'a/b'"),
+        ('name = "main"', 'name = ""', "a line is named ''"),
+        ('name = "left_wheel"', 'name = "imu"', "a joint is named 'imu'"),
+        ('name = "left_wheel"', 'name = ""', "empty name"),
+        ('name = "balancer"', 'folder = "/tmp"', "unknown key 'folder'"),
     ],
 )
 def test_values_that_would_switch_a_protection_off_or_cannot_be_are_refused(

@@ -13,12 +13,14 @@ from retort.hardware import (
     DeviceError,
     JointCommand,
     RobotFileError,
+    open_bus,
 )
 from retort.hardware.dynamixel import codec
 from retort.hardware.dynamixel.codec import Instruction
 from retort.hardware.dynamixel.parser import InstructionParser
 from retort.hardware.dynamixel.units import Goals
 from retort.hardware.line_driver import devices_of, servos_among
+from retort.hardware.virtual import RigidPlant, VirtualRobot
 from retort.hardware.virtual.faults import Silence
 
 from .many_servos import MOTION, Bench, robot_of, valid
@@ -144,6 +146,24 @@ def test_a_servo_without_current_reports_effort_by_its_load():
 def test_a_mode_a_servo_does_not_have_is_refused_at_once():
     with pytest.raises(RobotFileError, match=r"mode 'effort', which a xl430-w250 does not have"):
         Bench(robot_of(("xl430-w250",), mode="effort"))
+
+
+@pytest.mark.parametrize("protocol", ["dynamixel2", "feetech"])
+def test_a_model_on_a_line_of_another_protocol_is_refused_at_once(protocol):
+    model = "sts3215" if protocol == "dynamixel2" else "xl330-m288"
+    with pytest.raises(RobotFileError, match=f"joint_1: .* for kind servo that speaks {protocol}"):
+        Bench(robot_of((model,), protocols=(protocol,)))
+
+
+def test_a_servo_in_the_place_of_the_sensor_is_refused_at_once():
+    robot = robot_of(("xl330-m288",), imu="a")
+    imu = dataclasses.replace(robot.imu, model="xl330-m288")
+    wrong = dataclasses.replace(robot, imu=imu)
+    with pytest.raises(RobotFileError, match=r"its place in robot\.toml is for kind imu"):
+        VirtualRobot(wrong, RigidPlant(wrong))
+    bench = Bench(robot)
+    with pytest.raises(RobotFileError, match="imu: xl330-m288 is no inertial sensor"):
+        open_bus(wrong, bench.open, bench.clock)
 
 
 def test_indirect_windows_are_written_at_every_open():

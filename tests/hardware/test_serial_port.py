@@ -125,6 +125,17 @@ def test_an_unplugged_port_is_a_port_error(pty, port):
         port.write(b"x")
 
 
+def test_a_closed_port_does_not_touch_the_file_that_got_its_number(pty, port, tmp_path):
+    port.close()
+    with (tmp_path / "log").open("w+b") as file:
+        file.write(b"what was recorded")
+        file.seek(0)
+        for use in (lambda: port.write(b"x"), lambda: port.read(1, soon()), port.discard):
+            with pytest.raises(PortError, match="gone away"):
+                use()
+    assert (tmp_path / "log").read_bytes() == b"what was recorded"
+
+
 def test_ports_without_a_descriptor_work_too():
     port = SerialPort("loop://", 1_000_000)
     port.write(b"around")
