@@ -105,12 +105,14 @@ class Terminal:
     def _make_link(self) -> None:
         if self.link is None:
             return
-        if self.link.is_symlink() and self.link.exists():  # one that leads nowhere is left over
+        # One that leads nowhere is left over, and so is one to the number that this port was given.
+        left_over = not self.link.exists() or os.path.realpath(self.link) == self.path
+        if self.link.is_symlink() and not left_over:
             raise PortError(
                 f"{self.link} already leads to {os.path.realpath(self.link)}; end what serves it, "
                 "remove the link, or choose another name"
             )
-        if self.link.exists():
+        if self.link.exists() and not self.link.is_symlink():
             raise PortError(f"{self.link} exists and is not a link; choose another name for it")
         try:
             self.link.unlink(missing_ok=True)

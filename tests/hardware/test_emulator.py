@@ -83,6 +83,23 @@ def test_the_link_is_made_and_removed(robot, tmp_path):
     assert not link.is_symlink()
 
 
+def test_a_link_left_over_whose_number_is_given_out_again_is_ours(robot, tmp_path, monkeypatch):
+    """As after a kill: the system gives the lowest free number, which the link still names."""
+    link = tmp_path / "robot"
+    openpty = os.openpty
+
+    def reused() -> tuple[int, int]:
+        master, slave = openpty()
+        link.symlink_to(os.ttyname(slave))
+        return master, slave
+
+    monkeypatch.setattr(os, "openpty", reused)
+    made = Emulator(VirtualRobot(robot, RigidPlant(robot)), link)
+    assert os.readlink(link) == made.path
+    made.stop()
+    made.serve()
+
+
 def test_a_link_to_a_port_that_is_there_is_left_as_it_is(robot, tmp_path):
     """Another virtual robot's, or a real one's."""
     link = tmp_path / "robot"
