@@ -198,7 +198,7 @@ class Robot:
     model: str  # MJCF file in the folder
     control_rate: float  # [Hz]
     read_fraction: float = 0.3  # of the period, for one read
-    watchdog: float  # [s]
+    watchdog: float  # [s]; with dynamixel2 lines at least two ticks
     line: tuple[Line, ...]
     joint: tuple[Joint, ...]
     read: Read
@@ -275,9 +275,21 @@ def load_robot(name: str | Path) -> Robot:
         raise RobotFileError(f"{path} is not valid TOML: {error}") from error
     try:
         _require("folder" not in data, "unknown key 'folder' in the top level; leave it out")
-        return parse(Robot, {**data, "folder": path.parent})
+        robot = parse(Robot, {**data, "folder": path.parent})
+        _check_watchdog(robot)
+        return robot
     except (TypeError, ValueError) as error:
         raise RobotFileError(f"{path}: {error}") from error
+
+
+def _check_watchdog(robot: Robot) -> None:
+    """Servos with a bus watchdog must stop soon after the host has, and never between two ticks."""
+    watched = any(line.protocol == "dynamixel2" for line in robot.line)
+    _require(
+        not watched or robot.watchdog >= max(0.02, 2.0 * robot.period),
+        f"watchdog is {robot.watchdog}; on a dynamixel2 line it is at least 0.02 s, the "
+        f"servos' unit, and at least two control periods, here {2.0 * robot.period:.3g} s",
+    )
 
 
 def parse(kind: Any, value: Any, where: str = "") -> Any:

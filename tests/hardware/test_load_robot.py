@@ -31,6 +31,8 @@ def test_a_robot_that_does_not_exist_names_those_that_do():
         ("sign = 1 ", "sign = true ", r"joint\[0\].sign is True; it must be one of -1, 1"),
         ("baud = 1_000_000", "baud = 250_000", r"line\[0\].baud is 250000; a dynamixel2 line can"),
         ("position_p = 400", "position_p = -1", r"joint\[0\].gains.position_p is -1; use"),
+        ("watchdog = 0.1 ", "watchdog = 0.0 ", "watchdog is 0.0; on a dynamixel2 line it is at"),
+        ("control_rate = 100.0", "control_rate = 10.0", "at least two control periods, here 0.2 s"),
         ('name = "main"', 'name = "a/b"', "a line is named 'a/b'"),
         ('name = "main"', 'name = ""', "a line is named ''"),
         ('name = "left_wheel"', 'name = "imu"', "a joint is named 'imu'"),
