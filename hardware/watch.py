@@ -90,6 +90,7 @@ class Watch:
         self._devices: dict[str, tuple[RobotBus, Device]] = {}
         self._facts: dict[str, str] = {}  # by device: what its registers say in words
         self._problems: tuple[str, ...] = ()
+        self._changed = True  # since the problems were found, a device said something else
         self._times: deque[float] = deque()
         self._turn = 0
         try:
@@ -118,7 +119,8 @@ class Watch:
         self._clock.sleep_until(began + self.robot.period)
 
     def look(self) -> None:
-        """Ask one more device whether its torque is on and what error it has.
+        """Ask one more device whether its torque is on and what error it has; where that is news,
+        look again at what is to be mended.
 
         Raises:
             PortError: a port has gone away.
@@ -129,6 +131,8 @@ class Watch:
         self._turn = (self._turn + 1) % len(names)
         for name in {names[self._turn], *(n for n in names if self._alert(n))}:
             self._ask(name)
+        if self._changed and self._bus is not None and len(names) == len(self._devices):
+            self._judge(self._bus)
 
     def view(self) -> View:
         """What is known now."""
@@ -158,19 +162,24 @@ class Watch:
             return
         ports = {name: line.port for name, line in self._whole.lines.items()}
         bus = open_bus(only(self.robot, names), ports, self._clock)
-        for _ in range(IDENTIFY):
-            try:
-                reports = bus.identify()
-            except DeviceError as error:  # a poor line; what can be read is shown all the same
-                self._problems = (str(error),)
-            else:
-                self._problems = tuple(text for report in reports for text in report.problems)
-                break
         self._bus = bus
+        for _ in range(IDENTIFY):
+            if self._changed:
+                self._judge(bus)
         for driver in bus.drivers:
             self._devices |= {device.name: (bus, device) for device in driver.devices}
         for name in self._devices:
             self._ask(name)
+
+    def _judge(self, bus: RobotBus) -> None:
+        """Find out where devices are not as robot.toml says."""
+        try:
+            reports = bus.identify()
+        except DeviceError as error:  # a poor line; what can be read is shown all the same
+            self._problems = (str(error),)
+        else:
+            self._problems = tuple(text for report in reports for text in report.problems)
+            self._changed = False
 
     def _ask(self, name: str) -> None:
         bus, device = self._devices[name]
@@ -183,7 +192,9 @@ class Watch:
                 said.append("torque on")
         except DeviceError:  # the readings show it
             return
-        self._facts[name] = ", ".join(said)
+        fact = ", ".join(said)
+        self._changed |= self._facts.get(name, fact) != fact
+        self._facts[name] = fact
 
     def _age(self, name: str) -> float:
         """Since its last fresh reading [s]; inf: there was none."""

@@ -221,6 +221,16 @@ def test_what_is_not_as_robot_toml_says_is_shown():
     assert any(line.startswith("- knee (id 2) is in operating mode 1") for line in lines)
 
 
+def test_what_has_been_mended_meanwhile_is_no_longer_shown():
+    rig = Rig(Overload(at=0.5, device="finger"))
+    watch = rig.watch()
+    assert after(watch, 20).problems == ()
+    (problem,) = after(watch, 100).problems
+    assert "finger (id 1) reports a fault (overload)" in problem
+    rig.virtual.power_cycle("finger", 0.1)
+    assert after(watch, 100).problems == ()
+
+
 def test_the_screen_fits_80_columns_whatever_it_shows():
     far = Row("a_joint_with_a_very_long_name", -99999.999, 1e4, -12.5, 3.2, 101.0, 12.1, 1.0, "ok")
     bad = dataclasses.replace(far, state="supply voltage outside its limits, overheating, overload")
