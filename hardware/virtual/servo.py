@@ -207,8 +207,8 @@ class VirtualServo(VirtualDevice):
 
     def refuse(self, name: str, value: int) -> int:
         registers = self.registers
-        if self.tripped and name in _GOALS:
-            return Error.DATA_RANGE
+        if self.tripped and (name in _GOALS or (name == "bus_watchdog" and value != 0)):
+            return Error.DATA_RANGE  # only a 0 clears it
         error = super().refuse(name, value)
         if error:
             return error

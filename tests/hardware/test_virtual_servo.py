@@ -178,6 +178,8 @@ def test_a_tripped_watchdog_locks_goals_until_it_is_cleared(rig, line):
     rig.clock.sleep_until(rig.clock.now() + 0.2)
     assert line.read(1, SERVO, "bus_watchdog") == -1
     assert error_of(line, "goal_current", 10) == Error.DATA_RANGE
+    assert error_of(line, "bus_watchdog", 50) == Error.DATA_RANGE
+    assert line.read(1, SERVO, "bus_watchdog") == -1
     line.write(1, SERVO, "bus_watchdog", 0)
     assert error_of(line, "goal_current", 10) == Error.NONE
 
