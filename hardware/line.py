@@ -162,21 +162,27 @@ class Line(abc.ABC):
     ) -> Status | None:
         """Send ``packet`` until the device with ``id`` answers; None if it never does.
 
+        An answer to an earlier attempt may only be late. Where there was one, the line is listened
+        to until what may still come has come: it would pass for the next question's answer.
+
         Args:
             packet: for that one device.
             id: whose answer is wanted.
             parser: makes a parser for one attempt.
             attempts: how often to send.
         """
-        for _ in range(attempts):
+        for number in range(attempts):
             self.drain()
             self.send(packet)
-            deadline = self.clock.now() + self.wire_time(len(packet) + LONGEST) + PATIENCE
+            patience = self.wire_time(len(packet) + LONGEST) + PATIENCE
+            deadline = self.clock.now() + patience
             attempt = parser()
             while self.clock.now() < deadline:
                 data = self.receive(attempt.needs, deadline)
                 for status in attempt.feed(data) if data else attempt.flush():
                     if status.id == id:
+                        if number:
+                            self._read(number * LONGEST, self.clock.now() + patience)
                         return status
                 if not data:
                     break

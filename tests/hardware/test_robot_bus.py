@@ -21,9 +21,9 @@ from retort.hardware.dynamixel.parser import InstructionParser
 from retort.hardware.dynamixel.units import Goals
 from retort.hardware.line_driver import devices_of, servos_among
 from retort.hardware.virtual import RigidPlant, VirtualRobot
-from retort.hardware.virtual.faults import Silence
+from retort.hardware.virtual.faults import Delay, Silence
 
-from .many_servos import MOTION, Bench, robot_of, valid
+from .many_servos import MODELS, MOTION, Bench, robot_of, valid
 
 INDIRECT = {"layout": "indirect"}
 BYTE = 1e-5  # [s] at 1 Mbit/s
@@ -146,6 +146,15 @@ def test_a_servo_without_current_reports_effort_by_its_load():
 def test_a_mode_a_servo_does_not_have_is_refused_at_once():
     with pytest.raises(RobotFileError, match=r"mode 'effort', which a xl430-w250 does not have"):
         Bench(robot_of(("xl430-w250",), mode="effort"))
+
+
+@pytest.mark.parametrize("protocol", ["dynamixel2", "feetech"])
+def test_an_answer_that_comes_after_it_was_asked_for_again_is_not_the_next_registers(protocol):
+    late = Delay(seconds=0.05, until=0.04)  # longer than a line waits
+    bench = Bench(robot_of((MODELS[protocol],), protocols=(protocol,)), late)
+    (servo,), line = bench.virtual.servos, bench.bus.line
+    for name in ("min_position_limit", "max_position_limit", "temperature_limit", "id"):
+        assert line.read(1, servo.table, name) == servo.registers[name]
 
 
 @pytest.mark.parametrize("protocol", ["dynamixel2", "feetech"])
