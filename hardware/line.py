@@ -66,6 +66,7 @@ class Line(abc.ABC):
         self.tap = tap
         self._echo = echo
         self._echoes = b""  # sent, and not yet come back
+        self._owed: dict[int, float] = {}  # by id: until when a late answer may come [s]
 
     @abc.abstractmethod
     def ping(self, id: int, attempts: int = ATTEMPTS) -> tuple[int, int] | None:
@@ -171,10 +172,13 @@ class Line(abc.ABC):
             parser: makes a parser for one attempt.
             attempts: how often to send.
         """
+        owed = self._owed.pop(id, 0.0)
+        if self.clock.now() < owed:
+            self._read(ATTEMPTS * LONGEST, owed)
+        patience = self.wire_time(len(packet) + LONGEST) + PATIENCE
         for number in range(attempts):
             self.drain()
             self.send(packet)
-            patience = self.wire_time(len(packet) + LONGEST) + PATIENCE
             deadline = self.clock.now() + patience
             attempt = parser()
             while self.clock.now() < deadline:
@@ -186,6 +190,7 @@ class Line(abc.ABC):
                         return status
                 if not data:
                     break
+        self._owed[id] = self.clock.now() + patience
         return None
 
     def _read(self, size: int, deadline: float) -> bytes:

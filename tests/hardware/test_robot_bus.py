@@ -158,6 +158,17 @@ def test_an_answer_that_comes_after_it_was_asked_for_again_is_not_the_next_regis
 
 
 @pytest.mark.parametrize("protocol", ["dynamixel2", "feetech"])
+def test_torque_off_is_not_confirmed_by_the_late_answer_to_torque_on(protocol):
+    bench = Bench(robot_of((MODELS[protocol],), protocols=(protocol,))).ready()
+    now = bench.clock.now()
+    bench.virtual.inject(Delay(seconds=0.04, at=now, until=now + 1e-3))
+    assert bench.bus.torque(True) == ()
+    bench.virtual.inject(Silence(device="joint_1", at=bench.clock.now()))
+    assert bench.bus.torque(False) == ("joint_1",)
+    assert bench.virtual.servos[0].torque
+
+
+@pytest.mark.parametrize("protocol", ["dynamixel2", "feetech"])
 def test_a_model_on_a_line_of_another_protocol_is_refused_at_once(protocol):
     model = "sts3215" if protocol == "dynamixel2" else "xl330-m288"
     with pytest.raises(RobotFileError, match=f"joint_1: .* for kind servo that speaks {protocol}"):
