@@ -8,6 +8,8 @@ import tomllib
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from .errors import RobotFileError
 from .robot import parse
 
@@ -70,13 +72,40 @@ class Register:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Motor:
-    """A servo's motor and gear at its output shaft, at the nominal voltage."""
+class OperatingPoint:
+    """What a data sheet says of a motor at one supply voltage."""
 
     voltage: float  # [V]
     stall_torque: float  # [N·m]
     stall_current: float  # [A]
     no_load_speed: float  # [rad/s]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Motor(OperatingPoint):
+    """A servo's motor and gear at its output shaft, at the nominal voltage.
+
+    ``others`` are the data sheet's points at other voltages, where it gives any: geared motors lose
+    torque per current at higher ones.
+    """
+
+    others: tuple[OperatingPoint, ...] = ()
+
+    def at(self, voltage: float) -> Motor:
+        """The motor at a supply voltage [V], between the data sheet's points or in proportion to
+        the nearest one beyond them.
+        """
+        points = sorted((self, *self.others), key=lambda point: point.voltage)
+        names = ("stall_torque", "stall_current", "no_load_speed")
+        nearest = min(max(voltage, points[0].voltage), points[-1].voltage)
+        voltages = [point.voltage for point in points]
+        values = {
+            name: voltage
+            / nearest
+            * float(np.interp(nearest, voltages, [getattr(p, name) for p in points]))
+            for name in names
+        }
+        return Motor(voltage=voltage, others=self.others, **values)
 
     @property
     def torque_constant(self) -> float:

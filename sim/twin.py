@@ -67,7 +67,9 @@ class Twin:
         self._sign = np.array([joint.sign for joint in robot.joint], dtype=float)
         self._zero = np.array([joint.zero for joint in robot.joint])
         motors = [load_table(joint.servo).motor for joint in robot.joint]
-        self._torque_constant = np.array([m.torque_constant if m else np.nan for m in motors])
+        self._torque_constant = np.array(
+            [m.at(self._nominal_voltage).torque_constant if m else np.nan for m in motors]
+        )
         if np.isnan(self._torque_constant).any():
             raise ModelError(f"{robot.name}: every joint needs a servo whose table has a [motor]")
         n = len(robot.joints)

@@ -45,9 +45,10 @@ class RigidPlant:
         self.imu_sample = ImuSample(
             np.array([1.0, 0.0, 0.0, 0.0]), np.zeros(3), np.array([0.0, 0.0, GRAVITY])
         )
-        self._shafts = [_Shaft(_motor_of(joint.servo)) for joint in robot.joint]
-        nominal = max(shaft.motor.voltage for shaft in self._shafts)
+        motors = [_motor_of(joint.servo) for joint in robot.joint]
+        nominal = max(motor.voltage for motor in motors)
         self.supply_voltage = nominal if supply is None else supply
+        self._shafts = [_Shaft(motor.at(self.supply_voltage)) for motor in motors]
         self.supply_resistance = supply_resistance
 
     def drive(self, joint: int, kind: Drive, value: float) -> None:

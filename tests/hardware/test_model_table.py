@@ -143,3 +143,14 @@ def test_what_a_model_begins_with_is_the_manuals(name, defaults):
     registers = load_model(name).registers
     gains = ("velocity_i", "velocity_p", "position_d", "position_i", "position_p")
     assert tuple(registers[key].default for key in ("velocity_limit", *gains)) == defaults
+
+
+def test_a_motor_between_and_beyond_its_data_sheets_points():
+    motor = load_model("xl330-m077").motor
+    assert motor.at(5.0).stall_torque == motor.stall_torque
+    between = motor.at(5.5)
+    assert between.stall_torque == pytest.approx((0.215 + 0.228) / 2)
+    assert between.resistance == pytest.approx(5.5 / ((1.47 + 1.74) / 2))
+    beyond = motor.at(2 * 6.0)
+    assert beyond.stall_torque == pytest.approx(2 * 0.228)
+    assert beyond.back_emf == pytest.approx(motor.at(6.0).back_emf)
