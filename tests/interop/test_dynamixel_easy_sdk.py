@@ -61,11 +61,11 @@ def test_it_finds_all_and_calls_them_by_their_names(motors):
 
 
 def test_every_mode_turns_a_shaft(motors):
-    motor, position, goal = motors[0], motors[0].getPresentPosition(), 0
+    motor = motors[0]
     for mode, command, goal in (
-        (OperatingMode.POSITION, motor.setGoalPosition, position + 200),
-        (OperatingMode.EXTENDED_POSITION, motor.setGoalPosition, position - 5000),
-        (OperatingMode.CURRENT_BASED_POSITION, motor.setGoalPosition, position),
+        (OperatingMode.POSITION, motor.setGoalPosition, 1000),
+        (OperatingMode.EXTENDED_POSITION, motor.setGoalPosition, -5000),
+        (OperatingMode.CURRENT_BASED_POSITION, motor.setGoalPosition, 5000),
         (OperatingMode.VELOCITY, motor.setGoalVelocity, 300),
         (OperatingMode.CURRENT, motor.setGoalCurrent, -800),
         (OperatingMode.PWM, motor.setGoalPWM, 700),
@@ -75,10 +75,9 @@ def test_every_mode_turns_a_shaft(motors):
         assert motor.getOperatingMode() == mode
         motor.enableTorque()
         before = motor.getPresentPosition()
-        command(goal)
-        towards = goal - before if command == motor.setGoalPosition else goal
+        command(before + goal if command == motor.setGoalPosition else goal)
         moved = (motor.getPresentPosition() - before for _ in range(5000))
-        assert any(step * towards > 0 and abs(step) > 100 for step in moved), mode
+        assert any(step * goal > 0 and abs(step) > 100 for step in moved), mode
 
 
 def test_settings_are_kept_and_refused_while_torque_is_on(motors):
