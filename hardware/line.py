@@ -158,6 +158,14 @@ class Line(abc.ABC):
         """What ``size`` bytes take on the wire [s]."""
         return size * 10.0 / self.port.baud
 
+    def settle(self, id: int) -> None:
+        """Listen until an answer that the device with ``id`` may still owe has come, or cannot come
+        any more. ``exchange`` does so first; whoever needs to know when it sends does so before.
+        """
+        owed = self._owed.pop(id, 0.0)
+        if self.clock.now() < owed:
+            self._read(ATTEMPTS * LONGEST, owed)
+
     def exchange(
         self, packet: bytes, id: int, parser: Callable[[], StatusParser], attempts: int = ATTEMPTS
     ) -> Status | None:
@@ -172,9 +180,7 @@ class Line(abc.ABC):
             parser: makes a parser for one attempt.
             attempts: how often to send.
         """
-        owed = self._owed.pop(id, 0.0)
-        if self.clock.now() < owed:
-            self._read(ATTEMPTS * LONGEST, owed)
+        self.settle(id)
         patience = self.wire_time(len(packet) + LONGEST) + PATIENCE
         for number in range(attempts):
             self.drain()

@@ -232,6 +232,7 @@ class DynamixelDriver:
             register = device.table.registers["realtime_tick"]
             packet = codec.read(device.id, register.address, register.size)
             for _ in range(ATTEMPTS):
+                self.line.settle(device.id)
                 heard = self.line.clock.now() + self.line.wire_time(len(packet))
                 status = self.line.ask(packet, attempts=1)
                 if status is not None and len(status.data) == register.size:

@@ -281,6 +281,26 @@ def test_identify_and_prepare_outlive_a_lossy_line(make_rig):
     make_rig(Faults(Drop(rate=0.01), Corrupt(rate=0.01)), seed=2).ready()
 
 
+def test_a_clock_is_learnt_right_though_its_first_answer_was_lost(make_rig):
+    rig = make_rig()
+    rig.bus.identify()
+    ask, lost = rig.bus.line.ask, set()
+
+    def lossy(packet, attempts):
+        if packet[4] in lost or packet[7] != codec.Instruction.READ:
+            return ask(packet, attempts)
+        lost.add(packet[4])
+        now = rig.clock.now()
+        rig.virtual.inject(Drop(rate=1.0, at=now, until=now + 1e-3))
+        return ask(packet, attempts)
+
+    rig.bus.line.ask = lossy
+    rig.bus.drivers[0]._synchronise()
+    assert lost == {device.id for device in rig.bus.drivers[0].devices}
+    del rig.bus.line.ask
+    assert valid(rig.bus.read(rig.clock.now() + 0.01)) == (True, True, True)
+
+
 def test_no_torque_enable_byte_before_torque(rig):
     rig.bus.identify()
     rig.bus.prepare()
