@@ -302,7 +302,15 @@ def test_a_run_that_never_got_there_counts_as_longer_than_its_budget(harness, tm
         assert cells(text, "| Hopper | ours")[5:] == ["more than 400 (0 of 1)", times, met]
 
 
-@pytest.mark.parametrize(("finals", "met"), [((101.0, 102.0), "yes"), ((101.0, 94.0), "no")])
+@pytest.mark.parametrize(
+    ("finals", "met"),
+    [
+        ((101.0, 102.0, 103.0), "yes"),
+        ((101.0, 94.0, 102.0), "no"),
+        ((101.0, 102.0), "yes, so far"),
+        ((101.0, 94.0), "no, so far"),
+    ],
+)
 def test_compression_is_met_by_middle_lower_end_and_published_ratio(harness, tmp_path, finals, met):
     every = [
         made
