@@ -11,6 +11,7 @@ from pathlib import Path
 from types import FrameType
 
 from ..controller import load_bundle
+from ..distill.offline_stage import require_data
 from ..hardware.errors import RetortError
 from . import run, virtual
 from .figures import missed
@@ -23,9 +24,15 @@ from .train import chosen_recipe, do_stage, run_folder
 
 
 def launch(options: argparse.Namespace) -> int:
-    """Do what is not complete yet; the exit code says whether all of it is as it should be."""
+    """Do what is not complete yet; the exit code says whether all of it is as it should be.
+
+    Raises:
+        RetortError: the recipe cannot be carried out; nothing was begun.
+    """
     recipe = chosen_recipe(options)
     folder = run_folder(recipe, options)
+    if options.fresh or not Ledger(folder, recipe).complete("distill"):
+        require_data(recipe)  # not after hours of training
     with at_work(folder):
         return _launch(recipe, folder, options)
 

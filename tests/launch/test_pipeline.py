@@ -71,6 +71,16 @@ def test_what_is_missed_on_the_bus_sets_the_exit_code(
     assert "missed: Balanced on the bus: not measured" in capsys.readouterr().err
 
 
+def test_data_that_are_not_there_are_missed_before_anything_begins(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    given = ["--set", "distill.mode=offline", "--set", f"distill.dataset={tmp_path / 'nowhere'}"]
+    assert main(["launch", "balancer", "--out", str(out), *given]) == 2
+    assert "nowhere" in capsys.readouterr().err
+    assert not out.exists()
+
+
 def test_interrupting_says_how_to_resume(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
