@@ -191,7 +191,7 @@ class Distiller:
             student=student,
             teacher=recorded.teachers[0].select((slice(None), ids)),
             action=action,
-            value=self.critic(observations["teacher"]),
+            value=self.critic(observations["teacher"]) if "value" in self.needs else None,
             ratio=ratio,
             advantage=advantage,
             lambda_return=recorded.lambda_return[:, ids],
@@ -258,7 +258,7 @@ class Distiller:
             *self.critic.parameters(),
             *(p for _, term in self.terms for p in term.parameters()),
         ]
-        self.optimiser = torch.optim.Adam(self.parameters, lr=self.config.learning_rate)
+        self.optimiser = torch.optim.Adam(self.parameters, lr=self.config.learning_rate, fused=True)
 
     def normalise(self, observations: dict[str, Tensor]) -> None:
         """Merge observations (..., size) into the statistics of student and critic."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import gymnasium
@@ -73,6 +74,16 @@ def mlp(
         if not last:
             layers.append(ACTIVATIONS[activation]())
     return nn.Sequential(*layers)
+
+
+@torch.no_grad()
+def flatten(parameters: Sequence[nn.Parameter]) -> nn.Parameter:
+    """One vector that ``parameters`` are parts of from now on: to move it is to move them."""
+    vector = torch.cat([parameter.flatten() for parameter in parameters])
+    parts = vector.split([parameter.numel() for parameter in parameters])
+    for parameter, part in zip(parameters, parts, strict=True):
+        parameter.data = part.view_as(parameter)
+    return nn.Parameter(vector)
 
 
 def activations(network: nn.Sequential, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

@@ -7,6 +7,7 @@ layers this narrow most of a minibatch goes into keeping the graph.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -27,21 +28,23 @@ def is_written_out(actor: Actor, critic: Critic) -> bool:
     return isinstance(actor, GaussianActor) and all(type(layer) in known for layer in layers)
 
 
+class Rows(NamedTuple):
+    """A minibatch of n situations."""
+
+    seen: Tensor  # (n, size), normalised for the actor
+    valued: Tensor  # (n, size), normalised for the critic
+    action: Tensor  # (n, actions), or (n,) that were chosen
+    log_prob: Tensor  # (n,), when they were taken
+    advantage: Tensor  # (n,)
+    target: Tensor  # (n,), of the value
+
+
 @torch.no_grad()
 def ppo_gradient(
-    actor: Actor,
-    critic: Critic,
-    seen: Tensor,
-    valued: Tensor,
-    action: Tensor,
-    old_log_prob: Tensor,
-    advantage: Tensor,
-    target: Tensor,
-    *,
-    clip: float,
-    value_weight: float,
-) -> tuple[Tensor, Tensor]:
-    """Set ``grad`` of both networks' parameters for one minibatch; policy loss and value loss.
+    actor: Actor, critic: Critic, rows: Rows, clip: float, value_weight: float
+) -> tuple[Tensor, list[Tensor]]:
+    """Policy and value loss, (2,), and the gradients by the parameters of ``actor`` and ``critic``
+    in their order.
 
     With ``d = (a - mu) / sigma``, ``rho`` the ratio of probabilities and n rows, the gradient of
     ``-mean min(rho A, clip(rho) A)`` is ``-rho A d / (n sigma)`` by mu and ``-rho A (d^2 - 1) / n``
@@ -49,29 +52,29 @@ def ppo_gradient(
 
     Args:
         actor, critic: for which ``is_written_out``.
-        seen, valued: (n, size), normalised for the one and the other.
-        action: (n, actions).
-        old_log_prob, advantage, target: (n,).
+        rows: what is learnt from.
         clip: of the ratio.
         value_weight: of the value loss.
     """
     assert isinstance(actor, GaussianActor)
-    rows = len(action)
-    policy = _forward(actor.network, seen)
-    values = _forward(critic.network, valued)
+    count = len(rows.action)
+    policy = _forward(actor.network, rows.seen)
+    values = _forward(critic.network, rows.valued)
     scale = (-actor.log_std).exp()
-    deviation = (action - policy[-1]) * scale
-    constant = actor.log_std.sum() + action.shape[-1] * _LOG_ROOT_TWO_PI
+    deviation = (rows.action - policy[-1]) * scale
+    constant = actor.log_std.sum() + rows.action.shape[-1] * _LOG_ROOT_TWO_PI
     log_prob = -0.5 * deviation.square().sum(-1) - constant
-    ratio = (log_prob - old_log_prob).exp()
-    free, limited = ratio * advantage, ratio.clamp(1.0 - clip, 1.0 + clip) * advantage
-    by_log_prob = torch.where(free <= limited, free, 0.0) / -rows
+    ratio = (log_prob - rows.log_prob).exp()
+    free = ratio * rows.advantage
+    limited = ratio.clamp(1.0 - clip, 1.0 + clip) * rows.advantage
+    by_log_prob = torch.where(free <= limited, free, 0.0) / -count
     by_deviation = by_log_prob.unsqueeze(-1) * deviation
-    error = values[-1].squeeze(-1) - target
-    _backward(actor.network, policy, by_deviation * scale)
-    actor.log_std.grad = (by_deviation * deviation).sum(0) - by_log_prob.sum()
-    _backward(critic.network, values, (error * (2.0 * value_weight / rows)).unsqueeze(-1))
-    return -torch.minimum(free, limited).mean(), error.square().mean()
+    error = values[-1].squeeze(-1) - rows.target
+    by_network = _backward(actor.network, policy, by_deviation * scale)
+    by_log_std = (by_deviation * deviation).sum(0) - by_log_prob.sum()
+    by_value = (error * (2.0 * value_weight / count)).unsqueeze(-1)
+    losses = torch.stack([-torch.minimum(free, limited).mean(), error.square().mean()])
+    return losses, [by_log_std, *by_network, *_backward(critic.network, values, by_value)]
 
 
 def _forward(network: nn.Sequential, x: Tensor) -> list[Tensor]:
@@ -82,14 +85,15 @@ def _forward(network: nn.Sequential, x: Tensor) -> list[Tensor]:
     return passed
 
 
-def _backward(network: nn.Sequential, passed: list[Tensor], gradient: Tensor) -> None:
-    """Set ``grad`` of every layer, ``gradient`` being of the last one's output."""
+def _backward(network: nn.Sequential, passed: list[Tensor], gradient: Tensor) -> list[Tensor]:
+    """The gradient by every parameter, ``gradient`` being that by the last layer's output."""
+    found: list[Tensor] = []
     for number in reversed(range(len(network))):
         layer = network[number]
         if not isinstance(layer, nn.Linear):
             gradient = _BACKWARD[type(layer)](gradient, passed[number + 1])
             continue
-        layer.weight.grad = gradient.t() @ passed[number]
-        layer.bias.grad = gradient.sum(0)
+        found = [gradient.t() @ passed[number], gradient.sum(0), *found]
         if number:
             gradient = gradient @ layer.weight
+    return found

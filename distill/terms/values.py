@@ -70,6 +70,8 @@ class Value(Term):
     the teacher's policy, right to begin with and wrong to end with.
     """
 
+    needs = frozenset({"value"})
+
     def __init__(self, until: float = 0.5) -> None:
         self.until = until
 
@@ -78,11 +80,14 @@ class Value(Term):
         if sample.teacher.value is not None and self.until > 0:
             eta = max(0.0, 1.0 - sample.fraction / self.until)
             target = losses.value_target(target, sample.teacher.value, eta)
-        return (sample.value - target).square() * sample.own
+        value = required(sample.value, "value", "the student's critic")
+        return (value - target).square() * sample.own
 
 
 class Joint(Term):
     """Policy KL and value together, under one weight and schedule."""
+
+    needs = Value.needs
 
     def __init__(
         self,
