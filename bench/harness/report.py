@@ -99,6 +99,17 @@ def mean_figure(group: Sequence[Result], name: str) -> str:
     return f"{np.mean(values):,.0f}".replace(",", " ") if values else ""
 
 
+COSTS = ("seeds", "parameters", "steps", "teacher queries", "seconds", "CPU seconds")
+
+
+def cost_cells(group: Sequence[Result]) -> list[str]:
+    """What runs of one kind cost, under ``COSTS``; steps with those a teacher's critic took."""
+    names = ("parameters", "steps", "teacher_queries", "seconds", "cpu_seconds")
+    parameters, steps, *rest = (mean_figure(group, name) for name in names)
+    critic = mean_figure(group, "critic_steps")
+    return [str(len(group)), parameters, f"{steps} + {critic}" if critic else steps, *rest]
+
+
 def settings_note(results: Sequence[Result]) -> str:
     """Which round this is: seeds, budgets, machines and how busy they were."""
     seeds = sorted({result.seed for result in results})

@@ -28,7 +28,7 @@ from retort.sim.switches import Switch
 
 from ..changing import GRADIENT, MEMORYLESS, RECURRENT, TASKS, TEACHER, Change, Changing
 from ..meta import learn_start
-from ..report import markdown_table, mean_figure, paragraph, settings_note
+from ..report import COSTS, cost_cells, markdown_table, paragraph, settings_note
 from ..results import Result, read_results
 from ..runs import Log, Made, Place, Run
 from ..varied import distil_varied, load_teacher, teach
@@ -159,13 +159,12 @@ def report(results: Path, figures: Path) -> str:
         groups = {arm: [r for r in every if (r.task, r.arm) == (task, arm)] for arm in ARMS}
         groups = {arm: group for arm, group in groups.items() if group}
         for arm, group in groups.items():
-            names = ("parameters", "steps", "teacher_queries", "seconds", "cpu_seconds")
-            students.append([task, arm, len(group), *(mean_figure(group, n) for n in names)])
+            students.append([task, arm, *cost_cells(group)])
         for change in changing.changes:
             for arm in groups:
                 switched.append([task, change.name, arm, *_cells(change, arm, groups)])
     image = _plot(every, figures / "adaptation.svg")
-    header = ["task", "policy", "seeds", "parameters", "steps", "teacher queries", "seconds"]
+    header = ["task", "policy", *COSTS]
     wanted = [
         "task",
         "switch",
@@ -197,7 +196,7 @@ def report(results: Path, figures: Path) -> str:
                 "the oracle's: the rate from then on, paired by seed. Wanted: the recurrent one "
                 f"back within {SOON:g} s where the memoryless one is not."
             ),
-            markdown_table([*header, "CPU seconds"], students),
+            markdown_table(header, students),
             markdown_table(wanted, switched),
             f"![Rates around each switch]({image})",
             settings_note(every),

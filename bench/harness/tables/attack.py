@@ -20,7 +20,7 @@ from retort.distill.terms import TermConfig
 
 from ..attacking import EPSILON, attacked_returns
 from ..distilling import KL, VALUE, Arm, distil_arm
-from ..report import markdown_table, mean_figure, paragraph, ratio_over_seeds, settings_note
+from ..report import COSTS, cost_cells, markdown_table, paragraph, ratio_over_seeds, settings_note
 from ..results import Result, read_results
 from ..runs import Log, Made, Place, Run
 from ..teaching import TABLE as TEACHERS
@@ -149,8 +149,8 @@ def report(results: Path, figures: Path) -> str:
             group = [r for r in every if (r.task, r.arm) == (task, name)]
             if group:
                 rows.append([task, name, *_row(name, group, teachers)])
-    header = ["task", "arm", "seeds", "parameters", "steps", "teacher queries", "seconds"]
-    header += ["CPU seconds", "return", "S/T", *(name.replace("_", " + ") for name in ATTACKS)]
+    header = ["task", "arm", *COSTS, "return", "S/T"]
+    header += [*(name.replace("_", " + ") for name in ATTACKS)]
     boxes = ", ".join(f"{task} {EPSILON[task]:g}" for task in TASKS)
     return "\n\n".join(
         [
@@ -193,7 +193,6 @@ def _arms_said() -> str:
 
 
 def _row(name: str, group: Sequence[Result], teachers: Sequence[Result]) -> list[str | int]:
-    figures = ("parameters", "steps", "teacher_queries", "seconds", "cpu_seconds")
     kept = _interval([r.figures["worst"] / r.figures["none"] for r in group])
     by_seed = {r.seed: r.mean_return for r in teachers}
     clean = [r.mean_return / by_seed[r.seed] for r in group if r.seed in by_seed]
@@ -201,8 +200,7 @@ def _row(name: str, group: Sequence[Result], teachers: Sequence[Result]) -> list
     if clean and name != "teacher":
         met = "yes" if kept.value >= KEPT and _interval(clean).value >= CLEAN else "no"
     return [
-        len(group),
-        *(mean_figure(group, figure) for figure in figures),
+        *cost_cells(group),
         f"{_interval([r.mean_return for r in group]).value:.0f}",
         ratio_over_seeds(group, teachers),
         *(f"{np.mean([r.figures[a] / r.figures['none'] for r in group]):.2f}" for a in ATTACKS),

@@ -14,9 +14,10 @@ from retort.distill.students import StudentConfig
 
 from ..distilling import ARMS, distil_arm
 from ..report import (
+    COSTS,
+    cost_cells,
     interval_over_seeds,
     markdown_table,
-    mean_figure,
     paired_ratio,
     paragraph,
     ratio_over_seeds,
@@ -106,17 +107,13 @@ def report(results: Path, figures: Path) -> str:
                 [
                     task,
                     arm,
-                    len(group),
-                    mean_figure(group, "parameters"),
-                    mean_figure(group, "steps"),
-                    mean_figure(group, "teacher_queries"),
-                    mean_figure(group, "seconds"),
+                    *cost_cells(group),
                     interval_over_seeds(group),
                     ratio_over_seeds(group, teachers),
                     _met(task, arm, group, teachers),
                 ]
             )
-    header = ["task", "arm", "seeds", "parameters", "steps", "teacher queries", "seconds"]
+    header = ["task", "arm", *COSTS]
     return "\n\n".join(
         [
             "## Compression",

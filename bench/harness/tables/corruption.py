@@ -18,9 +18,10 @@ from retort.distill.terms import TermConfig
 
 from ..distilling import ARMS, RL, Arm, distil_arm
 from ..report import (
+    COSTS,
+    cost_cells,
     interval_over_seeds,
     markdown_table,
-    mean_figure,
     paired_ratio,
     paragraph,
     ratio_over_seeds,
@@ -121,23 +122,18 @@ def report(results: Path, figures: Path) -> str:
                             task,
                             sigma,
                             name,
-                            len(group),
-                            mean_figure(group, "parameters"),
-                            mean_figure(group, "steps"),
-                            mean_figure(group, "teacher_queries"),
-                            mean_figure(group, "seconds"),
-                            mean_figure(group, "cpu_seconds"),
+                            *cost_cells(group),
                             interval_over_seeds(group),
                             ratio_over_seeds(group, teachers),
                             met,
                         ]
                     )
-    header = ["task", "sigma", "arm", "seeds", "parameters", "steps", "teacher queries", "seconds"]
+    header = ["task", "sigma", "arm", *COSTS, "return", "of the clean teacher", "met"]
     return "\n\n".join(
         [
             "## Corrupted teacher",
             paragraph(_WHAT),
-            markdown_table([*header, "CPU seconds", "return", "of the clean teacher", "met"], rows),
+            markdown_table(header, rows),
             settings_note(every),
         ]
     )

@@ -21,9 +21,10 @@ from retort.launch.recipe import load_recipe
 from retort.sim.gymnasium_tasks import Difficulty
 
 from ..report import (
+    COSTS,
+    cost_cells,
     interval_over_seeds,
     markdown_table,
-    mean_figure,
     paragraph,
     ratio_over_seeds,
     settings_note,
@@ -164,19 +165,14 @@ def report(results: Path, figures: Path) -> str:
                 [
                     task,
                     arm,
-                    len(group),
-                    mean_figure(group, "parameters"),
-                    mean_figure(group, "steps"),
-                    mean_figure(group, "teacher_queries"),
-                    mean_figure(group, "seconds"),
-                    mean_figure(group, "cpu_seconds"),
+                    *cost_cells(group),
                     _frontier(group),
                     interval_over_seeds(group),
                     ratio_over_seeds(group, taught),
                 ]
             )
-    header = ["task", "curriculum", "seeds", "parameters", "steps", "teacher queries", "seconds"]
-    header += ["CPU seconds", "level reached", "return at the hardest level", "S/T"]
+    header = ["task", "curriculum", *COSTS, "level reached"]
+    header += ["return at the hardest level", "S/T"]
     return "\n\n".join(
         [
             "## Curriculum",

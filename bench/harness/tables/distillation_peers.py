@@ -10,8 +10,9 @@ from retort.distill.students import StudentConfig
 from ..distilling import ARMS, distil_arm
 from ..peers import rsl_rl
 from ..report import (
+    COSTS,
+    cost_cells,
     markdown_table,
-    mean_figure,
     paragraph,
     plot_curves,
     ratio_over_seeds,
@@ -78,8 +79,7 @@ def report(results: Path, figures: Path) -> str:
         return ""
     taught = read_results(results, TEACHERS)
     image = plot_curves(every, figures / "distillation-peers.svg")
-    header = ["task", "arm", "seeds", "parameters", "steps", "teacher queries", "seconds"]
-    more = ["CPU seconds", "S/T", "seconds over ours"]
+    header = ["task", "arm", *COSTS, "S/T", "seconds over ours"]
     return "\n\n".join(
         [
             "## Distillation beside rsl_rl",
@@ -94,7 +94,7 @@ def report(results: Path, figures: Path) -> str:
                 "held-out deterministic episodes over the teacher's, and seconds over those of "
                 "`ours` are paired by seed."
             ),
-            markdown_table([*header, *more], _rows(every, taught)),
+            markdown_table(header, _rows(every, taught)),
             f"![Return against environment steps and seconds]({image})",
             settings_note(every),
         ]
@@ -110,7 +110,6 @@ def _rows(every: list[Result], taught: list[Result]) -> list[list[object]]:
             group = [r for r in every if (r.task, r.arm) == (task, arm)]
             if not group:
                 continue
-            names = ("parameters", "steps", "teacher_queries", "seconds", "cpu_seconds")
             pairs = [
                 r.figures["seconds"] / ours[r.seed].figures["seconds"]
                 for r in group
@@ -120,8 +119,7 @@ def _rows(every: list[Result], taught: list[Result]) -> list[list[object]]:
                 [
                     task,
                     arm,
-                    len(group),
-                    *(mean_figure(group, name) for name in names),
+                    *cost_cells(group),
                     ratio_over_seeds(group, teachers),
                     f"{np.median(pairs):.2f}" if pairs else "",
                 ]

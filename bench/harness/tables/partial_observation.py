@@ -23,6 +23,8 @@ from retort.sim.gymnasium_tasks import StudentView
 
 from ..distilling import ARMS, RL, Arm, distil_arm
 from ..report import (
+    COSTS,
+    cost_cells,
     interval_over_seeds,
     markdown_table,
     mean_figure,
@@ -156,8 +158,7 @@ def report(results: Path, figures: Path) -> str:
                     met = _met(noise, closed, groups) if arm == "ours" else ""
                     rows.append([task, f"{noise:g}", *_row(arm, group, teachers, closed), met])
         untrained += _untrained(task, _group(every, task, "ours", 0.0))
-    header = ["task", "noise", "arm", "seeds", "parameters", "steps", "teacher queries"]
-    header += ["seconds", "CPU seconds", "return", "S/T", "closure", "met"]
+    header = ["task", "noise", "arm", *COSTS, "return", "S/T", "closure", "met"]
     parts = [
         "## Partial observation",
         paragraph(
@@ -201,11 +202,9 @@ def _group(every: Sequence[Result], task: str, arm: str, noise: float) -> list[R
 def _row(
     arm: str, group: Sequence[Result], teachers: Sequence[Result], closed: Interval | None
 ) -> list[str | int]:
-    figures = ("parameters", "steps", "teacher_queries", "seconds", "cpu_seconds")
     return [
         arm,
-        len(group),
-        *(mean_figure(group, name) for name in figures),
+        *cost_cells(group),
         interval_over_seeds(group),
         ratio_over_seeds(group, teachers),
         "" if closed is None or arm == "ppo" else _said(closed),

@@ -13,9 +13,10 @@ from retort.distill.teacher import ActorTeacher
 
 from ..distilling import ARMS, distil_arm
 from ..report import (
+    COSTS,
+    cost_cells,
     interval_over_seeds,
     markdown_table,
-    mean_figure,
     paired_ratio,
     paragraph,
     ratio_over_seeds,
@@ -104,20 +105,15 @@ def report(results: Path, figures: Path) -> str:
                 [
                     task,
                     arm,
-                    len(group),
-                    mean_figure(group, "parameters"),
-                    mean_figure(group, "steps"),
-                    mean_figure(group, "teacher_queries"),
-                    mean_figure(group, "seconds"),
-                    mean_figure(group, "cpu_seconds"),
+                    *cost_cells(group),
                     interval_over_seeds(group),
                     _to(best, group),
                     ratio_over_seeds(group, single) if arm in _MIXTURES else "",
                     "" if found is None else ("yes" if found.low > 1.0 else "no"),
                 ]
             )
-    header = ["task", "taught by", "seeds", "parameters", "steps", "teacher queries", "seconds"]
-    header += ["CPU seconds", "return", "to the best teacher", "to `best single`", "better"]
+    header = ["task", "taught by", *COSTS, "return"]
+    header += ["to the best teacher", "to `best single`", "better"]
     return "\n\n".join(
         [
             "## Several teachers of one task",

@@ -30,6 +30,8 @@ from ..measures import (
     return_under_noise,
 )
 from ..report import (
+    COSTS,
+    cost_cells,
     interval_over_seeds,
     markdown_table,
     mean_figure,
@@ -287,32 +289,20 @@ def _costs(every: Sequence[Result], taught: Sequence[Result], arms: Sequence[str
                 [
                     task,
                     f"`{arm}`",
-                    len(group),
-                    mean_figure(group, "parameters"),
-                    _steps(group),
-                    mean_figure(group, "teacher_queries"),
-                    mean_figure(group, "seconds"),
-                    mean_figure(group, "cpu_seconds"),
+                    *cost_cells(group),
                     ratio_over_seeds([_early(result) for result in group], teachers),
                     interval_over_seeds(group),
                     ratio_over_seeds(group, teachers),
                     "" if arm == plain else ratio_over_seeds(group, against),
                 ]
             )
-    header = ["task", "row", "seeds", "parameters", "steps", "teacher queries", "seconds"]
-    header += ["CPU seconds", f"S/T at {_EARLY / 1e6:g} M steps", "return"]
+    header = ["task", "row", *COSTS, f"S/T at {_EARLY / 1e6:g} M steps", "return"]
     return markdown_table([*header, "S/T", "to `policy_kl`"], rows)
 
 
 def _early(result: Result) -> Result:
     """A run as it stood at the first point of its curve."""
     return dataclasses.replace(result, final=[result.curve[0].mean_return])
-
-
-def _steps(group: Sequence[Result]) -> str:
-    """Environment steps, with those that the teacher's critic took."""
-    own, critic = mean_figure(group, "steps"), mean_figure(group, "critic_steps")
-    return f"{own} + {critic}" if critic else own
 
 
 def _divergences(every: Sequence[Result]) -> str:
