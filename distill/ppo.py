@@ -238,6 +238,7 @@ class PPO:
             and is_written_out(self.actor, self.critic)
         )
         totals, steps = torch.zeros(2), 0
+        new, kl = old, 0.0
         for epoch in range(1, config.epochs + 1):
             order = torch.randperm(len(observation), generator=self.generator)
             # Shuffled once and then cut: one copy per epoch, not one per minibatch.

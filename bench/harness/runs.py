@@ -147,4 +147,7 @@ def _do(run: Run, place: Place, log: Log) -> None:
         **{**made._asdict(), "series": dict(made.series)},
     )
     path = write_result(place.results, run.name, result)
-    log(f"    return {result.mean_return:.0f} over {len(result.final)} held-out episodes: {path}")
+    scored = ""
+    if result.final:
+        scored = f"return {result.mean_return:.0f} over {len(result.final)} held-out episodes: "
+    log(f"    {scored}{path}")

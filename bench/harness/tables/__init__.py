@@ -6,6 +6,7 @@ from ..document import Table
 from . import (
     adaptation,
     attack,
+    budget,
     compression,
     corruption,
     curriculum,
@@ -39,4 +40,5 @@ TABLES: tuple[Table, ...] = (
     forgetting,
     adaptation,
     int8,
+    budget,
 )

@@ -1,0 +1,146 @@
+"""Budget: does ``--budget-us`` keep its word on this computer?
+
+The grid of ``retort bench host`` is measured, students of every kind are picked for several
+budgets, and each pick and the next larger width are measured again in the NumPy runtime, in turns.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from retort.controller.host import Host, measure_host, time_steps
+from retort.controller.policy import Stack
+from retort.distill.budget import MARGIN, BudgetError, Candidate, candidates, pick
+from retort.distill.students import Interface, StudentConfig, make_student
+
+from ..report import markdown_table, paragraph
+from ..results import Result, read_results
+from ..runs import Log, Made, Place, Run
+
+TABLE = "budget"
+INTERFACE = Interface.plain(48, 12)
+FAMILIES = {
+    "mlp": StudentConfig(kind="mlp", hidden=(1, 1)),
+    "gru": StudentConfig(kind="gru", hidden=(1,)),
+    "tcn": StudentConfig(kind="tcn", hidden=(), channels=(1, 1)),
+}
+BUDGETS = (10, 12, 14, 16, 20, 50, 200)  # [us]
+TIE = 2.0 * MARGIN  # what one measurement cannot tell apart
+_PASSES = 5  # through the grid
+_ROUNDS, _STEPS = 20, 400
+_COLUMNS = ("width", "parameters", "expected", "takes", "next_width", "next_takes")
+
+
+def runs() -> list[Run]:
+    """One: all kinds and budgets."""
+    return [Run(table=TABLE, task="computer", arm="students", seed=1, budget=0, execute=_measure)]
+
+
+def _measure(run: Run, place: Place, log: Log) -> Made:
+    steps = max(20, round(_STEPS * place.scale))
+    passes, rounds = (max(1, round(n * place.scale)) for n in (_PASSES, _ROUNDS))
+    activations = tuple(sorted({family.activation for family in FAMILIES.values()}))
+    host = measure_host(steps, passes, activations=activations)
+    figures: dict[str, float] = {}
+    for kind, family in FAMILIES.items():
+        for budget in BUDGETS:
+            row = _row(host, family, budget, rounds, steps)
+            log(f"{kind} {budget} us: " + ", ".join(f"{k} {v:g}" for k, v in row.items()))
+            figures |= {f"{kind}_{budget}_{name}": value for name, value in row.items()}
+    settings = {
+        **{kind: dataclasses.asdict(family) for kind, family in FAMILIES.items()},
+        "inputs": INTERFACE.observation_size,
+        "outputs": INTERFACE.outputs,
+        "steps": steps,
+        "rounds": rounds,
+    }
+    return Made(settings, [], [], figures)
+
+
+def _row(
+    host: Host, family: StudentConfig, budget: float, rounds: int, steps: int
+) -> dict[str, float]:
+    """What is picked for a budget and how long it takes; of the smallest where nothing fits."""
+    try:
+        chosen, larger = pick(host, family, INTERFACE, budget)
+    except BudgetError:
+        chosen, larger = None, candidates(host, family, INTERFACE)[0]
+    measured = [candidate for candidate in (chosen, larger) if candidate is not None]
+    times = medians([_policy(candidate) for candidate in measured], rounds, steps)
+    found: dict[str, float] = {}
+    if chosen is not None:
+        found = {
+            "width": chosen.width,
+            "parameters": chosen.parameters,
+            "expected": round(chosen.p50, 2),
+            "takes": round(times[0], 2),
+        }
+    if larger is not None:
+        found |= {"next_width": larger.width, "next_takes": round(times[-1], 2)}
+    return found
+
+
+def _policy(candidate: Candidate) -> Stack:
+    """The candidate in the runtime, of random weights."""
+    meta, tensors = make_student(candidate.config, INTERFACE).eval().export()
+    arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+    columns = INTERFACE.columns(candidate.config.kind)
+    return Stack(meta, arrays, columns=columns, outputs=INTERFACE.outputs, limit=INTERFACE.limit)
+
+
+def medians(several: Sequence[Stack], rounds: int, steps: int) -> list[float]:
+    """Of a step of each in its quietest round, as in the host file; in turns [us]."""
+    times: list[list[float]] = [[] for _ in several]
+    for _ in range(rounds):
+        for one, kept in zip(several, times, strict=True):
+            kept.append(float(np.median(time_steps(one, INTERFACE.observation_size, steps))))
+    return [min(kept) for kept in times]
+
+
+def met(row: dict[str, float], budget: float) -> bool:
+    """The pick keeps the budget, and what is next larger does not, or by less than a tie."""
+    kept = row.get("takes", 0.0) <= budget
+    return kept and row.get("next_takes", np.inf) > budget * (1.0 - TIE)
+
+
+def report(results: Path, figures: Path) -> str:
+    """The section of the documentation."""
+    every = read_results(results, TABLE)
+    if not every:
+        return ""
+    [result] = every
+    header = ["kind", "budget", "width", "parameters", "expected", "takes"]
+    return "\n\n".join(
+        [
+            "## Budget",
+            paragraph(
+                "What `--budget-us` picks by what `retort bench host` measured, among widths 8 to "
+                f"1024 of two layers (`gru`: one), {INTERFACE.observation_size} inputs and "
+                f"{INTERFACE.outputs} outputs, and the next larger width: median of a step in the "
+                f"NumPy runtime in its quietest of {result.settings['rounds']} rounds, in "
+                "microseconds. Met: the pick keeps the budget, and the next larger one does not, "
+                f"or by less than {TIE:.0%}, twice the margin that is left for noise. Where "
+                "nothing fits, the next larger one is the smallest there is."
+            ),
+            markdown_table([*header, "next larger", "takes", "met"], _rows(result)),
+            paragraph(
+                f"{result.machine['processor']}, {result.machine['cores']} cores, load average "
+                f"{result.machine['load']:.1f} when it began; {result.date}."
+            ),
+        ]
+    )
+
+
+def _rows(result: Result) -> list[list[str]]:
+    rows = []
+    for kind in FAMILIES:
+        for budget in BUDGETS:
+            names = {name: f"{kind}_{budget}_{name}" for name in _COLUMNS}
+            row = {n: result.figures[key] for n, key in names.items() if key in result.figures}
+            cells = [f"{row[name]:,.1f}" if name in row else "" for name in _COLUMNS]
+            cells = [c.removesuffix(".0").replace(",", " ") for c in cells]
+            rows.append([kind, str(budget), *cells, "yes" if met(row, budget) else "**no**"])
+    return rows
