@@ -6,6 +6,7 @@ Who acts is the source's business, what is minimised the terms'; neither knows t
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -147,11 +148,16 @@ class Distiller:
         self, sample: Sample, recorded: Recorded, ids: Tensor, weights: list[float]
     ) -> Tensor:
         """One step downhill; the mean loss of each term."""
+        acted = bool(sample.own.any())
         losses = [
-            self._loss(term, sample, recorded, ids) if weight else torch.zeros(1)
+            self._loss(term, sample, recorded, ids)
+            if weight and (acted or not term.own)
+            else torch.zeros(1)
             for weight, (_, term) in zip(weights, self.terms, strict=True)
         ]
         means = torch.stack([loss.mean() for loss in losses])
+        if not means.requires_grad:
+            return means  # there is nothing to be learnt from this minibatch
         self.optimiser.zero_grad()
         (torch.tensor(weights) * means).sum().backward()
         nn.utils.clip_grad_norm_(self.parameters, self.config.max_gradient_norm)
@@ -191,7 +197,7 @@ class Distiller:
             student=student,
             teacher=recorded.teachers[0].select((slice(None), ids)),
             action=action,
-            value=self.critic(observations["teacher"]) if "value" in self.needs else None,
+            value=functools.cache(lambda: self.critic(observations["teacher"])),
             ratio=ratio,
             advantage=advantage,
             lambda_return=recorded.lambda_return[:, ids],

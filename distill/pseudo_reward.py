@@ -88,7 +88,7 @@ def _compare(
                 student=student,
                 teacher=one,
                 action=blank,
-                value=blank,
+                value=lambda: blank,
                 ratio=blank + 1.0,
                 advantage=blank,
                 lambda_return=blank,

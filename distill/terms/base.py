@@ -65,7 +65,7 @@ class Sample:
     student: Distribution
     teacher: TeacherOutput  # labels
     action: Tensor  # (T, n, actions), or (T, n) if discrete: what was taken
-    value: Tensor | None  # (T, n) the student's critic
+    value: Callable[[], Tensor]  # (T, n) what the student's critic says, worked out when asked for
     ratio: Tensor  # (T, n) density of ``action`` now over that when it was taken; 1 if not its own
     advantage: Tensor  # (T, n) standardised
     lambda_return: Tensor  # (T, n) of the student's own reward
@@ -86,12 +86,14 @@ class Term:
 
     Attributes:
         taught: it compares with a teacher, so that several teachers' losses are weighted.
-        needs: what must be in the sample: "value", "features", "teacher_features", "respond".
+        own: it learns from what the student itself did and from nothing else.
+        needs: what must be in the sample: "features", "teacher_features", "respond".
         corrected: ``-loss`` of the next state is a pseudo-reward.
         prepared: false until ``prepare`` has run, for terms that must see a sample first.
     """
 
     taught: bool = True
+    own: bool = False
     needs: frozenset[str] = frozenset()
     corrected: bool = False
     prepared: bool = True

@@ -70,7 +70,7 @@ class Value(Term):
     the teacher's policy, right to begin with and wrong to end with.
     """
 
-    needs = frozenset({"value"})
+    own = True
 
     def __init__(self, until: float = 0.5) -> None:
         self.until = until
@@ -80,14 +80,11 @@ class Value(Term):
         if sample.teacher.value is not None and self.until > 0:
             eta = max(0.0, 1.0 - sample.fraction / self.until)
             target = losses.value_target(target, sample.teacher.value, eta)
-        value = required(sample.value, "value", "the student's critic")
-        return (value - target).square() * sample.own
+        return (sample.value() - target).square() * sample.own
 
 
 class Joint(Term):
     """Policy KL and value together, under one weight and schedule."""
-
-    needs = Value.needs
 
     def __init__(
         self,
@@ -106,6 +103,7 @@ class Reinforcement(Term):
     """PPO's clipped surrogate on the student's own reward, where the student acted."""
 
     taught = False
+    own = True
 
     def __init__(self, clip: float = 0.2) -> None:
         self.clip = clip

@@ -157,6 +157,20 @@ def test_the_reward_alone_teaches_a_student_too(trained):
     assert np.mean(rewards[-3:]) > 1.3 * np.mean(rewards[:3])
 
 
+def test_kept_batches_teach_nothing_of_reward(trained):
+    """Somebody older acted there: only the fresh batch moves the critic, in the first epoch."""
+    ppo, _ = trained
+    terms = (TermConfig(name="rl"), TermConfig(name="value"))
+    critics = []
+    for epochs in (2, 4):
+        distiller, source, curriculum = distiller_for(
+            ppo, terms, mode="aggregate", epochs=epochs, steps=64 * 16 * 2
+        )
+        list(distil(distiller, source, curriculum))
+        critics.append(torch.cat([p.flatten() for p in distiller.critic.parameters()]))
+    torch.testing.assert_close(*critics, rtol=0, atol=0)
+
+
 def test_the_teacher_drives_its_share_of_the_environments(trained):
     ppo, _ = trained
     distiller, source, _ = distiller_for(ppo, (TermConfig(name="policy_kl"),), share=0.5)

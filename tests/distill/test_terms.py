@@ -19,11 +19,12 @@ def make_sample(**changes):
     def policy():
         return Gaussian(randn(3, 4, 2), randn(3, 4, 2).exp())
 
+    value = randn(3, 4)
     sample = {
         "observations": {"student": randn(3, 4, 5), "teacher": randn(3, 4, 5)},
         "reset": torch.zeros(3, 4, dtype=torch.bool),
         "student": policy(),
-        "value": randn(3, 4),
+        "value": lambda: value,
         "teacher": TeacherOutput(policy(), randn(3, 4)),
         "action": randn(3, 4, 2),
         "ratio": randn(3, 4).mul(0.3).exp(),
@@ -107,10 +108,10 @@ def test_a_layer_that_does_not_exist_names_those_that_do():
 def test_value_begins_at_the_teachers_value_and_ends_at_the_students_return():
     term = make_term(TermConfig(name="value", options={"until": 0.5}))
     start, middle, end = (make_sample(fraction=f) for f in (0.0, 0.25, 0.75))
-    torch.testing.assert_close(term.loss(start), (start.value - start.teacher.value) ** 2)
+    torch.testing.assert_close(term.loss(start), (start.value() - start.teacher.value) ** 2)
     mixed = 0.5 * middle.lambda_return + 0.5 * middle.teacher.value
-    torch.testing.assert_close(term.loss(middle), (middle.value - mixed) ** 2)
-    torch.testing.assert_close(term.loss(end), (end.value - end.lambda_return) ** 2)
+    torch.testing.assert_close(term.loss(middle), (middle.value() - mixed) ** 2)
+    torch.testing.assert_close(term.loss(end), (end.value() - end.lambda_return) ** 2)
 
 
 def test_reinforcement_has_no_gradient_outside_the_trust_region():
@@ -125,7 +126,9 @@ def test_reinforcement_has_no_gradient_outside_the_trust_region():
 def test_reward_terms_use_only_what_the_student_did(name):
     own = torch.zeros(3, 4)
     own[:, 1] = 1.0
-    loss = make_term(TermConfig(name=name)).loss(make_sample(own=own))
+    term = make_term(TermConfig(name=name))
+    assert term.own  # it is passed over where there is nothing of that
+    loss = term.loss(make_sample(own=own))
     assert (loss[:, [0, 2, 3]] == 0).all()
     assert (loss[:, 1] != 0).all()
 
