@@ -126,16 +126,34 @@ def _teach(run: Run, place: Place, log: Log) -> Made:
     steps = place.steps(run.budget)
     model = _model(run.task, run.seed)
     actor = _Watched(model)
-    watch = Stopwatch(Curve(run.task, actor, max(1, steps // _POINTS), log))
+    curve = _BestKept(run.task, actor, max(1, steps // _POINTS), log)
+    watch = Stopwatch(curve)
     model.learn(steps, callback=watched_by(watch))
     figures = watch.figures(model.num_timesteps)
     figures["parameters"] = sum(p.numel() for p in model.q_net.parameters())
     watch.at(model.num_timesteps)
-    save_checkpoint(place.checkpoint(run), {"q": model.q_net.state_dict()})
+    save_checkpoint(place.checkpoint(run), {"q": curve.weights})
     teacher = load_q_teacher(place, run)
     final = final_returns(run.task, best_choice(teacher), episodes=EPISODES[run.task])
     settings = {**SETTINGS[run.task], "net_arch": HIDDEN, "n_envs": _NUM_ENVS.get(run.task, 1)}
     return Made(settings, watch.curve.points, final, figures)
+
+
+class _BestKept(Curve):
+    """A curve that keeps the Q-network of its best point, since DQN comes and goes."""
+
+    actor: _Watched
+
+    def __init__(self, task: str, actor: _Watched, every: int, log: Log) -> None:
+        super().__init__(task, actor, every, log)
+        self.best, self.weights = float("-inf"), {}
+
+    def measure(self) -> float:
+        value = super().measure()
+        if value > self.best:
+            now = self.actor.model.q_net.state_dict()
+            self.best, self.weights = value, {n: v.clone() for n, v in now.items()}
+        return value
 
 
 class _Watched:
