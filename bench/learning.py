@@ -39,6 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     runs = select([run for table in TABLES for run in table.runs()], given.words, given.seeds)
     if given.verb == "run":
         torch.set_num_threads(1)  # networks this small are no work for two; physics has all cores
+        torch.optim.Adam([torch.zeros(1)])  # torch loads half of itself now, not in the first run
         done, failed = go_on(runs, place, lambda text: print(text, flush=True), given.minutes)
         print(f"{done} runs done, {sum(not run.done(place) for run in runs)} left")
         for name in failed:
