@@ -140,7 +140,12 @@ def plot_curves(results: Sequence[Result], path: Path) -> str:
     tasks = list(dict.fromkeys(result.task for result in results))
     arms = list(dict.fromkeys(result.arm for result in results))
     figure, axes = plt.subplots(
-        len(tasks), 2, figsize=(9, 2.8 * len(tasks)), squeeze=False, sharey="row"
+        len(tasks),
+        2,
+        figsize=(9, 0.9 + 2.8 * len(tasks)),
+        squeeze=False,
+        sharey="row",
+        layout="constrained",
     )
     colours = [f"C{i}" for i in range(10)] if len(arms) <= 10 else plt.get_cmap("tab20").colors
     for row, task in zip(axes, tasks, strict=True):
@@ -161,8 +166,7 @@ def plot_curves(results: Sequence[Result], path: Path) -> str:
         row[1].xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         row[1].xaxis.set_minor_formatter(NullFormatter())
     handles = [Line2D([], [], color=colours[n], label=arm) for n, arm in enumerate(arms)]
-    axes[0, 0].legend(handles=handles, fontsize=8)
-    figure.tight_layout()
+    figure.legend(handles=handles, fontsize=8, loc="outside lower center", ncols=5)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, metadata={"Date": None})
     plt.close(figure)
