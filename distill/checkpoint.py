@@ -105,7 +105,18 @@ def optimiser_state(optimiser: torch.optim.Optimizer) -> dict[str, Any]:
 
 
 def load_optimiser_state(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """The inverse of ``optimiser_state``."""
+    """The inverse of ``optimiser_state``.
+
+    Raises:
+        CheckpointError: the moments are of parameters of other shapes.
+    """
+    shapes = {str(i): p.shape for i, p in enumerate(optimiser.param_groups[0]["params"])}
+    for number, values in state.get("moments", {}).items():
+        if values["exp_avg"].shape != shapes.get(number):
+            raise CheckpointError(
+                "the checkpoint's optimiser is of other parameters, as another version of retort "
+                "kept them; start this stage over with --fresh"
+            )
     full = optimiser.state_dict()
     full["state"] = {int(number): values for number, values in state.get("moments", {}).items()}
     for group in full["param_groups"]:

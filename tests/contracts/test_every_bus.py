@@ -122,11 +122,7 @@ def test_a_read_of_a_quiet_line_has_everything(bus):
 
 def test_a_deadline_that_has_passed_gives_a_state_without_validity(bus):
     bus.identify()
-    asked = bus.clock.now()
-    state = bus.read(asked - 1.0)
-    assert bus.clock.now() - asked < PATIENCE
-    if isinstance(bus.clock, RealClock) and np.asarray(state.joint_valid).any():
-        return  # a busy computer: the answer was there before anybody could look
+    state = bus.read(bus.clock.now() - 1.0)
     assert not np.asarray(state.joint_valid).any()
     assert not state.imu_valid
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from retort.distill.batch import Batch, no_episodes
+from retort.distill.checkpoint import CheckpointError, load_optimiser_state, optimiser_state
 from retort.distill.evaluation import actor_of, run_episodes
 from retort.distill.ppo import PPO, PPOConfig, train
 from retort.distill.ppo_settings import discrete_ppo, gymnasium_ppo
@@ -120,6 +121,17 @@ def test_a_resumed_run_is_the_same_to_the_bit():
     for one, other in zip(whole.actor.parameters(), resumed.actor.parameters(), strict=True):
         assert torch.equal(one, other)
     assert whole.return_scale.std == resumed.return_scale.std
+
+
+def test_an_optimiser_of_other_parameters_is_refused():
+    ppo, _ = hopper(SMALL)
+    parameters = list(ppo.actor.parameters())
+    by_tensor = torch.optim.Adam(parameters)
+    for parameter in parameters:
+        parameter.grad = torch.ones_like(parameter)
+    by_tensor.step()
+    with pytest.raises(CheckpointError, match="--fresh"):
+        load_optimiser_state(ppo.optimiser, optimiser_state(by_tensor))
 
 
 @pytest.mark.parametrize("kind", ["fast", "efficient"])
