@@ -66,7 +66,10 @@ class Bus(Protocol):
         ...
 
     def read(self, deadline: float) -> RobotState:
-        """The robot's state; returns by ``deadline`` [s, this bus's clock] with what arrived."""
+        """The robot's state; returns by ``deadline`` [s, this bus's clock] with what arrived.
+
+        Nothing is asked, and nothing is valid, if the deadline has passed already.
+        """
         ...
 
     def write(self, command: JointCommand) -> None:

@@ -122,15 +122,17 @@ def test_a_read_of_a_quiet_line_has_everything(bus):
 
 def test_a_deadline_that_has_passed_gives_a_state_without_validity(bus):
     bus.identify()
+    asked = {name: counter.asked for name, counter in bus.counters.items()}
     state = bus.read(bus.clock.now() - 1.0)
     assert not np.asarray(state.joint_valid).any()
     assert not state.imu_valid
+    assert {name: counter.asked for name, counter in bus.counters.items()} == asked
 
 
 def test_an_answer_not_waited_for_is_not_taken_for_the_next(bus):
     """Shortly after a read that gave up, its answer may still be on its way."""
     bus.identify()
-    bus.read(bus.clock.now())
+    bus.read(bus.clock.now() + 1e-4)
     bus.clock.sleep_until(bus.clock.now() + 0.05)
     state = read(bus)
     assert np.asarray(state.joint_valid).all()
