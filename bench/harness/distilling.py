@@ -155,7 +155,7 @@ def distil_arm(
     student = seeded(seed, lambda: _student(env, view, student_config, taught[0]))
     learnt_in: LearningEnv = env if around is None else around(env)
     critic = seeded(seed + 1, lambda: _critic(learnt_in, config.critic_hidden, student, taught[0]))
-    teachers = taught if arm.taught else [Silent(env)]
+    teachers = [_floored(t, config.std_floor) for t in taught] if arm.taught else [Silent(env)]
     distiller = Distiller(config, student, teachers, critic, seed)
     every = every or max(1, steps // _POINTS)
     curve = Curve(task, actor_of(student), every, log, target, view)
@@ -198,6 +198,15 @@ class Silent:
     ) -> tuple[TeacherOutput, Tensor]:
         nothing = torch.zeros(*resets.shape, self._actions)
         return TeacherOutput(Gaussian(nothing, nothing + 1.0)), state
+
+
+def _floored(teacher: Teacher, std_floor: float) -> Teacher:
+    """A teacher that claims no less deviation than the settings say, if it is an actor of ours."""
+    if not isinstance(teacher, ActorTeacher):
+        return teacher
+    unsure = copy.copy(teacher)
+    unsure.std_floor = std_floor
+    return unsure
 
 
 def _student(

@@ -3,6 +3,7 @@
 import typing
 
 import pytest
+import torch
 from retort.distill.distill_config import Mode
 from retort.distill.terms import TERMS
 
@@ -99,12 +100,30 @@ def test_smooth_and_robust_rows_say_what_the_terms_are_for(place):
 def test_a_corrupted_teacher_has_a_row_and_ours_a_verdict(place):
     from harness.tables import corruption
 
-    arms = ["corrupted teacher 0.05", "student-driven 0.05", "ours 0.05"]
+    arms = ["corrupted teacher 0.05", "student-driven 0.05", "ours 0.05", "ours let go 0.05"]
     made, text = done(place, corruption, arms)
     assert "| Hopper | 0.05 | corrupted teacher | 1 | " in text
     [row] = [line for line in text.splitlines() if "| 0.05 | ours |" in line]
     assert row.rstrip(" |").endswith(("yes", "no"))
     assert made["corrupted teacher 0.05"].figures["parameters"] > 60_000
+    assert made["ours 0.05"].settings["std_floor"] == 0.05
+    unsure = made["ours let go 0.05"].settings
+    assert unsure["std_floor"] == unsure["student"]["initial_std"] == 1.0
+
+
+def test_a_teacher_claims_no_less_deviation_than_the_settings_say(place):
+    from harness.distilling import KL, Arm, distil_arm
+    from harness.teaching import load_teacher, teacher_run
+    from retort.distill.students import StudentConfig
+
+    teacher = load_teacher(place, teacher_run("Hopper", 1))
+    arm = Arm(mode="student", terms=(KL,), changes={"std_floor": 3.0})
+    made = distil_arm(arm, "Hopper", [teacher], StudentConfig(), seed=1, steps=10_000, log=quiet)
+    [heard] = made.distiller.teachers
+    groups = {"teacher": torch.zeros(1, 1, 11)}
+    reset, state = torch.zeros(1, 1, dtype=torch.bool), torch.zeros(1, 0)
+    assert heard(groups, state, reset)[0].distribution.std.min() >= 3.0
+    assert teacher(groups, state, reset)[0].distribution.std.max() < 3.0  # as it was
 
 
 def test_three_teachers_are_asked_and_compared_with_the_best_one(place):
