@@ -13,6 +13,7 @@ real one and the results go elsewhere: a smoke test.
 from __future__ import annotations
 
 import argparse
+import signal
 from pathlib import Path
 
 import torch
@@ -49,6 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
         write_document(given.document, place, TABLES)
         print(f"wrote {given.document}")
     else:
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` has seen enough
         _status(runs, place)
     return 0
 

@@ -256,7 +256,7 @@ class PPO:
                     )
                     self._step(gradients)
                 else:
-                    losses = self._descend(rows, old.select(ids), ids, towards)
+                    losses = self._descend(rows, old, ids, towards)
                 totals += losses
                 steps += 1
             if config.kl_limit is not None or epoch == config.epochs:
@@ -299,7 +299,7 @@ class PPO:
         self._step(torch.autograd.grad(loss, self.parameters))
         if config.learning_rate_schedule == "adaptive":
             with torch.no_grad():
-                self._follow(float(old.kl(distribution).mean()))
+                self._follow(float(old.select(ids).kl(distribution).mean()))
         return torch.stack([policy_loss, value_loss]).detach()
 
     def _step(self, gradients: Sequence[Tensor]) -> None:

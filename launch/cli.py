@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -73,7 +74,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as ended:  # argparse has said what is wrong
         return ended.code if isinstance(ended.code, int) else BAD_INPUT
     try:
-        return options.act(options)
+        code = options.act(options)
+        sys.stdout.flush()
+        return code
     except RetortError as error:
         return _complain(str(error), BAD_INPUT if _is_input(error) else FAILURE)
     except ModuleNotFoundError as error:
@@ -82,6 +85,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         what = f"`retort {options.verb}` needs retort[{extra}]"
         return _complain(f"{what}: pip install 'retort[{extra}]'", FAILURE)
+    except BrokenPipeError:  # whoever read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that no flush fails
+        if hasattr(options, "recipe"):
+            return _complain("nobody reads the output any more; what was done is saved", FAILURE)
+        return FAILURE
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
         return _complain(f"{error.strerror or error}{where}", FAILURE)
