@@ -1,8 +1,9 @@
 """Competence-gated curriculum over named difficulty axes.
 
 Each axis has a frontier level. An environment starts an episode with one axis at its frontier and
-the others below theirs, so that a failure has a name, or replays earlier levels. An axis advances
-when the student, on episodes at its frontier, is confidently near the teacher on the same ones.
+the others one level below theirs, so that a failure has a name, or replays earlier levels. An axis
+advances when the student, on episodes at its frontier, is confidently near the teacher on the same
+ones.
 """
 
 from __future__ import annotations
@@ -21,12 +22,18 @@ REPLAY = -1  # "axis" of an episode that replays earlier levels
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CurriculumConfig:
-    """``gated`` as above; ``fixed`` advances evenly over the budget; ``none`` is all hardest."""
+    """``gated`` as above; ``fixed`` advances evenly over the budget; ``none`` is all hardest.
+
+    The bars are for confidence bounds: over one window a bar of 0.6 asks for some 0.7 of the
+    teacher's score, one of 0.8 for 0.9, which a student that has only met what is easy may not have
+    for most of its budget. Labels teach more where more happens; ``start`` leaves out the levels
+    that are too quiet for that.
+    """
 
     kind: Literal["gated", "fixed", "none"] = "gated"
     levels: int = 4  # the hardest; 0 is the easiest
     start: int = 0
-    bar: float = 0.8  # of the teacher's score, to advance
+    bar: float = 0.6  # of the teacher's score, to advance
     fall_bar: float = 0.5  # of the teacher's score, to go back
     teacher_bar: float = 0.2  # above the random policy, below which the teacher itself fails
     window: int = 40  # frontier episodes of the student that one decision is made on
@@ -114,16 +121,15 @@ class Curriculum:
             self.axis_of[ids] = rng.integers(0, len(frontier), n)  # only for its score
             self.frontier_of[ids] = self.config.levels
             return np.ones((n, len(frontier)))
-        # Uniform over the levels at or below each axis' frontier.
+        # Replayed are all levels up to each axis' frontier, evenly.
         levels = np.floor(rng.random((n, len(frontier))) * (frontier + 1)).astype(np.int64)
         chosen = rng.integers(0, len(frontier), n)
         replay = rng.random(n) < self.config.replay
-        if self.finished:
-            # Nothing is left to be gated: train where it will be measured.
-            levels[~replay] = self.config.levels
-        else:
-            rows = np.flatnonzero(~replay)
-            levels[rows, chosen[rows]] = frontier[chosen[rows]]
+        rows = np.flatnonzero(~replay)
+        # The others are as hard as has been mastered: what is easy teaches little, and the hardest
+        # level is one where all are hard at once.
+        levels[rows] = frontier if self.finished else np.maximum(frontier - 1, 0)
+        levels[rows, chosen[rows]] = frontier[chosen[rows]]
         self.axis_of[ids] = np.where(replay, REPLAY, chosen)
         self.frontier_of[ids] = frontier[chosen]
         return levels / self.config.levels

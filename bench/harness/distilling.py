@@ -80,6 +80,29 @@ ARMS: dict[str, Arm] = {
 }
 
 
+def let_go(task: str) -> Arm:
+    """An arm for teachers that cannot simply be copied, being damaged or knowing more.
+
+    The student's own reward counts from the start; the KL is gone after a third, and the teacher's
+    values are not believed. It may not claim to be surer than PPO is at first, since a student that
+    has learnt to be as sure tries nothing else any more: it wants ``unsure`` for its deviation too.
+    """
+    return Arm(
+        mode="student",
+        terms=(
+            TermConfig(name="policy_kl", end=0.0, schedule="linear", until=0.3),
+            RL,
+            TermConfig(name="value", options={"until": 0.0}),
+        ),
+        changes={"std_floor": unsure(task)},
+    )
+
+
+def unsure(task: str) -> float:
+    """The deviation that PPO begins with."""
+    return teacher_settings(task, 1).initial_std
+
+
 @dataclasses.dataclass(frozen=True)
 class Distilled:
     """What came of it."""

@@ -59,7 +59,7 @@ def test_it_goes_back_when_the_student_has_become_bad():
 
 def test_between_the_bars_it_waits():
     curriculum = make(start=1)
-    moves = play(curriculum, lambda a, v: 0.6, lambda a, v: 0.9, np.random.default_rng(0), 4)
+    moves = play(curriculum, lambda a, v: 0.52, lambda a, v: 0.9, np.random.default_rng(0), 4)
     assert moves == [{}] * 4
 
 
@@ -79,7 +79,7 @@ def test_too_few_episodes_decide_nothing():
     assert moves == [{}]
 
 
-def test_an_episode_has_one_axis_at_its_frontier_and_the_others_not_above_theirs():
+def test_an_episode_has_one_axis_at_its_frontier_and_the_others_one_below_theirs():
     curriculum = make(start=2)
     curriculum.axes[1].frontier = 1
     ids = np.arange(400)
@@ -89,7 +89,11 @@ def test_an_episode_has_one_axis_at_its_frontier_and_the_others_not_above_theirs
     chosen = curriculum.axis_of
     own = chosen != REPLAY
     assert (levels[ids[own], chosen[own]] == frontier[chosen[own]]).all()
+    other = 1 - chosen[own]
+    assert (levels[ids[own], other] == frontier[other] - 1).all()
     assert 0.1 < (~own).mean() < 0.3
+    replayed = levels[~own]
+    assert {tuple(row) for row in replayed} == {(a, b) for a in (0, 1, 2) for b in (0, 1)}
 
 
 def test_replayed_episodes_do_not_count():

@@ -15,9 +15,8 @@ from retort.distill.corruption import corrupted_teacher
 from retort.distill.evaluation import actor_of
 from retort.distill.students import StudentConfig
 from retort.distill.teacher import ActorTeacher
-from retort.distill.terms import TermConfig
 
-from ..distilling import ARMS, RL, Arm, distil_arm
+from ..distilling import ARMS, distil_arm, let_go, unsure
 from ..report import (
     COSTS,
     cost_cells,
@@ -31,7 +30,7 @@ from ..report import (
 from ..results import Result, read_results
 from ..runs import Log, Made, Place, Run
 from ..teaching import TABLE as TEACHERS
-from ..teaching import load_teacher, teacher_run, teacher_settings
+from ..teaching import load_teacher, teacher_run
 from ..training import final_returns
 
 TABLE = "corruption"
@@ -46,34 +45,10 @@ _OURS = ("ours", _LET_GO)
 _ARMS = ("student-driven", "proximal", *_OURS)
 
 
-def arm(name: str, task: str) -> Arm:
-    """One way to distil.
-
-    A teacher that may be worth little is soon let go of: its KL is gone after a third, its values
-    are not believed, and it may not claim to be surer than PPO is at first, since a student that
-    has learnt to be as sure tries nothing else any more.
-    """
-    if name != _LET_GO:
-        return ARMS[name]
-    return Arm(
-        mode="student",
-        terms=(
-            TermConfig(name="policy_kl", end=0.0, schedule="linear", until=0.3),
-            RL,
-            TermConfig(name="value", options={"until": 0.0}),
-        ),
-        changes={"std_floor": _unsure(task)},
-    )
-
-
 def student_config(name: str, task: str) -> StudentConfig:
     """128-64; one that is to find its own way begins as unsure as PPO."""
     config = StudentConfig(hidden=(128, 64), activation="tanh")
-    return dataclasses.replace(config, initial_std=_unsure(task)) if name == _LET_GO else config
-
-
-def _unsure(task: str) -> float:
-    return teacher_settings(task, 1).initial_std
+    return dataclasses.replace(config, initial_std=unsure(task)) if name == _LET_GO else config
 
 
 def runs() -> list[Run]:
@@ -112,7 +87,7 @@ def _evaluate(run: Run, place: Place, log: Log) -> Made:
 def _distil(run: Run, place: Place, log: Log) -> Made:
     name = run.arm.rsplit(" ", 1)[0]
     made = distil_arm(
-        arm(name, run.task),
+        let_go(run.task) if name == _LET_GO else ARMS[name],
         run.task,
         [_corrupted(run, place)],
         student_config(name, run.task),

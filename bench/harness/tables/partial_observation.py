@@ -21,7 +21,7 @@ from retort.distill.teacher import ActorTeacher
 from retort.distill.terms import TermConfig
 from retort.sim.gymnasium_tasks import StudentView
 
-from ..distilling import ARMS, RL, Arm, distil_arm
+from ..distilling import ARMS, RL, Arm, distil_arm, let_go, unsure
 from ..report import (
     COSTS,
     cost_cells,
@@ -35,7 +35,7 @@ from ..report import (
 from ..results import Result, read_results
 from ..runs import Log, Made, Place, Run
 from ..teaching import TABLE as TEACHERS
-from ..teaching import load_teacher, teacher_run, teacher_settings
+from ..teaching import load_teacher, teacher_run
 from ..training import FINAL_EPISODES, FINAL_SEED, make_env
 from ..windows import WindowEnv
 
@@ -51,15 +51,17 @@ CLOSURE = 0.89
 _POINTS = 5  # on a curve
 _HIDDEN_VALUE = TermConfig(name="value", options={"until": 0.0})  # no teacher's value either
 
-STUDENT_ARMS: dict[str, Arm] = {
-    # All of it on fresh data: the student's own reward is learnt from where it acts now.
-    "ours": dataclasses.replace(ARMS["ours"], mode="student"),
-    "dagger": ARMS["dagger"],
-    # The actor sees what the student sees, the critic everything (Pinto et al. 2018).
-    "asymmetric-ppo": Arm(mode="student", terms=(RL, _HIDDEN_VALUE), taught=False),
-    # P: the critic sees no more than the actor.
-    "ppo": Arm(mode="student", terms=(RL, _HIDDEN_VALUE), taught=False),
-}
+STUDENT_ARMS = ("ours", "dagger", "asymmetric-ppo", "ppo")
+
+
+def student_arm(name: str, task: str) -> Arm:
+    """One way to make a student that sees less than its teacher."""
+    if name == "ours":  # what it cannot copy, for want of seeing, it has to find out
+        return let_go(task)
+    if name == "dagger":
+        return ARMS[name]
+    # Of the first the critic sees everything (Pinto et al. 2018); of P no more than the actor.
+    return Arm(mode="student", terms=(RL, _HIDDEN_VALUE), taught=False)
 
 
 def runs() -> list[Run]:
@@ -90,14 +92,12 @@ def student_view(teacher: ActorTeacher, noise: float) -> StudentView:
 def student_config(arm: str, task: str) -> StudentConfig:
     """One convolution over the last frames, which is a perceptron on a window of history.
 
-    Those that learn by trial alone begin with PPO's deviation, the others with the usual one.
+    Those that learn by trial begin with PPO's deviation.
     """
     config = StudentConfig(
         kind="tcn", channels=(128,), kernel=FRAMES[task], hidden=(64,), activation="tanh"
     )
-    if STUDENT_ARMS[arm].taught:
-        return config
-    return dataclasses.replace(config, initial_std=teacher_settings(task, 1).initial_std)
+    return config if arm == "dagger" else dataclasses.replace(config, initial_std=unsure(task))
 
 
 def _distil(run: Run, place: Place, log: Log) -> Made:
@@ -106,7 +106,7 @@ def _distil(run: Run, place: Place, log: Log) -> Made:
     teacher, steps = load_teacher(place, needed), place.steps(run.budget)
     view = student_view(teacher, float(noise))
     made = distil_arm(
-        STUDENT_ARMS[arm],
+        student_arm(arm, run.task),
         run.task,
         [teacher],
         student_config(arm, run.task),
@@ -166,7 +166,8 @@ def report(results: Path, figures: Path) -> str:
             "observation's standard deviation in the teacher's training; teachers and every critic "
             "but that of `ppo` see everything. All students are one convolution over the last "
             f"frames ({', '.join(f'{n} on {task}' for task, n in FRAMES.items())}; 128 wide), a "
-            "layer of 64 and the head, which is a perceptron on a window of history. `dagger` "
+            "layer of 64 and the head, which is a perceptron on a window of history. `ours` has "
+            "the student's own reward from the start and no KL after 30 % of its steps. `dagger` "
             "regresses on the teacher's mean and aggregates; `asymmetric-ppo` is PPO with the "
             "student as actor and a critic that sees everything (Pinto et al. 2018); `ppo` (P) has "
             "a critic that sees the student's window and no more. Neither has a teacher. Closure "
