@@ -1,15 +1,18 @@
 """The page on distillation has one row for everything a recipe can name."""
 
 import re
+import tomllib
 import typing
 from pathlib import Path
 
 import pytest
+import tomli_w
 from retort.distill.curriculum import CurriculumConfig
 from retort.distill.distill_config import Mode
 from retort.distill.mixture import MixtureConfig
 from retort.distill.students import KINDS
 from retort.distill.terms import TERMS
+from retort.launch.recipe import find_recipe, load_recipe
 
 PAGE = Path(__file__).parents[2] / "docs" / "distillation.md"
 
@@ -32,3 +35,16 @@ def test_every_name_has_one_row_and_every_row_a_name(section, names):
     text = PAGE.read_text().split(f"## {section}\n")[1].split("\n## ")[0]
     rows = re.findall(r"^\| `(\w+)` \|", text, flags=re.MULTILINE)
     assert sorted(rows) == sorted(names)
+
+
+LINES = re.findall(r"```toml\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)
+
+
+@pytest.mark.parametrize("lines", LINES, ids=lambda lines: lines.split("\n")[0])
+def test_what_the_page_writes_into_a_recipe_is_one(lines, tmp_path):
+    recipe = tomllib.loads(find_recipe("balancer").read_text())
+    for section, values in tomllib.loads(lines).items():
+        recipe[section] = {**recipe.get(section, {}), **values}
+    path = tmp_path / "page.toml"
+    path.write_text(tomli_w.dumps(recipe))
+    load_recipe(path).check()
