@@ -2,6 +2,6 @@
 
 import os
 
-# Threads of PyTorch that have nothing to do sleep instead of spinning: beside one other busy program
-# spinning makes learning eight times slower. It is read once, when PyTorch is loaded.
+# PyTorch's threads sleep while they have nothing to do instead of spinning: beside one other busy
+# program spinning makes learning eight times slower. It is read once, when PyTorch is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
