@@ -40,7 +40,6 @@ KL = TermConfig(name="policy_kl")
 RL = TermConfig(name="rl")
 VALUE = TermConfig(name="value")
 RECORDED = ("cloning", "offline")  # modes that learn from the teacher's own episodes alone
-UNSURE = 0.5  # deviation that leaves something to be tried: of students, and claimed by teachers
 _POINTS = 10  # on a curve unless it says how many steps there are between two
 
 
@@ -78,20 +77,31 @@ ARMS: dict[str, Arm] = {
             VALUE,
         ),
     ),
-    # For teachers that cannot simply be copied: damaged ones, those that know more than the student
-    # or have never been attacked. The student's own reward counts from the start, the KL is gone
-    # after a third, and the teacher's values are not believed. It may not claim to be surer than
-    # the student is at first: one that has learnt to be as sure tries nothing else any more.
-    "let-go": Arm(
+}
+
+
+def let_go(std: float) -> Arm:
+    """An arm for teachers that cannot simply be copied: damaged ones, those that know more than the
+    student, or have never been attacked.
+
+    The student's own reward counts from the start, the KL is gone after a third, and the teacher's
+    values are not believed. It may not claim to be surer than the student is at first, with ``std``
+    for its deviation: one that has learnt to be as sure as its teacher tries nothing else any more.
+    """
+    return Arm(
         mode="student",
         terms=(
             TermConfig(name="policy_kl", end=0.0, schedule="linear", until=0.3),
             RL,
             TermConfig(name="value", options={"until": 0.0}),
         ),
-        changes={"std_floor": UNSURE},
-    ),
-}
+        changes={"std_floor": std},
+    )
+
+
+def unsure(task: str) -> float:
+    """The deviation that PPO begins with."""
+    return teacher_settings(task, 1).initial_std
 
 
 @dataclasses.dataclass(frozen=True)

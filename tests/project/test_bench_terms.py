@@ -108,7 +108,7 @@ def test_a_corrupted_teacher_has_a_row_and_ours_a_verdict(place):
     assert made["corrupted teacher 0.05"].figures["parameters"] > 60_000
     assert made["ours 0.05"].settings["std_floor"] == 0.05
     unsure = made["ours let go 0.05"].settings
-    assert unsure["std_floor"] == unsure["student"]["initial_std"] == 0.5
+    assert unsure["std_floor"] == unsure["student"]["initial_std"] == 1.0
 
 
 def test_a_teacher_claims_no_less_deviation_than_the_settings_say(place):

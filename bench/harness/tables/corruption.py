@@ -16,7 +16,7 @@ from retort.distill.evaluation import actor_of
 from retort.distill.students import StudentConfig
 from retort.distill.teacher import ActorTeacher
 
-from ..distilling import ARMS, UNSURE, distil_arm
+from ..distilling import ARMS, distil_arm, let_go, unsure
 from ..report import (
     COSTS,
     cost_cells,
@@ -45,10 +45,10 @@ _OURS = ("ours", _LET_GO)
 _ARMS = ("student-driven", "proximal", *_OURS)
 
 
-def student_config(name: str) -> StudentConfig:
-    """128-64; one that is to find its own way begins less sure."""
+def student_config(name: str, task: str) -> StudentConfig:
+    """128-64; one that is to find its own way begins as unsure as PPO."""
     config = StudentConfig(hidden=(128, 64), activation="tanh")
-    return dataclasses.replace(config, initial_std=UNSURE) if name == _LET_GO else config
+    return dataclasses.replace(config, initial_std=unsure(task)) if name == _LET_GO else config
 
 
 def runs() -> list[Run]:
@@ -87,10 +87,10 @@ def _evaluate(run: Run, place: Place, log: Log) -> Made:
 def _distil(run: Run, place: Place, log: Log) -> Made:
     name = run.arm.rsplit(" ", 1)[0]
     made = distil_arm(
-        ARMS["let-go" if name == _LET_GO else name],
+        let_go(unsure(run.task)) if name == _LET_GO else ARMS[name],
         run.task,
         [_corrupted(run, place)],
-        student_config(name),
+        student_config(name, run.task),
         seed=run.seed,
         steps=place.steps(run.budget),
         log=log,
@@ -142,8 +142,8 @@ _WHAT = (
     "the clean teacher's return, by seed. Published for Atari at 0.05 (Spigler 2025): teacher "
     f"0.34, student-driven 0.46, proximal 0.64. Wanted of ours: at least {WANTED}, and more than "
     "student-driven distillation. `ours let go` has the student's own reward from the start, no "
-    "KL after 30 % of its steps, and a teacher that may not claim a deviation below "
-    f"{UNSURE:g} (a student as sure as its teacher tries nothing else once it is let go of). The "
+    "KL after 30 % of its steps, and a teacher that may not claim to be surer than PPO is at first "
+    "(a student as sure as its teacher tries nothing else once it is let go of). The "
     "teacher's own row says what the noise leaves of it. Where that is next to nothing, there is "
     "next to nothing to distil, and a student is what its own reward makes of it in these steps; "
     "0.04 is a damage nearer to the published one."

@@ -21,7 +21,7 @@ from retort.distill.teacher import ActorTeacher
 from retort.distill.terms import TermConfig
 from retort.sim.gymnasium_tasks import StudentView
 
-from ..distilling import ARMS, RL, UNSURE, Arm, distil_arm
+from ..distilling import ARMS, RL, Arm, distil_arm, let_go, unsure
 from ..report import (
     COSTS,
     cost_cells,
@@ -35,7 +35,7 @@ from ..report import (
 from ..results import Result, read_results
 from ..runs import Log, Made, Place, Run
 from ..teaching import TABLE as TEACHERS
-from ..teaching import load_teacher, teacher_run, teacher_settings
+from ..teaching import load_teacher, teacher_run
 from ..training import FINAL_EPISODES, FINAL_SEED, make_env
 from ..windows import WindowEnv
 
@@ -54,10 +54,10 @@ _HIDDEN_VALUE = TermConfig(name="value", options={"until": 0.0})  # no teacher's
 STUDENT_ARMS = ("ours", "dagger", "asymmetric-ppo", "ppo")
 
 
-def student_arm(name: str) -> Arm:
+def student_arm(name: str, task: str) -> Arm:
     """One way to make a student that sees less than its teacher."""
     if name == "ours":  # what it cannot copy, for want of seeing, it has to find out
-        return ARMS["let-go"]
+        return let_go(unsure(task))
     if name == "dagger":
         return ARMS[name]
     # Of the first the critic sees everything (Pinto et al. 2018); of P no more than the actor.
@@ -92,15 +92,12 @@ def student_view(teacher: ActorTeacher, noise: float) -> StudentView:
 def student_config(arm: str, task: str) -> StudentConfig:
     """One convolution over the last frames, which is a perceptron on a window of history.
 
-    Those that learn by trial alone begin with PPO's deviation.
+    Those that learn by trial begin with PPO's deviation.
     """
     config = StudentConfig(
         kind="tcn", channels=(128,), kernel=FRAMES[task], hidden=(64,), activation="tanh"
     )
-    if arm == "dagger":
-        return config
-    std = UNSURE if arm == "ours" else teacher_settings(task, 1).initial_std
-    return dataclasses.replace(config, initial_std=std)
+    return config if arm == "dagger" else dataclasses.replace(config, initial_std=unsure(task))
 
 
 def _distil(run: Run, place: Place, log: Log) -> Made:
@@ -109,7 +106,7 @@ def _distil(run: Run, place: Place, log: Log) -> Made:
     teacher, steps = load_teacher(place, needed), place.steps(run.budget)
     view = student_view(teacher, float(noise))
     made = distil_arm(
-        student_arm(arm),
+        student_arm(arm, run.task),
         run.task,
         [teacher],
         student_config(arm, run.task),
