@@ -20,7 +20,7 @@ from retort.distill.target import ATTACKS
 from retort.distill.terms import TermConfig
 
 from ..attacking import EPSILON, attacked_returns
-from ..distilling import KL, VALUE, Arm, distil_arm, let_go
+from ..distilling import KL, VALUE, Arm, distil_arm, let_go, unsure
 from ..report import COSTS, cost_cells, markdown_table, paragraph, ratio_over_seeds, settings_note
 from ..results import Result, read_results
 from ..runs import Log, Made, Place, Run
@@ -35,7 +35,6 @@ STEPS = 500_000
 HIDDEN = (64, 64)
 CLEAN, KEPT = 0.95, 0.8  # of the teacher, and of one's own clean return
 _POINTS = 5  # on a curve
-_STD = 0.5  # deviation of a student that is to find out what its teacher was never taught
 _PASSES = {"epochs": 5, "minibatches": 4}  # large minibatches: ten steps of ascent in every one
 
 _WEIGHTED = (
@@ -69,7 +68,7 @@ def arm(name: str, task: str) -> Arm:
     if name == "robust-offline":
         term = TermConfig(name="robust", options={**epsilon, **_ON_LABELS})
         return Arm(mode="offline", terms=(KL, term), changes=changes)
-    own_way = let_go(_STD)
+    own_way = let_go(unsure(task))
     changes |= {**own_way.changes, "adversary": adversary(task)}
     if name == "attacked-concurrent":
         changes |= {"teacher_share": 0.5, "concurrent": ConcurrentConfig(pull=0.1)}
@@ -77,10 +76,10 @@ def arm(name: str, task: str) -> Arm:
     return dataclasses.replace(own_way, changes=changes)
 
 
-def student_config(name: str) -> StudentConfig:
-    """64-64; one that is to find out what its teacher was never taught begins less sure."""
+def student_config(name: str, task: str) -> StudentConfig:
+    """64-64; one that is to find out what its teacher was never taught begins as unsure as PPO."""
     config = StudentConfig(hidden=HIDDEN, activation="tanh")
-    return dataclasses.replace(config, initial_std=_STD) if "attacked" in name else config
+    return dataclasses.replace(config, initial_std=unsure(task)) if "attacked" in name else config
 
 
 # Which teachers each arm has, and whether it has one at all but itself.
@@ -135,7 +134,7 @@ def _distil(run: Run, place: Place, log: Log) -> Made:
         arm(run.arm, run.task),
         run.task,
         [load_teacher(place, needed) for needed in run.needs],
-        student_config(run.arm),
+        student_config(run.arm, run.task),
         seed=run.seed,
         steps=steps,
         log=log,
