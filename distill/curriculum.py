@@ -22,7 +22,8 @@ REPLAY = -1  # "axis" of an episode that replays earlier levels
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CurriculumConfig:
-    """``gated`` as above; ``fixed`` advances evenly over the budget; ``none`` is all hardest.
+    """``gated`` as above; ``fixed`` advances evenly over the budget from ``start`` on;
+    ``none`` is all hardest.
 
     The bars are for confidence bounds: over one window a bar of 0.6 asks for some 0.7 of the
     teacher's score, one of 0.8 for 0.9, which a student that has only met what is easy may not have
@@ -162,7 +163,8 @@ class Curriculum:
             move = self._decide(axis)
             if config.kind == "fixed":
                 # The last level gets as long as each before it.
-                level = min(config.levels, int(fraction * (config.levels + 1)))
+                left = config.levels - config.start
+                level = config.start + min(left, int(fraction * (left + 1)))
                 move = level - axis.frontier
             if move and config.kind != "none":
                 axis.frontier += move

@@ -109,6 +109,11 @@ def test_fixed_spends_the_budget_evenly_and_none_starts_at_the_hardest():
         fixed.advance(fraction)
         seen.append(fixed.frontier["noise"])
     assert seen == [0, 0, 1, 2, 3, 3]
+    later = make(kind="fixed", start=2)
+    later.advance(0.4)
+    assert later.frontier["noise"] == 2
+    later.advance(0.5)
+    assert later.frontier["noise"] == 3
     none = make(kind="none")
     assert (none.assign(np.arange(400), np.random.default_rng(0)) == 1.0).all()
 

@@ -26,6 +26,7 @@ SMALL = (
     "distill.episode_seconds=0.3",
     'curriculum.kind="fixed"',
     "curriculum.levels=2",
+    "curriculum.start=0",
     "evaluation.episodes=3",
     "evaluation.seconds=0.2",
     "evaluation.hardest_episodes=6",

@@ -20,6 +20,7 @@ SMALL = (
     "distill.num_envs=16",
     "distill.episode_seconds=0.3",
     "curriculum.levels=1",
+    "curriculum.start=0",
     "evaluation.episodes=2",
     "evaluation.seconds=0.2",
     "evaluation.hardest_episodes=4",
