@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import select
 import shlex
 import sys
 from collections.abc import Sequence
@@ -85,12 +86,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         what = f"`retort {options.verb}` needs retort[{extra}]"
         return _complain(f"{what}: pip install 'retort[{extra}]'", FAILURE)
-    except BrokenPipeError:  # whoever read the output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that no flush fails
-        if hasattr(options, "recipe"):
-            return _complain("nobody reads the output any more; what was done is saved", FAILURE)
-        return FAILURE
     except OSError as error:
+        if isinstance(error, BrokenPipeError) and _unread():
+            saved = "nobody reads the output any more; what was done is saved"
+            return _complain(saved, FAILURE) if hasattr(options, "recipe") else FAILURE
         where = f" ({error.filename})" if error.filename else ""
         return _complain(f"{error.strerror or error}{where}", FAILURE)
     except KeyboardInterrupt:
@@ -99,6 +98,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given = sys.argv[1:] if arguments is None else arguments
         again = shlex.join(["retort", *(word for word in given if word != "--fresh")])
         return _complain(f"interrupted, with what was done saved; `{again}` resumes", INTERRUPTED)
+
+
+def _unread() -> bool:
+    """Whether our own output is what nobody reads any more, as behind `head`.
+
+    Then it goes nowhere from here on, so that no later flush fails.
+    """
+    output = sys.stdout.fileno()
+    watch = select.poll()
+    watch.register(output, 0)  # broken pipes are told of unasked
+    if not watch.poll(0):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), output)
+    return True
 
 
 def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:

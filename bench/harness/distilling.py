@@ -99,7 +99,7 @@ def let_go(std: float) -> Arm:
     )
 
 
-def unsure(task: str) -> float:
+def first_std(task: str) -> float:
     """The deviation that PPO begins with."""
     return teacher_settings(task, 1).initial_std
 
@@ -228,9 +228,9 @@ def _floored(teacher: Teacher, std_floor: float) -> Teacher:
     """A teacher that claims no less deviation than the settings say, if it is an actor of ours."""
     if not isinstance(teacher, ActorTeacher):
         return teacher
-    unsure = copy.copy(teacher)
-    unsure.std_floor = std_floor
-    return unsure
+    floored = copy.copy(teacher)
+    floored.std_floor = std_floor
+    return floored
 
 
 def _student(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
@@ -39,3 +40,14 @@ def test_a_reader_who_has_seen_enough_is_no_error_to_show(more, said):
     assert "Broken pipe" not in ended.stderr
     assert said in ended.stderr
     assert bool(ended.stderr) == bool(said)
+
+
+def test_another_pipe_that_broke_is_said(monkeypatch, capfd):
+    from retort.launch import cli
+
+    def act(options):
+        raise BrokenPipeError(32, "Broken pipe", "/dev/elsewhere")
+
+    monkeypatch.setattr(cli, "_parsed", lambda arguments: argparse.Namespace(verb="scan", act=act))
+    assert cli.main([]) == 1
+    assert "/dev/elsewhere" in capfd.readouterr().err

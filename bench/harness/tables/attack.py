@@ -20,7 +20,7 @@ from retort.distill.target import ATTACKS
 from retort.distill.terms import TermConfig
 
 from ..attacking import EPSILON, attacked_returns
-from ..distilling import KL, VALUE, Arm, distil_arm, let_go, unsure
+from ..distilling import KL, VALUE, Arm, distil_arm, first_std, let_go
 from ..report import COSTS, cost_cells, markdown_table, paragraph, ratio_over_seeds, settings_note
 from ..results import Result, read_results
 from ..runs import Log, Made, Place, Run
@@ -68,7 +68,7 @@ def arm(name: str, task: str) -> Arm:
     if name == "robust-offline":
         term = TermConfig(name="robust", options={**epsilon, **_ON_LABELS})
         return Arm(mode="offline", terms=(KL, term), changes=changes)
-    own_way = let_go(unsure(task))
+    own_way = let_go(first_std(task))
     changes |= {**own_way.changes, "adversary": adversary(task)}
     if name == "attacked-concurrent":
         changes |= {"teacher_share": 0.5, "concurrent": ConcurrentConfig(pull=0.1)}
@@ -79,7 +79,9 @@ def arm(name: str, task: str) -> Arm:
 def student_config(name: str, task: str) -> StudentConfig:
     """64-64; one that is to find out what its teacher was never taught begins as unsure as PPO."""
     config = StudentConfig(hidden=HIDDEN, activation="tanh")
-    return dataclasses.replace(config, initial_std=unsure(task)) if "attacked" in name else config
+    return (
+        dataclasses.replace(config, initial_std=first_std(task)) if "attacked" in name else config
+    )
 
 
 # Which teachers each arm has, and whether it has one at all but itself.

@@ -16,7 +16,7 @@ from retort.distill.evaluation import actor_of
 from retort.distill.students import StudentConfig
 from retort.distill.teacher import ActorTeacher
 
-from ..distilling import ARMS, distil_arm, let_go, unsure
+from ..distilling import ARMS, distil_arm, first_std, let_go
 from ..report import (
     COSTS,
     cost_cells,
@@ -48,7 +48,7 @@ _ARMS = ("student-driven", "proximal", *_OURS)
 def student_config(name: str, task: str) -> StudentConfig:
     """128-64; one that is to find its own way begins as unsure as PPO."""
     config = StudentConfig(hidden=(128, 64), activation="tanh")
-    return dataclasses.replace(config, initial_std=unsure(task)) if name == _LET_GO else config
+    return dataclasses.replace(config, initial_std=first_std(task)) if name == _LET_GO else config
 
 
 def runs() -> list[Run]:
@@ -87,7 +87,7 @@ def _evaluate(run: Run, place: Place, log: Log) -> Made:
 def _distil(run: Run, place: Place, log: Log) -> Made:
     name = run.arm.rsplit(" ", 1)[0]
     made = distil_arm(
-        let_go(unsure(run.task)) if name == _LET_GO else ARMS[name],
+        let_go(first_std(run.task)) if name == _LET_GO else ARMS[name],
         run.task,
         [_corrupted(run, place)],
         student_config(name, run.task),

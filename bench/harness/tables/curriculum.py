@@ -5,6 +5,7 @@ The gated one also without its replay of earlier levels, for the table of forget
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -35,18 +36,19 @@ from ..varied import Learnt, Varied, distil_varied, gymnasium_env, load_teacher,
 
 TABLE = "curriculum"
 SEEDS = (1, 2, 3)
-LEVELS, START = 4, 2  # as in the shipped recipe
 TEACHER, GATED, BARE = "teacher", "gated", "gated without replay"
+_RECIPE = load_recipe("balancer")
+_CURRICULUM = _RECIPE.curriculum  # the shipped one, which is gated
+LEVELS = _CURRICULUM.levels
 ARMS: dict[str, CurriculumConfig] = {
-    GATED: CurriculumConfig(kind="gated", levels=LEVELS, start=START),
+    GATED: _CURRICULUM,
     "fixed": CurriculumConfig(kind="fixed", levels=LEVELS),
     "none": CurriculumConfig(kind="none", levels=LEVELS),
-    BARE: CurriculumConfig(kind="gated", levels=LEVELS, start=START, replay=0.0),
+    BARE: dataclasses.replace(_CURRICULUM, replay=0.0),
 }
 _EPISODES = 50  # of a cell of the forgetting matrix
 _SEED = 3_000_003  # of these episodes
 
-_RECIPE = load_recipe("balancer")
 VARIED: dict[str, Varied] = {
     "balancer": Varied(
         name="balancer",
@@ -178,9 +180,9 @@ def report(results: Path, figures: Path) -> str:
             "## Curriculum",
             paragraph(
                 "Students of one teacher each, which sees what the simulation knows, at equal "
-                f"steps: `gated` begins at level {START} and moves an axis on when the student is "
-                "confidently near its teacher there, `fixed` moves all axes evenly over the "
-                "budget, `none` is at the hardest level from the start. The balancer is the "
+                f"steps: `gated` begins at level {_CURRICULUM.start} and moves an axis on when the "
+                "student is confidently near its teacher there, `fixed` moves all axes evenly over "
+                "the budget, `none` is at the hardest level from the start. The balancer is the "
                 "shipped recipe with fewer steps of distillation; HalfCheetah has randomised mass, "
                 "friction and motors, noise, latency and pushes at once. Return of 50 held-out "
                 "deterministic episodes of 10 s at the hardest level of every axis after the last "

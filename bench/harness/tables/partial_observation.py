@@ -21,7 +21,7 @@ from retort.distill.teacher import ActorTeacher
 from retort.distill.terms import TermConfig
 from retort.sim.gymnasium_tasks import StudentView
 
-from ..distilling import ARMS, RL, Arm, distil_arm, let_go, unsure
+from ..distilling import ARMS, RL, Arm, distil_arm, first_std, let_go
 from ..report import (
     COSTS,
     cost_cells,
@@ -57,7 +57,7 @@ STUDENT_ARMS = ("ours", "dagger", "asymmetric-ppo", "ppo")
 def student_arm(name: str, task: str) -> Arm:
     """One way to make a student that sees less than its teacher."""
     if name == "ours":  # what it cannot copy, for want of seeing, it has to find out
-        return let_go(unsure(task))
+        return let_go(first_std(task))
     if name == "dagger":
         return ARMS[name]
     # Of the first the critic sees everything (Pinto et al. 2018); of P no more than the actor.
@@ -97,7 +97,7 @@ def student_config(arm: str, task: str) -> StudentConfig:
     config = StudentConfig(
         kind="tcn", channels=(128,), kernel=FRAMES[task], hidden=(64,), activation="tanh"
     )
-    return config if arm == "dagger" else dataclasses.replace(config, initial_std=unsure(task))
+    return config if arm == "dagger" else dataclasses.replace(config, initial_std=first_std(task))
 
 
 def _distil(run: Run, place: Place, log: Log) -> Made:
@@ -271,8 +271,9 @@ def _untrained(task: str, group: Sequence[Result]) -> list[list[str]]:
 
 def _plot(every: Sequence[Result], taught: Sequence[Result], path: Path) -> str:
     """Interquartile mean of returns against noise, a panel per task, a line per arm."""
-    drawn, axes = plt.subplots(1, len(TASKS), figsize=(9, 3), squeeze=False)
-    for axis, task in zip(axes[0], TASKS, strict=True):
+    tasks = [task for task in TASKS if any(r.task == task for r in every)]
+    drawn, axes = plt.subplots(1, len(tasks), figsize=(4.5 * len(tasks), 3), squeeze=False)
+    for axis, task in zip(axes[0], tasks, strict=True):
         teachers = [r.mean_return for r in taught if r.task == task]
         if teachers:
             axis.axhline(
@@ -288,8 +289,9 @@ def _plot(every: Sequence[Result], taught: Sequence[Result], path: Path) -> str:
                 for n, group in found.items()
                 if group
             }
-            axis.plot(list(middle), list(middle.values()), marker="o", label=arm)
-        axis.set(title=task, xlabel="noise [standard deviations]")
+            if middle:
+                axis.plot(list(middle), list(middle.values()), marker="o", label=arm)
+        axis.set(title=task, xlabel="noise [standard deviations]", xticks=NOISE)
         axis.grid(alpha=0.3)
     axes[0, 0].set_ylabel("return")
     axes[0, 0].legend(fontsize=8)
