@@ -40,7 +40,7 @@ KL = TermConfig(name="policy_kl")
 RL = TermConfig(name="rl")
 VALUE = TermConfig(name="value")
 RECORDED = ("cloning", "offline")  # modes that learn from the teacher's own episodes alone
-_POINTS = 10  # on a curve unless it says how many steps there are between two
+_POINTS = 5  # on a curve unless it says how many steps there are between two
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -167,7 +167,7 @@ def distil_arm(
         seed: of networks, environments and minibatches.
         steps: environment steps.
         log: told of every point of the curve.
-        every: environment steps between two points of the curve; a tenth when None.
+        every: environment steps between two points of the curve; a fifth when None.
         target: return at which, reached by two successive points, it ends.
         view: what the student sees, in learning and evaluation.
         around: makes of the environments those that the student learns in.

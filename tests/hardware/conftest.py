@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable
 
 import pytest
-from retort.hardware import Robot, RobotBus, load_robot, open_bus
+from retort.hardware import Robot, RobotBus, RobotState, load_robot, open_bus
 from retort.hardware.dynamixel import codec
 from retort.hardware.dynamixel.parser import Status, StatusParser
 from retort.hardware.virtual import Faults, LockstepClock, LockstepPort, RigidPlant, VirtualRobot
@@ -36,6 +36,16 @@ class Rig:
         self.bus.prepare()
         assert self.bus.torque(True) == ()
         return self
+
+    def set_firmware(self, version: int) -> None:
+        """Of every servo; those below 46 know no fast sync read."""
+        for servo in self.virtual.servos:
+            servo.registers["firmware"] = version
+
+    @staticmethod
+    def valid(state: RobotState) -> tuple[bool, bool, bool]:
+        """In the order the devices are asked."""
+        return (bool(state.imu_valid), *map(bool, state.joint_valid))
 
     def reads(self, count: int) -> list:
         """``count`` reads at the control rate, each within the read budget."""
