@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+from .claims import Claiming, scorecard
 from .report import paragraph
 from .runs import Place, Run
 
@@ -28,13 +29,16 @@ class Table(Protocol):
         ...
 
 
-def write_document(document: Path, place: Place, tables: Sequence[Table]) -> None:
-    """Write the page, and its figures beside it."""
+def write_document(
+    document: Path, place: Place, tables: Sequence[Table], claiming: Sequence[Claiming] = ()
+) -> None:
+    """Write the page, and its figures beside it; what is claimed comes first."""
     figures = document.parent / "figures"
     texts = [table.report(place.results, figures) for table in tables]
     document.parent.mkdir(parents=True, exist_ok=True)
     head = f"{_HEAD}\n\n{paragraph(_progress(place, tables))}"
-    document.write_text("\n\n".join([head, *filter(None, texts)]) + "\n")
+    said = scorecard(claiming, place.results)
+    document.write_text("\n\n".join(filter(None, [head, said, *texts])) + "\n")
 
 
 def _progress(place: Place, tables: Sequence[Table]) -> str:

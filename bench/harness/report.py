@@ -28,9 +28,9 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
 
 
-def paragraph(text: str) -> str:
-    """Text in lines of at most 100 characters."""
-    return textwrap.fill(text, 100, break_on_hyphens=False)
+def paragraph(text: str, indent: str = "") -> str:
+    """Text in lines of at most 100 characters, those after the first behind ``indent``."""
+    return textwrap.fill(text, 100, break_on_hyphens=False, subsequent_indent=indent)
 
 
 def interval_over_seeds(group: Sequence[Result], digits: int = 0) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..claims import Claiming
 from ..document import Table
 from . import (
     adaptation,
@@ -23,6 +24,22 @@ from . import (
     terms,
 )
 
+# Those that are to show something, in the order of the page.
+CLAIMING: tuple[Claiming, ...] = (
+    ppo,
+    compression,
+    sample_efficiency,
+    terms,
+    q,
+    routed,
+    partial_observation,
+    corruption,
+    attack,
+    forgetting,
+    adaptation,
+    int8,
+    budget,
+)
 TABLES: tuple[Table, ...] = (
     teachers,
     ppo,

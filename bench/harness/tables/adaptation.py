@@ -27,6 +27,7 @@ from retort.distill.statistics import bootstrap, interquartile_mean
 from retort.sim.switches import Switch
 
 from ..changing import GRADIENT, MEMORYLESS, RECURRENT, TASKS, TEACHER, Change, Changing
+from ..claims import Claim
 from ..meta import learn_start
 from ..report import COSTS, cost_cells, markdown_table, paragraph, settings_note
 from ..results import Result, read_results
@@ -149,6 +150,44 @@ def _relative(series: dict[str, list[float]], change: Change) -> np.ndarray:
     return after / steady if steady > 0 else np.zeros(len(after))
 
 
+_WHY = {
+    "balancer": "in some episodes the student falls before it knows the robot, and what has fallen "
+    "earns nothing for the rest of them; the oracle's row says how much of that can be avoided",
+    "HalfCheetah": "a heavier body runs slower whoever drives it: the oracle is not back either",
+}
+
+
+def claims(results: Path) -> list[Claim]:
+    """Of every switch."""
+    every = read_results(results, TABLE)
+    made = []
+    for task, changing in TASKS.items():
+        groups = {arm: [r for r in every if (r.task, r.arm) == (task, arm)] for arm in ARMS}
+        if not groups[RECURRENT]:
+            continue
+        for change in changing.changes:
+            times = {
+                arm: _back(change, groups[arm])
+                for arm in (RECURRENT, MEMORYLESS, TEACHER)
+                if groups[arm]
+            }
+            made.append(
+                Claim(
+                    what=f"{task}, {change.name}",
+                    wanted=f"recurrent back within {SOON:g} s, memoryless not",
+                    found=", ".join(f"{arm} {time}" for arm, time in times.items()),
+                    met=_met(change, {arm: g for arm, g in groups.items() if g}),
+                    why=_WHY[task],
+                )
+            )
+    return made
+
+
+def _back(change: Change, group: Sequence[Result]) -> str:
+    median = float(np.median(_times(change, group)))
+    return f"{median:.1f} s" if np.isfinite(median) else "never"
+
+
 def report(results: Path, figures: Path) -> str:
     """The section of the documentation, and its figure."""
     every = read_results(results, TABLE)
@@ -210,11 +249,10 @@ def _cells(change: Change, arm: str, groups: dict[str, list[Result]]) -> list[st
     second = [_relative(r.series, change)[1] for r in group]
     oracle = {r.seed: _late(r, change) for r in groups.get(TEACHER, [])}
     shares = [_late(r, change) / oracle[r.seed] for r in group if oracle.get(r.seed, 0.0) > 0.0]
-    median = float(np.median(_times(change, group)))
     return [
         f"{np.mean(steady):.2f}",
         _interval(second),
-        f"{median:.1f} s" if np.isfinite(median) else "never",
+        _back(change, group),
         _interval(shares) if shares else "",
         _met(change, groups) if arm == RECURRENT else "",
     ]

@@ -20,6 +20,7 @@ from retort.distill.target import ATTACKS
 from retort.distill.terms import TermConfig
 
 from ..attacking import EPSILON, attacked_returns
+from ..claims import Claim
 from ..distilling import KL, VALUE, Arm, distil_arm, first_std, let_go
 from ..report import COSTS, cost_cells, markdown_table, paragraph, ratio_over_seeds, settings_note
 from ..results import Result, read_results
@@ -35,6 +36,10 @@ STEPS = 500_000
 HIDDEN = (64, 64)
 CLEAN, KEPT = 0.95, 0.8  # of the teacher, and of one's own clean return
 _POINTS = 5  # on a curve
+_WHY = (
+    "a gait that outlasts the attacks is another one than the teacher's, and a slower one after "
+    "these steps of the student's own"
+)
 _PASSES = {"epochs": 5, "minibatches": 4}  # large minibatches: ten steps of ascent in every one
 
 _WEIGHTED = (
@@ -144,6 +149,35 @@ def _distil(run: Run, place: Place, log: Log) -> Made:
     )
     attacked = attacked_returns(run.task, made.student, log, scale=place.scale)
     return Made(made.settings, made.curve.points, made.final, {**made.figures, **attacked})
+
+
+def claims(results: Path) -> list[Claim]:
+    """Of the arm that comes nearest to both bounds."""
+    every, taught = read_results(results, TABLE), read_results(results, TEACHERS)
+    made = []
+    for task in TASKS:
+        clean = {r.seed: r.mean_return for r in taught if r.task == task}
+        arms = {}
+        for name in ARMS[1:]:
+            group = [r for r in every if (r.task, r.arm) == (task, name)]
+            group = [r for r in group if r.seed in clean]
+            if group:
+                unharmed = _interval([r.mean_return / clean[r.seed] for r in group]).value
+                kept = _interval([r.figures["worst"] / r.figures["none"] for r in group]).value
+                arms[name] = (unharmed, kept)
+        if arms:
+            best = max(arms, key=lambda name: min(arms[name][0] / CLEAN, arms[name][1] / KEPT))
+            unharmed, kept = arms[best]
+            made.append(
+                Claim(
+                    what=f"{task}, clean return of the teacher's, and kept of it",
+                    wanted=f"{CLEAN} and {KEPT}",
+                    found=f"{unharmed:.3f} and {kept:.2f} by `{best}`",
+                    met="yes" if unharmed >= CLEAN and kept >= KEPT else "no",
+                    why=_WHY,
+                )
+            )
+    return made
 
 
 def report(results: Path, figures: Path) -> str:

@@ -16,6 +16,7 @@ from retort.controller.policy import Stack
 from retort.distill.budget import MARGIN, BudgetError, Candidate, candidates, pick
 from retort.distill.students import Interface, StudentConfig, make_student
 
+from ..claims import Claim
 from ..report import markdown_table, paragraph
 from ..results import Result, read_results
 from ..runs import Log, Made, Place, Run
@@ -108,6 +109,22 @@ def met(row: dict[str, float], budget: float) -> bool:
     return kept and row.get("next_takes", np.inf) > budget * (1.0 - TIE)
 
 
+def claims(results: Path) -> list[Claim]:
+    """All budgets of all kinds together."""
+    made = []
+    for result in read_results(results, TABLE):
+        answers = [row[-1] == "yes" for row in _rows(result)]
+        made.append(
+            Claim(
+                what="largest student within the budget, by kind and budget",
+                wanted=f"{len(answers)} of {len(answers)}",
+                found=f"{sum(answers)} of {len(answers)}",
+                met="yes" if all(answers) else "no",
+            )
+        )
+    return made
+
+
 def report(results: Path, figures: Path) -> str:
     """The section of the documentation."""
     every = read_results(results, TABLE)
@@ -144,5 +161,5 @@ def _rows(result: Result) -> list[list[str]]:
             row = {n: result.figures[key] for n, key in names.items() if key in result.figures}
             cells = [f"{row[name]:,.1f}" if name in row else "" for name in _COLUMNS]
             cells = [c.removesuffix(".0").replace(",", " ") for c in cells]
-            rows.append([kind, str(budget), *cells, "yes" if met(row, budget) else "**no**"])
+            rows.append([kind, str(budget), *cells, "yes" if met(row, budget) else "no"])
     return rows

@@ -12,6 +12,7 @@ from typing import Any
 
 from retort.distill.students import StudentConfig
 
+from ..claims import Claim
 from ..distilling import ARMS, distil_arm
 from ..report import (
     COSTS,
@@ -92,6 +93,36 @@ def _distil(run: Run, place: Place, log: Log) -> Made:
     return Made(made.settings, made.curve.points, made.final, made.figures)
 
 
+def claims(results: Path) -> list[Claim]:
+    """Of the arm that comes nearest to what is wanted at the first size."""
+    every, taught = read_results(results, TABLE), read_results(results, TEACHERS)
+    size = "-".join(map(str, FIRST))
+    made = []
+    for task in TASKS:
+        teachers = [result for result in taught if result.task == task]
+        arms = {
+            arm: found
+            for arm in ARMS
+            if (found := paired_ratio(_group(every, task, f"{arm} {size}"), teachers)) is not None
+        }
+        if arms:
+            best = max(arms, key=lambda arm: min(arms[arm].value, arms[arm].low / LOWER * MIDDLE))
+            group = _group(every, task, f"{best} {size}")
+            made.append(
+                Claim(
+                    what=f"{task}, {size}",
+                    wanted=f"S/T {MIDDLE} (from {LOWER}), up to {PUBLISHED[task]}",
+                    found=f"{ratio_over_seeds(group, teachers)} by `{best}`",
+                    met=_met(task, f"{best} {size}", group, teachers),
+                )
+            )
+    return made
+
+
+def _group(every: Sequence[Result], task: str, arm: str) -> list[Result]:
+    return [result for result in every if (result.task, result.arm) == (task, arm)]
+
+
 def report(results: Path, figures: Path) -> str:
     """The section of the documentation."""
     every = read_results(results, TABLE)
@@ -102,7 +133,7 @@ def report(results: Path, figures: Path) -> str:
     for task in TASKS:
         teachers = [result for result in taught if result.task == task]
         for arm in dict.fromkeys(result.arm for result in every if result.task == task):
-            group = [r for r in every if (r.task, r.arm) == (task, arm)]
+            group = _group(every, task, arm)
             rows.append(
                 [
                     task,

@@ -16,6 +16,7 @@ from retort.distill.evaluation import actor_of
 from retort.distill.students import StudentConfig
 from retort.distill.teacher import ActorTeacher
 
+from ..claims import Claim
 from ..distilling import ARMS, distil_arm, first_std, let_go
 from ..report import (
     COSTS,
@@ -96,6 +97,49 @@ def _distil(run: Run, place: Place, log: Log) -> Made:
         log=log,
     )
     return Made(made.settings, made.curve.points, made.final, made.figures)
+
+
+_WHY = (
+    "the damage leaves the teacher next to nothing, so that it teaches next to nothing; what is "
+    "left is PPO in these steps, which on some seeds learns to hop on the spot and stays there"
+)
+
+
+def claims(results: Path) -> list[Claim]:
+    """Of the better of ours at every damage."""
+    every, taught = read_results(results, TABLE), read_results(results, TEACHERS)
+    made = []
+    for sigma in SIGMAS:
+        for task in TASKS:
+            here = [result for result in every if result.task == task]
+            teachers = [result for result in taught if result.task == task]
+            groups = {
+                name: group
+                for name in (*_OURS, _TEACHER, "student-driven")
+                if (group := [r for r in here if r.arm == f"{name} {sigma}"])
+            }
+            driven = groups.get("student-driven", [])
+            ratios = {
+                name: found.value
+                for name in _OURS
+                if (found := paired_ratio(groups.get(name, []), teachers)) is not None
+            }
+            if not (ratios and driven):
+                continue
+            best = max(ratios, key=lambda name: ratios[name])
+            left = ratio_over_seeds(groups.get(_TEACHER, []), teachers)
+            found = ratio_over_seeds(groups[best], teachers)
+            made.append(
+                Claim(
+                    what=f"{task}, sigma {sigma}",
+                    wanted=f"{WANTED} of the clean teacher, above student-driven",
+                    found=f"{found} by `{best}`; student-driven "
+                    f"{ratio_over_seeds(driven, teachers)}, the teacher itself {left}",
+                    met=_met(groups[best], driven, teachers),
+                    why=_WHY,
+                )
+            )
+    return made
 
 
 def report(results: Path, figures: Path) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from retort.distill.statistics import bootstrap, interquartile_mean
 
+from ..claims import Claim
 from ..report import markdown_table, paragraph, settings_note
 from ..results import Result, read_results
 from ..runs import Run
@@ -27,6 +28,25 @@ MOST = 0.10  # of the best score at a level
 def runs() -> list[Run]:
     """None: the curriculum table's are enough."""
     return []
+
+
+def claims(results: Path) -> list[Claim]:
+    """With replay."""
+    every = [r for r in read_results(results, curriculum.TABLE) if r.series]
+    made = []
+    for task in curriculum.VARIED:
+        group = [r for r in every if (r.task, r.arm) == (task, curriculum.GATED)]
+        if group:
+            *_, worst, met = _cells(group, curriculum.GATED)
+            made.append(
+                Claim(
+                    what=f"{task}, forgotten of the worst level",
+                    wanted=f"at most {MOST:.2f}",
+                    found=worst,
+                    met=met,
+                )
+            )
+    return made
 
 
 def report(results: Path, figures: Path) -> str:

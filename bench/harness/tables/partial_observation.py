@@ -21,6 +21,7 @@ from retort.distill.teacher import ActorTeacher
 from retort.distill.terms import TermConfig
 from retort.sim.gymnasium_tasks import StudentView
 
+from ..claims import Claim
 from ..distilling import ARMS, RL, Arm, distil_arm, first_std, let_go
 from ..report import (
     COSTS,
@@ -49,6 +50,12 @@ STEPS = {"HalfCheetah": 200_000, "Hopper": 400_000}
 FRAMES = {"HalfCheetah": 8, "Hopper": 32}  # that a student sees of the past
 CLOSURE = 0.89
 _POINTS = 5  # on a curve
+_WANTED = {
+    0.0: "not below dagger and asymmetric PPO",
+    0.1: f"closure {CLOSURE}",
+    0.2: "above both",
+    0.3: "above both",
+}
 _HIDDEN_VALUE = TermConfig(name="value", options={"until": 0.0})  # no teacher's value either
 
 STUDENT_ARMS = ("ours", "dagger", "asymmetric-ppo", "ppo")
@@ -139,6 +146,41 @@ def _under_noise(task: str, teacher: ActorTeacher, student: Student) -> dict[str
         for trial in sweep.trials:
             found[f"{name}_at_{trial.strength:g}"] = round(trial.returns.value, 2)
     return found
+
+
+_WHY = {
+    "Hopper": "what the teacher does cannot be done without seeing speeds, so that a student has "
+    "to find another gait by its own reward, and at the end of these steps it is still learning",
+}
+
+
+def claims(results: Path) -> list[Claim]:
+    """Of ``ours`` at every noise."""
+    every, taught = read_results(results, TABLE), read_results(results, TEACHERS)
+    made = []
+    for task in TASKS:
+        teachers = [result for result in taught if result.task == task]
+        for noise in NOISE:
+            groups = {arm: _group(every, task, arm, noise) for arm in STUDENT_ARMS}
+            closed = _closure(groups["ours"], groups["ppo"], teachers)
+            if not (met := _met(noise, closed, groups)):
+                continue
+            means = {
+                arm: f"{np.mean([r.mean_return for r in group]):.0f}"
+                for arm, group in groups.items()
+                if group and arm != "ppo"
+            }
+            found = ", ".join(f"{arm} {value}" for arm, value in means.items())
+            made.append(
+                Claim(
+                    what=f"{task}, noise {noise:g}",
+                    wanted=_WANTED[noise],
+                    found=_said(closed) if noise == 0.1 and closed else found,
+                    met=met,
+                    why=_WHY.get(task, ""),
+                )
+            )
+    return made
 
 
 def report(results: Path, figures: Path) -> str:

@@ -10,10 +10,12 @@ from types import ModuleType
 import numpy as np
 from retort.distill.ppo_settings import Kind, gymnasium_ppo
 
+from ..claims import Claim
 from ..peers import cleanrl_envpool, rltools, rsl_rl, stable_baselines3
 from ..report import (
     interval_over_seeds,
     markdown_table,
+    paired_ratio,
     paragraph,
     plot_curves,
     ratio_over_seeds,
@@ -89,6 +91,46 @@ def _theirs(run: Run, place: Place, log: Log) -> Made:
     if run.arm != REFERENCE:
         task = dataclasses.replace(task, target=TARGETS[run.task], limit=LIMIT)
     return peer.learn(task, run.arm, log)
+
+
+_WHY_NOT_FASTER = (
+    "a peer with our settings needs about the steps that we do, and the simulation itself, which "
+    "it pays for too, is most of our time"
+)
+
+
+def claims(results: Path) -> list[Claim]:
+    """Seconds against every library, and return against the reference."""
+    every = read_results(results, TABLE)
+    made = [
+        Claim(
+            what=f"{task}, seconds of {library} over ours",
+            wanted=wanted,
+            found=f"{said} (`{best}`)",
+            met=met,
+            why=_WHY_NOT_FASTER,
+        )
+        for task, library, best, said, wanted, met in _race(every)
+    ]
+    for task in TARGETS:
+        reference = _group(every, task, REFERENCE)
+        arms = {
+            arm: found
+            for arm in ("efficient", "fast")
+            if (found := paired_ratio(_group(every, task, arm), reference)) is not None
+        }
+        if arms:
+            best = max(arms, key=lambda arm: arms[arm].value)
+            ratio = ratio_over_seeds(_group(every, task, best), reference)
+            made.append(
+                Claim(
+                    what=f"{task}, return over that of `{REFERENCE}`",
+                    wanted="1",
+                    found=f"{ratio} by `{best}`",
+                    met="yes" if arms[best].value >= 1.0 else "no",
+                )
+            )
+    return made
 
 
 def report(results: Path, figures: Path) -> str:

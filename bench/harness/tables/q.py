@@ -13,6 +13,7 @@ import numpy as np
 from retort.distill.students import StudentConfig
 from retort.distill.terms import TermConfig
 
+from ..claims import Claim
 from ..distilling import Arm, distil_arm
 from ..q_teaching import EPISODES, PACKAGES, load_q_teacher, q_teacher_run
 from ..report import (
@@ -94,6 +95,25 @@ def _distil(run: Run, place: Place, log: Log) -> Made:
     return Made(made.settings, made.curve.points, made.final, made.figures)
 
 
+def claims(results: Path) -> list[Claim]:
+    """Of the best loss of each task."""
+    every, made = read_results(results, TABLE), []
+    for task in TASKS:
+        here = [result for result in every if result.task == task]
+        teachers = [result for result in here if result.arm == "teacher"]
+        if best := _best(here, teachers):
+            group = [result for result in here if result.arm == best]
+            made.append(
+                Claim(
+                    what=f"{task}, S/T of the best loss",
+                    wanted=f"{LEAST}",
+                    found=f"{ratio_over_seeds(group, teachers)} by `{best}`",
+                    met=_verdict(group, teachers),
+                )
+            )
+    return made
+
+
 def report(results: Path, figures: Path) -> str:
     """The section of the documentation."""
     every = read_results(results, TABLE)
@@ -157,4 +177,4 @@ def _best(here: list[Result], teachers: list[Result]) -> str:
 
 
 def _verdict(group: list[Result], teachers: list[Result]) -> str:
-    return "yes" if _ratio(group, teachers) >= LEAST else "**no**"
+    return "yes" if _ratio(group, teachers) >= LEAST else "no"

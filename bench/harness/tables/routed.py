@@ -16,6 +16,7 @@ from retort.distill.statistics import bootstrap, interquartile_mean
 from retort.distill.students import StudentConfig
 from retort.distill.teacher import ActorTeacher
 
+from ..claims import Claim
 from ..distilling import ARMS, KL, Arm, distil_arm
 from ..report import (
     interval_over_seeds,
@@ -54,6 +55,7 @@ _ARMS = {
     "routed-reward": dataclasses.replace(ARMS["ours"], changes=_BY_TASK),
     "averaged": Arm(mode="aggregate", terms=(KL,), changes=_EQUAL),
 }
+ROUTED = ("routed", "routed-reward")
 
 
 def runs() -> list[Run]:
@@ -130,6 +132,27 @@ def _of(task: str) -> str:
     return f"return of {task}"
 
 
+def claims(results: Path) -> list[Claim]:
+    """Of both routed arms."""
+    every = read_results(results, TABLE)
+    teachers = [r for r in every if r.arm == "teacher"]
+    made = []
+    for arm in ROUTED:
+        group = [r for r in every if (r.task, r.arm) == (TASK, arm)]
+        ratios = _ratios(group, teachers)
+        if len(ratios):
+            each = ", ".join(_interval(column) for column in ratios.T)
+            made.append(
+                Claim(
+                    what=f"`{arm}`, S/T on average (each)",
+                    wanted=f"{LEAST} ({LEAST_EACH})",
+                    found=f"{_interval(ratios.mean(1))} ({each})",
+                    met="yes" if _met(ratios, group, teachers) else "no",
+                )
+            )
+    return made
+
+
 def report(results: Path, figures: Path) -> str:
     """The section of the documentation."""
     every = read_results(results, TABLE)
@@ -150,7 +173,7 @@ def report(results: Path, figures: Path) -> str:
         if len(ratios):
             counts = [mean_figure(group, name) for name in ("parameters", "steps", "cpu_seconds")]
             each = [_interval(column) for column in ratios.T]
-            met = "yes" if _met(ratios, group, teachers) else "**no**"
+            met = "yes" if _met(ratios, group, teachers) else "no"
             row = [arm, len(group), *counts, interval_over_seeds(group), *each]
             rows.append([*row, _interval(ratios.mean(1)), met])
     header = ["arm", "seeds", "parameters", "steps", "CPU seconds", "return"]

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from retort.distill.statistics import Reach, steps_to_reach, summarise_reach
 
+from ..claims import Claim
 from ..report import markdown_table, paragraph, settings_note
 from ..results import Result, read_results
 from ..runs import Run
@@ -30,11 +32,26 @@ def runs() -> list[Run]:
     return []
 
 
-def report(results: Path, figures: Path) -> str:
-    """The section of the documentation."""
+def claims(results: Path) -> list[Claim]:
+    """At the first size."""
+    return [
+        Claim(
+            what=f"{task}, {size}, times fewer steps by `{arm}`",
+            wanted=f"{LEAST:g}",
+            found=times or "never there",
+            met=met,
+        )
+        for task, arm, size, _, _, _, times, met in _rows(results)[0]
+        if size == "-".join(map(str, compression.FIRST))
+    ]
+
+
+def _rows(results: Path) -> tuple[list[list[Any]], list[Result]]:
+    """Rows of the table, and the results they are made of."""
     taught = read_results(results, TEACHERS)
     every = read_results(results, compression.TABLE)
-    rows, used = [], []
+    rows: list[list[Any]] = []
+    used: list[Result] = []
     for task in compression.TASKS:
         targets = {r.seed: SHARE * r.mean_return for r in taught if r.task == task}
         for size in ("-".join(map(str, s)) for s in (compression.FIRST, *compression.SMALLER)):
@@ -47,6 +64,12 @@ def report(results: Path, figures: Path) -> str:
                 ours, theirs = ([r for r in g if r.seed in both] for g in (group, scratch))
                 used += [*ours, *theirs]
                 rows.append([task, arm, size, len(both), *_cells(ours, theirs, targets)])
+    return rows, used
+
+
+def report(results: Path, figures: Path) -> str:
+    """The section of the documentation."""
+    rows, used = _rows(results)
     if not rows:
         return ""
     header = ["task", "arm", "student", "seeds", "student's steps", "PPO's steps", "times fewer"]

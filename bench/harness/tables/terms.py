@@ -20,6 +20,7 @@ from retort.distill.students import StudentConfig
 from retort.distill.teacher import ActorTeacher
 from retort.distill.terms import TermConfig
 
+from ..claims import Claim
 from ..distilling import KL, RL, VALUE, Arm, Distilled, distil_arm
 from ..measures import (
     CRITIC_ENVS,
@@ -116,6 +117,7 @@ MODES: dict[str, Arm] = {
     "concurrent shared head": _concurrent(1, 0.0),
     "concurrent shared head pull": _concurrent(1, PULL),
 }
+_CONCURRENT = tuple(name for name, arm in MODES.items() if arm.mode == "concurrent")
 _STUDENTS = {
     "gru": StudentConfig(kind="gru", hidden=(64,), recurrent=32, activation="tanh"),
     "tcn": StudentConfig(kind="tcn", hidden=(64,), channels=(32, 32), activation="tanh"),
@@ -225,6 +227,22 @@ def _measured(run: Run, made: Distilled) -> dict[str, float]:
     }
 
 
+def claims(results: Path) -> list[Claim]:
+    """That no concurrent run diverges."""
+    runs = [r for r in read_results(results, TABLE) if r.arm in _CONCURRENT]
+    if not runs:
+        return []
+    total = round(sum(r.figures["divergences"] for r in runs))
+    return [
+        Claim(
+            what=f"divergences of {len(runs)} concurrent runs",
+            wanted="none",
+            found=f"{total}",
+            met="no" if total else "yes",
+        )
+    ]
+
+
 def report(results: Path, figures: Path) -> str:
     """The section of the documentation."""
     every = read_results(results, TABLE)
@@ -309,7 +327,7 @@ def _divergences(every: Sequence[Result]) -> str:
     rows, total, count = [], 0, 0
     for task in TASKS:
         short = [r for r in every if (r.task, r.arm) == (task, SHORT)]
-        for arm in (name for name, made in MODES.items() if made.mode == "concurrent"):
+        for arm in _CONCURRENT:
             group = [r for r in every if (r.task, r.arm) == (task, arm)]
             if not group:
                 continue

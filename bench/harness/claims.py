@@ -1,0 +1,61 @@
+"""What each table is to show and whether it does, gathered before the tables themselves."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from .report import markdown_table, paragraph
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Claim:
+    """One thing that is wanted of a table, beside what it shows so far."""
+
+    what: str
+    wanted: str
+    found: str
+    met: str  # "yes", "no", or in a few words why it is neither
+    why: str = ""  # it falls short, as far as is known
+
+    @property
+    def short(self) -> bool:
+        return self.met.startswith("no")
+
+
+class Claiming(Protocol):
+    """A table that is to show something."""
+
+    TABLE: str
+
+    def claims(self, results: Path) -> list[Claim]:
+        """In the order of the table; none of what no run has shown yet."""
+        ...
+
+
+def scorecard(tables: Sequence[Claiming], results: Path) -> str:
+    """All claims as one section of the page; empty while there is nothing to say."""
+    found = [(table.TABLE, claim) for table in tables for claim in table.claims(results)]
+    if not found:
+        return ""
+    met = sum(claim.met.startswith("yes") for _, claim in found)
+    rows = [[name, c.what, c.wanted, c.found, c.met] for name, c in found]
+    reasons: dict[str, list[str]] = {}
+    for name, claim in found:
+        if claim.short and claim.why:
+            reasons.setdefault(claim.why, []).append(f"{name}, {claim.what}")
+    parts = [
+        "## Wanted and found",
+        paragraph(
+            f"{met} of {len(found)} are met by the runs that are done so far. The tables below say "
+            "how each was measured and with how many seeds."
+        ),
+        markdown_table(["table", "what", "wanted", "found", "met"], rows),
+    ]
+    if reasons:
+        parts += ["Why some fall short, as far as is known, and which:"]
+        items = (f"- {why}: {'; '.join(what)}." for why, what in reasons.items())
+        parts += ["\n".join(paragraph(item, "  ") for item in items)]
+    return "\n\n".join(parts)
