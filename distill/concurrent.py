@@ -75,7 +75,9 @@ class LearningTeacher:
                 raise ValueError("shared_layers needs a student of kind 'mlp'")
             share_head(ppo.actor, student, config.shared_layers)
             ppo.make_optimiser()
-        self.teacher = ActorTeacher(ppo.actor, ppo.critic, std_floor=std_floor, frozen=False)
+        self.teacher = ActorTeacher(
+            ppo.actor, ppo.critic, std_floor=std_floor, frozen=False, value_unit=ppo.value_unit
+        )
         self.mean_kl = math.nan
         self.kl = math.nan  # KL(pi_T || pi_S) after the last update
         self.divergences = 0
@@ -85,7 +87,9 @@ class LearningTeacher:
         self.ppo.fraction = fraction
         taught = batch.columns(batch.driver == TEACHER)
         pull = _answer(student, taught) if self.config.pull else None
-        return self.ppo.update(taught, pull, self.config.pull)
+        losses = self.ppo.update(taught, pull, self.config.pull)
+        self.teacher.value_unit = self.ppo.value_unit
+        return losses
 
     @contextlib.contextmanager
     def guarding(self, student: Student, teacher: Distribution, batch: Batch) -> Iterator[None]:
@@ -112,6 +116,7 @@ class LearningTeacher:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """The inverse of ``state_dict``."""
         self.ppo.load_state_dict(state["learner"])
+        self.teacher.value_unit = self.ppo.value_unit
         self.mean_kl = math.nan if state["mean_kl"] is None else float(state["mean_kl"])
         self.divergences = int(state["divergences"])
 

@@ -94,7 +94,7 @@ class Distiller:
         teachers = self._label(batch)
         value = self.critic(batch.observations["teacher"])
         weights = teacher_weights(
-            config.teachers, batch.task, [said.value for said in teachers], value
+            config.teachers, batch.task, [said.value for said in teachers], value, fraction
         )
         own = (batch.driver == STUDENT).to(value.dtype).expand_as(value)
         reward = learning_reward(batch, config.gamma, config.fall_penalty)
@@ -109,7 +109,8 @@ class Distiller:
         advantage, target = critic_advantages(
             batch, reward, self.critic, gamma=config.gamma, lam=config.lam
         )
-        recorded = Recorded(batch, teachers, weights, advantage, target, own)
+        expected = _expected(teachers, weights, target)
+        recorded = Recorded(batch, teachers, weights, advantage, target, own, expected)
         if config.mode == "aggregate":
             self._kept.keep(recorded)
         return recorded
@@ -166,9 +167,13 @@ class Distiller:
 
     def _loss(self, term: Term, sample: Sample, recorded: Recorded, ids: Tensor) -> Tensor:
         """A term's loss, (T, n): over the teachers by their weights if it compares with them."""
-        if not term.taught or len(self.teachers) == 1:
-            loss = term.loss(sample)
-            return loss * recorded.weights[:, ids, 0] if term.taught else loss
+        loss = self._taught_loss(term, sample, recorded, ids) if term.taught else term.loss(sample)
+        beside = term.untaught(sample)
+        return loss if beside is None else loss + beside
+
+    def _taught_loss(self, term: Term, sample: Sample, recorded: Recorded, ids: Tensor) -> Tensor:
+        if len(self.teachers) == 1:
+            return term.loss(sample) * recorded.weights[:, ids, 0]
         part = (slice(None), ids)
         losses = []
         for teacher, said in zip(self.teachers, recorded.teachers, strict=True):
@@ -203,6 +208,7 @@ class Distiller:
             lambda_return=recorded.lambda_return[:, ids],
             own=own,
             fraction=fraction,
+            expected=None if recorded.expected is None else recorded.expected[:, ids],
             generator=self.generator,
             features=features,
         )
@@ -296,6 +302,18 @@ class Distiller:
         self.queries = int(state["queries"])
         with torch.no_grad():
             self._kept.load_state_dict(state.get("kept", {}), lambda b: tuple(self._said(b)))
+
+
+def _expected(
+    teachers: Sequence[TeacherOutput], weights: Tensor, lambda_return: Tensor
+) -> Tensor | None:
+    """What teachers expect by their weights, (T, N); the student's own return where gates are
+    closed and for teachers without values. None if no teacher has any.
+    """
+    if all(said.value is None for said in teachers):
+        return None
+    values = [lambda_return if said.value is None else said.value for said in teachers]
+    return mix(weights, values) + (1.0 - weights.sum(-1)) * lambda_return
 
 
 def _exploring(distribution: Distribution, epsilon: float) -> Distribution:

@@ -12,7 +12,8 @@ from .concurrent import LearningTeacher
 from .experiment import Experiment
 from .foreign import load_teacher_file
 from .networks import Critic, GaussianActor
-from .ppo import PPO
+from .ppo import PPO, value_unit
+from .return_scale import ReturnScale
 from .students import MlpStudent, Student, make_student
 from .teacher import ActorTeacher, Teacher
 
@@ -132,7 +133,10 @@ def _teacher(experiment: Experiment, saved: dict[str, Any]) -> ActorTeacher:
     critic = Critic(inputs, tuple(hidden), activation)
     actor.load_state_dict(saved["actor"])
     critic.load_state_dict(saved["critic"])
-    return ActorTeacher(actor, critic, std_floor=experiment.distill.std_floor)
+    scale = ReturnScale(experiment.teacher.gamma)
+    scale.load_state_dict(saved.get("return_scale", {}))
+    unit = value_unit(experiment.teacher, scale)
+    return ActorTeacher(actor, critic, std_floor=experiment.distill.std_floor, value_unit=unit)
 
 
 def _sizes(state: dict[str, Any]) -> list[int]:

@@ -24,6 +24,7 @@ class Recorded:
     advantage: Tensor  # (T, N)
     lambda_return: Tensor  # (T, N)
     own: Tensor  # (T, N)
+    expected: Tensor | None = None  # (T, N) value by teachers and return
 
 
 class KeptBatches:

@@ -30,7 +30,8 @@ class MixtureConfig:
 
     ``fixed``: ``weights`` (equal when empty), for teachers of one task. ``task``: each teaches its
     own. ``value``: softmax of what each expects, at ``temperature``. With ``gated``, only teachers
-    that expect more than the student by ``margin`` are copied at all.
+    that expect more than the student by ``margin`` are copied at all, once ``warm_up`` of the
+    budget has told the student's critic what to compare with.
 
     ``others`` teach too, after the run's own: run folders of ours, or files of Stable-Baselines3
     (.zip), rsl_rl (.pt) or ONNX (.onnx) teachers that were trained on the same observations.
@@ -42,9 +43,10 @@ class MixtureConfig:
     temperature: float = 1.0
     gated: bool = False
     margin: float = 0.0
+    warm_up: float = 0.1  # share of the budget in which gates stay open
 
     def __post_init__(self) -> None:
-        check_fields(self, weights=SHARE, temperature=POSITIVE, margin=FINITE)
+        check_fields(self, weights=SHARE, temperature=POSITIVE, margin=FINITE, warm_up=SHARE)
         if self.weights and len(self.weights) != 1 + len(self.others):
             raise ValueError(
                 f"distill.teachers has {len(self.weights)} weights for {1 + len(self.others)} "
@@ -55,7 +57,11 @@ class MixtureConfig:
 
 
 def teacher_weights(
-    config: MixtureConfig, task: Tensor, values: Sequence[Tensor | None], student: Tensor
+    config: MixtureConfig,
+    task: Tensor,
+    values: Sequence[Tensor | None],
+    student: Tensor,
+    fraction: float = 1.0,
 ) -> Tensor:
     """Weights of every teacher in every situation, (..., teachers), without gradient.
 
@@ -64,6 +70,7 @@ def teacher_weights(
         task: (...) int64.
         values: V_i, (...) each, or None for a teacher without.
         student: V_S, (...).
+        fraction: of the budget that is spent.
 
     Raises:
         MixtureError: the rule asks for values that a teacher does not give.
@@ -81,7 +88,7 @@ def teacher_weights(
         weights = value_weights(torch.stack(said, dim=-1), config.temperature)
     else:
         weights = fixed_weights(config.weights or (1.0 / count,) * count, student.shape)
-    if config.gated:
+    if config.gated and fraction >= config.warm_up:
         weights = open_weights(weights, gate(torch.stack(said, dim=-1), student, config.margin))
     return weights
 

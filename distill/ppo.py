@@ -183,17 +183,21 @@ class PPO:
         if self.config.reward_scale == "horizon":
             return 1.0
         self.return_scale.update(batch)
-        return 1.0 / ((1.0 - self.config.gamma) * self.return_scale.std)
+        return 1.0 / self.value_unit
+
+    @property
+    def value_unit(self) -> float:
+        """What the critic's answers are multiplied by to be (1 - gamma) times the return."""
+        return value_unit(self.config, self.return_scale)
 
     def critic_of_returns(self) -> Critic:
         """The critic in units of (1 - gamma) times the return, as teachers give values."""
         critic = copy.deepcopy(self.critic)
-        if self.config.reward_scale == "return":
-            last = critic.network[-1]
-            assert isinstance(last, nn.Linear)
-            with torch.no_grad():
-                for parameter in last.parameters():
-                    parameter *= (1.0 - self.config.gamma) * self.return_scale.std
+        last = critic.network[-1]
+        assert isinstance(last, nn.Linear)
+        with torch.no_grad():
+            for parameter in last.parameters():
+                parameter *= self.value_unit
         return critic
 
     def update(
@@ -338,6 +342,11 @@ class PPO:
         load_optimiser_state(self.optimiser, state["optimiser"])
         self.generator.set_state(state["generator"])
         self.return_scale.load_state_dict(state.get("return_scale", {}))
+
+
+def value_unit(config: PPOConfig, scale: ReturnScale) -> float:
+    """What a critic learnt under ``config`` is multiplied by to be (1 - gamma) times the return."""
+    return 1.0 if config.reward_scale == "horizon" else (1.0 - config.gamma) * scale.std
 
 
 def learning_reward(batch: Batch, gamma: float, fall_penalty: float) -> Tensor:

@@ -107,6 +107,7 @@ class ActorTeacher:
         group: the observations it knows.
         frozen: false for a teacher that is still learning elsewhere.
         columns: which numbers of them it was trained on; all when None.
+        value_unit: what the critic's answers are multiplied by to be (1 - gamma) times returns.
     """
 
     cacheable = True
@@ -120,6 +121,7 @@ class ActorTeacher:
         group: str = "teacher",
         frozen: bool = True,
         columns: slice | None = None,
+        value_unit: float = 1.0,
     ) -> None:
         self.actor, self.critic = actor, critic
         if frozen:
@@ -129,6 +131,7 @@ class ActorTeacher:
         self.std_floor = std_floor
         self.group = group
         self.columns = slice(None) if columns is None else columns
+        self.value_unit = value_unit
 
     def initial_state(self, n: int) -> Tensor:
         return torch.zeros(n, 0)
@@ -140,5 +143,5 @@ class ActorTeacher:
         said, features = self.actor.features(observation)
         if isinstance(said, Gaussian):
             said = Gaussian(said.mean, said.std.clamp(min=self.std_floor))
-        value = None if self.critic is None else self.critic(observation)
+        value = None if self.critic is None else self.critic(observation) * self.value_unit
         return TeacherOutput(said, value, features=features), state

@@ -17,7 +17,7 @@ from .representation import batch_similarity, input_saliency, latent, saliency_d
 from .robust import robust_kl, robust_label_kl
 from .smoothness import spatial_smoothness, temporal_smoothness
 from .time_attention import time_attention
-from .value import joint, value_target
+from .value import value_target
 
 __all__ = [
     "batch_similarity",
@@ -25,7 +25,6 @@ __all__ = [
     "corrected_reward",
     "gap_temperature",
     "input_saliency",
-    "joint",
     "latent",
     "mean_regression",
     "negative_entropy",

@@ -20,9 +20,3 @@ def value_target(lambda_return: Tensor, teacher_value: Tensor, eta: float) -> Te
     """
     same_shape(lambda_return=lambda_return, teacher_value=teacher_value)
     return ((1.0 - eta) * lambda_return + eta * teacher_value).detach()
-
-
-def joint(policy_loss: Tensor, value_loss: Tensor, value_weight: float = 0.5) -> Tensor:
-    """Policy and value together under one weight and schedule, (...)."""
-    same_shape(policy_loss=policy_loss, value_loss=value_loss)
-    return policy_loss + value_weight * value_loss

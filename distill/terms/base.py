@@ -71,6 +71,8 @@ class Sample:
     lambda_return: Tensor  # (T, n) of the student's own reward
     own: Tensor  # (T, n) 1.0 where the student's own policy acted, else 0.0
     fraction: float  # of the budget that is spent
+    # (T, n) V_T by the teachers' weights, ``lambda_return`` where none has a say; None without V_T.
+    expected: Tensor | None = None
     generator: torch.Generator | None = None
     features: dict[str, Tensor] = dataclasses.field(default_factory=dict)  # student's layers
     normalised: Tensor | None = None  # (T, n, size) as the student's network meets it
@@ -101,6 +103,10 @@ class Term:
     def loss(self, sample: Sample) -> Tensor:
         """Per-sample loss, (T, n)."""
         raise NotImplementedError
+
+    def untaught(self, sample: Sample) -> Tensor | None:
+        """What is learnt beside ``loss`` whatever teachers weigh, (T, n); None for nothing."""
+        return None
 
     def prepare(self, sample: Sample) -> None:
         """See a sample before training, to size what the term itself learns.

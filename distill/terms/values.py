@@ -67,9 +67,12 @@ class Value(Term):
     """``(V_S - ((1 - eta) R_lambda + eta V_T))^2`` where the student acted.
 
     ``eta`` falls linearly from 1 to 0 over the first ``until`` of the budget: V_T is the value of
-    the teacher's policy, right to begin with and wrong to end with.
+    the teacher's policy, right to begin with and wrong to end with. Of several teachers it is the
+    mean by their weights. A gate that closes on all of them leaves the student's own return: a
+    value that were not learnt there would never open it again.
     """
 
+    taught = False
     own = True
 
     def __init__(self, until: float = 0.5) -> None:
@@ -77,14 +80,14 @@ class Value(Term):
 
     def loss(self, sample: Sample) -> Tensor:
         target = sample.lambda_return
-        if sample.teacher.value is not None and self.until > 0:
+        if sample.expected is not None and self.until > 0:
             eta = max(0.0, 1.0 - sample.fraction / self.until)
-            target = losses.value_target(target, sample.teacher.value, eta)
+            target = losses.value_target(target, sample.expected, eta)
         return (sample.value() - target).square() * sample.own
 
 
 class Joint(Term):
-    """Policy KL and value together, under one weight and schedule."""
+    """Policy KL and value under one weight and schedule; a gate closes on the KL alone."""
 
     def __init__(
         self,
@@ -96,7 +99,10 @@ class Joint(Term):
         self.policy, self.value = PolicyKL(direction), Value(until)
 
     def loss(self, sample: Sample) -> Tensor:
-        return losses.joint(self.policy.loss(sample), self.value.loss(sample), self.value_weight)
+        return self.policy.loss(sample)
+
+    def untaught(self, sample: Sample) -> Tensor:
+        return self.value_weight * self.value.loss(sample)
 
 
 class Reinforcement(Term):

@@ -3,10 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from retort.distill.checkpoint import save_checkpoint
 from retort.distill.concurrent import ConcurrentConfig, LearningTeacher, share_head
 from retort.distill.curriculum import Curriculum, CurriculumConfig
 from retort.distill.distill_config import DistillConfig
 from retort.distill.distiller import Distiller
+from retort.distill.experiment import Experiment
+from retort.distill.finished import load_teacher
 from retort.distill.loop import distil
 from retort.distill.networks import Critic
 from retort.distill.ppo import PPO, PPOConfig
@@ -126,3 +129,53 @@ def test_an_update_that_leaves_the_teacher_far_behind_is_taken_back(monkeypatch)
     rows, _, student = learn(ConcurrentConfig(), iterations=12)
     assert rows[-1]["divergences"] == 1
     assert student.layers[-1].bias.abs().max() < 10
+
+
+def test_a_learning_teacher_tells_values_in_the_unit_of_all_teachers():
+    """Its critic has whatever unit PPO's reward scale gives it, and that moves as it learns."""
+    env = Line(num_envs=N, level=1.0, episode_seconds=0.2)
+    settings = PPOConfig(
+        steps=2 * N * TICKS, num_envs=N, ticks=TICKS, hidden=(8,), critic_hidden=(8,), gamma=0.9,
+        reward_scale="return", fall_penalty=0.0, final_fall_penalty=0.0,
+    )  # fmt: skip
+    ppo = PPO(settings, env, seed=0)
+    learning = LearningTeacher(ppo, ConcurrentConfig())
+    source = RolloutSource(env, TICKS)
+    source.share_with_teacher(1.0)
+    source.start(0)
+    batch = source.collect(ppo.act, ppo.act)
+    torch.manual_seed(0)
+    student = make_student(StudentConfig(hidden=(8,)), env.contract)
+    units = []
+    for _ in range(2):
+        learning.learn(batch, student, 0.0)
+        said, _ = learning.teacher(batch.observations, torch.zeros(N, 0), batch.reset)
+        expected = ppo.critic_of_returns()(batch.observations["teacher"])
+        torch.testing.assert_close(said.value, expected)
+        units.append(learning.teacher.value_unit)
+    assert units[0] != 1.0
+    again = LearningTeacher(PPO(settings, env, seed=1), ConcurrentConfig())
+    again.load_state_dict(learning.state_dict())
+    assert again.teacher.value_unit == learning.teacher.value_unit
+
+
+def test_a_finished_teacher_does_too(tmp_path):
+    settings = PPOConfig(
+        steps=N * TICKS, num_envs=N, ticks=TICKS, hidden=(8,), critic_hidden=(8,),
+        reward_scale="return",
+    )  # fmt: skip
+    experiment = Experiment(robot="balancer", task="balancer", teacher=settings)
+    env = experiment.make_env(N, episode_seconds=0.2)
+    ppo = PPO(settings, env, seed=0)
+    source = RolloutSource(env, TICKS)
+    source.start(0)
+    batch = source.collect(ppo.act)
+    ppo.update(batch)
+    (tmp_path / "teacher").mkdir()
+    path = tmp_path / "teacher" / "checkpoint.safetensors"
+    save_checkpoint(path, {"steps": settings.steps, "learner": ppo.state_dict()})
+    teacher = load_teacher(experiment, tmp_path)
+    said, _ = teacher(batch.observations, torch.zeros(N, 0), batch.reset)
+    expected = ppo.critic_of_returns()(batch.observations["teacher"])
+    torch.testing.assert_close(said.value, expected)
+    assert not torch.allclose(said.value, ppo.critic(batch.observations["teacher"]))

@@ -11,7 +11,7 @@ from retort.distill.losses.q import (
     q_of_action,
 )
 from retort.distill.losses.shapes import ShapeError
-from retort.distill.losses.value import joint, value_target
+from retort.distill.losses.value import value_target
 
 
 @pytest.fixture
@@ -101,7 +101,6 @@ def test_value_target_moves_from_teacher_to_return():
         got = value_target(returns, teacher, eta)
         torch.testing.assert_close(got, target.detach())
         assert not got.requires_grad
-    torch.testing.assert_close(joint(returns, teacher.detach(), 0.5), torch.tensor([3.0, 5.5]))
 
 
 def test_mistaken_shapes_are_refused():

@@ -19,13 +19,14 @@ def make_sample(**changes):
     def policy():
         return Gaussian(randn(3, 4, 2), randn(3, 4, 2).exp())
 
-    value = randn(3, 4)
+    value, expected = randn(3, 4), randn(3, 4)
     sample = {
         "observations": {"student": randn(3, 4, 5), "teacher": randn(3, 4, 5)},
         "reset": torch.zeros(3, 4, dtype=torch.bool),
         "student": policy(),
         "value": lambda: value,
-        "teacher": TeacherOutput(policy(), randn(3, 4)),
+        "teacher": TeacherOutput(policy(), expected),
+        "expected": expected,
         "action": randn(3, 4, 2),
         "ratio": randn(3, 4).mul(0.3).exp(),
         "advantage": randn(3, 4),

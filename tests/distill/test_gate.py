@@ -1,0 +1,77 @@
+"""A gate that closes on a teacher: the student's own value goes on being learnt."""
+
+import numpy as np
+import pytest
+import torch
+from retort.distill.curriculum import Curriculum, CurriculumConfig
+from retort.distill.distill_config import DistillConfig
+from retort.distill.distiller import Distiller
+from retort.distill.loop import distil
+from retort.distill.mixture import MixtureConfig
+from retort.distill.networks import Critic
+from retort.distill.rollout import RolloutSource
+from retort.distill.students import Interface, StudentConfig, make_student
+from retort.distill.teacher import ActorTeacher
+from retort.distill.terms import TermConfig
+
+N, TICKS = 16, 10
+VALUE = {"until": 0.0}
+
+
+def constant_critic(value):
+    critic = Critic(2, (8,))
+    with torch.no_grad():
+        critic.network[-1].weight.zero_()
+        critic.network[-1].bias.fill_(value)
+    return critic
+
+
+def learn(tracking, tracker, terms, *, iterations=60, teachers=1, **mixture):
+    """A student that expects 15 where there is about 9 to be had, of teachers that expect 0."""
+    env = tracking(N, autoreset=True)
+    settings = DistillConfig(
+        steps=N * TICKS * iterations, num_envs=N, ticks=TICKS, teacher_share=0.0, gamma=0.9,
+        fall_penalty=0.0, terms=terms, learning_rate=1e-2,
+        teachers=MixtureConfig(gated=True, **mixture),
+    )  # fmt: skip
+    torch.manual_seed(0)
+    student = make_student(StudentConfig(hidden=(8,)), Interface.plain(2, 1, discrete=False))
+    critic = constant_critic(15.0)
+    made = [ActorTeacher(tracker(), constant_critic(0.0)) for _ in range(teachers)]
+    distiller = Distiller(settings, student, made, critic, seed=0)
+    curriculum = Curriculum(CurriculumConfig(kind="none"), ("none",), N, np.zeros(5))
+    source = RolloutSource(env, TICKS, running=curriculum.running)
+    source.share_with_teacher(0.0)
+    source.start(0)
+    weights = []
+    record = distiller.record
+    distiller.record = lambda *given: weights.append(made := record(*given)) or made
+    for _ in distil(distiller, source, curriculum):
+        pass
+    return [w.weights for w in weights], float(critic(torch.zeros(1, 2)).detach())
+
+
+@pytest.mark.parametrize("teachers", [1, 2])
+@pytest.mark.parametrize(
+    "terms",
+    [
+        (TermConfig(name="policy_kl"), TermConfig(name="value", options=VALUE)),
+        (TermConfig(name="joint", options=VALUE),),
+    ],
+    ids=["value", "joint"],
+)
+def test_a_value_that_is_too_high_is_corrected_behind_a_closed_gate(
+    tracking, tracker, terms, teachers
+):
+    weights, value = learn(tracking, tracker, terms, teachers=teachers, warm_up=0.0, margin=-11.0)
+    assert (weights[0] == 0).all()  # it expects far too much to listen
+    assert value < 11.0  # and learns that it does
+    assert (weights[-1].sum(-1) == 1).all()  # until it listens
+
+
+def test_gates_are_open_until_the_critic_is_warm(tracking, tracker):
+    terms = (TermConfig(name="policy_kl"),)  # nothing corrects the value
+    weights, _ = learn(tracking, tracker, terms, iterations=20, warm_up=0.5)
+    closed = [bool((w == 0).all()) for w in weights]
+    assert closed == [False] * closed.index(True) + [True] * (len(closed) - closed.index(True))
+    assert 8 <= closed.index(True) <= 11
