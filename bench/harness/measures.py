@@ -64,9 +64,12 @@ def action_change(task: str, student: Student) -> float:
     return float(change[:-1][within].mean())
 
 
-def return_under_noise(task: str, actor: Actor, noise: float) -> float:
-    """Mean return with ``noise`` deviations of each observation, as the actor meets them."""
-    deviation = observation_deviation(make_env(task, _EPISODES), actor, _SEED)
+def return_under_noise(task: str, actor: Actor, noise: float, reference: Actor) -> float:
+    """Mean return with ``noise`` deviations of each observation, as ``reference`` meets them.
+
+    One reference for all that are compared: what a policy meets depends on how good it is.
+    """
+    deviation = observation_deviation(make_env(task, _EPISODES), reference, _SEED)
     return _mean_return(task, noisy(actor, deviation, noise, _SEED))
 
 

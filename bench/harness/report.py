@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import numpy as np
-from retort.distill.statistics import Interval, bootstrap, interquartile_mean, steps_to_reach
+from retort.distill.statistics import (
+    Interval,
+    bootstrap,
+    bootstrap_profile,
+    interquartile_mean,
+    normalised_ratio,
+    probability_of_improvement,
+    steps_to_reach,
+)
 
 from .results import Result
 
@@ -62,6 +70,62 @@ def ratio_over_seeds(ours: Sequence[Result], theirs: Sequence[Result]) -> str:
     if found.low == found.high:
         return f"{found.value:.3f}"
     return f"{found.value:.3f} ({found.low:.3f} to {found.high:.3f})"
+
+
+def normalised_over_seeds(
+    ours: Sequence[Result], theirs: Sequence[Result], random: float | None
+) -> str:
+    """Interquartile mean of paired (S - J_0) / (T - J_0), with its interval; empty without J_0.
+
+    It says what S/T cannot where returns are near zero or below.
+    """
+    by_seed = {result.seed: result.mean_return for result in theirs}
+    pairs = [(r.mean_return, by_seed[r.seed]) for r in ours if r.seed in by_seed]
+    if random is None or not pairs:
+        return ""
+    students, teachers = np.array(pairs).T
+    scores = normalised_ratio(students, teachers, random)
+    found = bootstrap(interquartile_mean, scores[:, None], np.random.default_rng(0))
+    if found.low == found.high:
+        return f"{found.value:.3f}"
+    return f"{found.value:.3f} ({found.low:.3f} to {found.high:.3f})"
+
+
+def better_than(ours: Sequence[Result], theirs: Sequence[Result]) -> str:
+    """Probability that a run of ours returns more than one of theirs (Mann-Whitney)."""
+    if not ours or not theirs:
+        return ""
+    one, other = (np.array([[r.mean_return] for r in group]) for group in (ours, theirs))
+    return f"{float(probability_of_improvement(one, other)):.2f}"
+
+
+def verdict(met: bool, group: Sequence[Result], seeds: Sequence[int]) -> str:
+    """Whether something is met, and that seeds are missing if some are."""
+    answer = "yes" if met else "no"
+    return answer if {r.seed for r in group} >= set(seeds) else f"{answer}, so far"
+
+
+def plot_profiles(scores: Mapping[str, np.ndarray], at: np.ndarray, path: Path, what: str) -> str:
+    """Performance profiles with their bands: share of runs above each score, a line per arm.
+
+    Args:
+        scores: arm: (runs, tasks).
+        at: scores on the axis, rising.
+        path: of the figure.
+        what: a score is.
+    """
+    figure, axis = plt.subplots(figsize=(6.5, 3.4), layout="constrained")
+    for number, (arm, values) in enumerate(scores.items()):
+        middle, low, high = bootstrap_profile(values, at, np.random.default_rng(0))
+        axis.plot(at, middle, color=f"C{number}", label=arm, linewidth=1.2)
+        axis.fill_between(at, low, high, color=f"C{number}", alpha=0.12)
+    axis.set(xlabel=what, ylabel="share of runs above", ylim=(-0.02, 1.02))
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, metadata={"Date": None})
+    plt.close(figure)
+    return f"{path.parent.name}/{path.name}"
 
 
 def times_to(group: Sequence[Result], target: float, unit: str) -> np.ndarray:

@@ -15,7 +15,11 @@ from typing import Any, NamedTuple
 from retort.launch.files import write_whole
 
 _ROOT = Path(__file__).parents[2]
-_PACKAGES = ("retort", "torch", "numpy", "mujoco", "gymnasium", "stable-baselines3")
+# Of the project, and of the peers it is timed against.
+_PACKAGES = (
+    "retort", "torch", "numpy", "mujoco", "gymnasium", "stable-baselines3", "rsl-rl-lib", "envpool",
+    "rltools", "minatar", "minari",
+)  # fmt: skip
 
 
 class Point(NamedTuple):

@@ -98,10 +98,9 @@ def final_returns(
     return np.round(run_episodes(env, actor, FINAL_SEED).returns, 2).tolist()
 
 
-def random_return(task: str) -> float:
-    """J_0, the mean return of uniform random actions in the held-out episodes."""
-    actor = random_actor(make_env(task, 1), torch.Generator().manual_seed(0))
-    return float(np.mean(final_returns(task, actor)))
+def random_returns(task: str, seed: int) -> list[float]:
+    """Returns of uniform random actions in the held-out episodes."""
+    return final_returns(task, random_actor(make_env(task, 1), torch.Generator().manual_seed(seed)))
 
 
 class Curve:

@@ -122,7 +122,12 @@ def test_what_is_forgotten_is_the_worst_level_of_each_run(tmp_path):
         result = matrix(results, arm, 1, columns)
         results.write_result(tmp_path, f"{arm} 1".replace(" ", "-"), result)
     text = forgetting.report(tmp_path, tmp_path / "figures")
-    assert cells(text, "HalfCheetah", "with replay")[3:] == ["0.050", "0.000", "0.050", "yes"]
+    assert cells(text, "HalfCheetah", "with replay")[3:] == [
+        "0.050",
+        "0.000",
+        "0.050",
+        "yes, so far",
+    ]
     assert cells(text, "HalfCheetah", "without replay")[3:] == ["0.500", "0.000", "0.500", ""]
     assert (tmp_path / "figures" / "forgetting.svg").exists()
 
@@ -197,7 +202,9 @@ def test_a_policy_is_back_when_two_windows_in_a_row_are_near_its_own_rate():
     def met(recurrent, memoryless):
         return adaptation._met(change, {RECURRENT: [recurrent], MEMORYLESS: [memoryless]})
 
-    assert met(quick, slow) == "yes"
-    assert met(slow, quick) == "no"
-    assert met(lost, lost) == "no"
+    assert met(quick, slow) == "yes, so far"
+    assert met(slow, quick) == "no, so far"
+    assert met(lost, lost) == "no, so far"
     assert met(quick, quick) == "neither was thrown off"
+    _, still = traced([-0.1, 0.0], [2.0, 2.0, 2.0])  # has nothing to come back to
+    assert met(quick, still).startswith("not defined")

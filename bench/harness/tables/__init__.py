@@ -8,6 +8,7 @@ from . import (
     adaptation,
     attack,
     budget,
+    chance,
     compression,
     corruption,
     curriculum,
@@ -41,6 +42,7 @@ CLAIMING: tuple[Claiming, ...] = (
     budget,
 )
 TABLES: tuple[Table, ...] = (
+    chance,
     teachers,
     ppo,
     compression,

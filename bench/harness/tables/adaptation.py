@@ -29,7 +29,7 @@ from retort.sim.switches import Switch
 from ..changing import GRADIENT, MEMORYLESS, RECURRENT, TASKS, TEACHER, Change, Changing
 from ..claims import Claim
 from ..meta import learn_start
-from ..report import COSTS, cost_cells, markdown_table, paragraph, settings_note
+from ..report import COSTS, cost_cells, markdown_table, paragraph, settings_note, verdict
 from ..results import Result, read_results
 from ..runs import Log, Made, Place, Run
 from ..varied import distil_varied, load_teacher, teach
@@ -184,6 +184,8 @@ def claims(results: Path) -> list[Claim]:
 
 
 def _back(change: Change, group: Sequence[Result]) -> str:
+    if any(_steady(result, change) <= 0.0 for result in group):
+        return "no steady rate"
     median = float(np.median(_times(change, group)))
     return f"{median:.1f} s" if np.isfinite(median) else "never"
 
@@ -245,13 +247,13 @@ def report(results: Path, figures: Path) -> str:
 
 def _cells(change: Change, arm: str, groups: dict[str, list[Result]]) -> list[str]:
     group = groups[arm]
-    steady = [np.mean(r.series[f"{change.name}, before"]) for r in group]
+    steady = [_steady(r, change) for r in group]
     second = [_relative(r.series, change)[1] for r in group]
     oracle = {r.seed: _late(r, change) for r in groups.get(TEACHER, [])}
     shares = [_late(r, change) / oracle[r.seed] for r in group if oracle.get(r.seed, 0.0) > 0.0]
     return [
         f"{np.mean(steady):.2f}",
-        _interval(second),
+        _interval(second) if min(steady) > 0.0 else "",
         _back(change, group),
         _interval(shares) if shares else "",
         _met(change, groups) if arm == RECURRENT else "",
@@ -265,12 +267,18 @@ def _times(change: Change, group: Sequence[Result]) -> list[float]:
 def _met(change: Change, groups: dict[str, list[Result]]) -> str:
     if MEMORYLESS not in groups:
         return ""
-    recurrent, memoryless = (
-        float(np.median(_times(change, groups[arm]))) <= SOON for arm in (RECURRENT, MEMORYLESS)
-    )
+    pair = [groups[RECURRENT], groups[MEMORYLESS]]
+    if any(_steady(result, change) <= 0.0 for group in pair for result in group):
+        return "not defined: one had no steady rate"
+    recurrent, memoryless = (float(np.median(_times(change, group))) <= SOON for group in pair)
     if recurrent and memoryless:
         return "neither was thrown off"
-    return "yes" if recurrent else "no"
+    return verdict(recurrent, groups[RECURRENT], SEEDS)
+
+
+def _steady(result: Result, change: Change) -> float:
+    """The policy's own rate before the change."""
+    return float(np.mean(result.series[f"{change.name}, before"]))
 
 
 def _late(result: Result, change: Change) -> float:

@@ -22,7 +22,15 @@ from retort.distill.terms import TermConfig
 from ..attacking import EPSILON, attacked_returns
 from ..claims import Claim
 from ..distilling import KL, VALUE, Arm, distil_arm, first_std, let_go
-from ..report import COSTS, cost_cells, markdown_table, paragraph, ratio_over_seeds, settings_note
+from ..report import (
+    COSTS,
+    cost_cells,
+    markdown_table,
+    paragraph,
+    ratio_over_seeds,
+    settings_note,
+    verdict,
+)
 from ..results import Result, read_results
 from ..runs import Log, Made, Place, Run
 from ..teaching import TABLE as TEACHERS
@@ -157,14 +165,14 @@ def claims(results: Path) -> list[Claim]:
     made = []
     for task in TASKS:
         clean = {r.seed: r.mean_return for r in taught if r.task == task}
-        arms = {}
+        arms, groups = {}, {}
         for name in ARMS[1:]:
             group = [r for r in every if (r.task, r.arm) == (task, name)]
             group = [r for r in group if r.seed in clean]
             if group:
                 unharmed = _interval([r.mean_return / clean[r.seed] for r in group]).value
                 kept = _interval([r.figures["worst"] / r.figures["none"] for r in group]).value
-                arms[name] = (unharmed, kept)
+                arms[name], groups[name] = (unharmed, kept), group
         if arms:
             best = max(arms, key=lambda name: min(arms[name][0] / CLEAN, arms[name][1] / KEPT))
             unharmed, kept = arms[best]
@@ -173,7 +181,7 @@ def claims(results: Path) -> list[Claim]:
                     what=f"{task}, clean return of the teacher's, and kept of it",
                     wanted=f"{CLEAN} and {KEPT}",
                     found=f"{unharmed:.3f} and {kept:.2f} by `{best}`",
-                    met="yes" if unharmed >= CLEAN and kept >= KEPT else "no",
+                    met=verdict(unharmed >= CLEAN and kept >= KEPT, groups[best], SEEDS),
                     why=_WHY,
                 )
             )
@@ -243,7 +251,7 @@ def _row(name: str, group: Sequence[Result], teachers: Sequence[Result]) -> list
     clean = [r.mean_return / by_seed[r.seed] for r in group if r.seed in by_seed]
     met = ""
     if clean and name != "teacher":
-        met = "yes" if kept.value >= KEPT and _interval(clean).value >= CLEAN else "no"
+        met = verdict(kept.value >= KEPT and _interval(clean).value >= CLEAN, group, SEEDS)
     return [
         *cost_cells(group),
         f"{_interval([r.mean_return for r in group]).value:.0f}",

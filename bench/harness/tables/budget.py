@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from retort.controller.host import Host, measure_host, time_steps
+from retort.controller.host import LARGEST, Host, measure_host, time_steps
 from retort.controller.policy import Stack
 from retort.distill.budget import MARGIN, BudgetError, Candidate, candidates, pick
 from retort.distill.students import Interface, StudentConfig, make_student
@@ -136,8 +136,9 @@ def report(results: Path, figures: Path) -> str:
         [
             "## Budget",
             paragraph(
-                "What `--budget-us` picks by what `retort bench host` measured, among widths 8 to "
-                f"1024 of two layers (`gru`: one), {INTERFACE.observation_size} inputs and "
+                "What `--budget-us` picks by what `retort bench host` measured, among widths from "
+                "8 up of two layers (`gru`: one), as far as students have at most "
+                f"{LARGEST / 1e3:g} thousand parameters, {INTERFACE.observation_size} inputs and "
                 f"{INTERFACE.outputs} outputs, and the next larger width: median of a step in the "
                 f"NumPy runtime in its quietest of {result.settings['rounds']} rounds, in "
                 "microseconds. Met: the pick keeps the budget, and the next larger one does not, "

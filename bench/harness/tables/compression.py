@@ -10,19 +10,25 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from retort.distill.statistics import normalised_ratio
 from retort.distill.students import StudentConfig
 
 from ..claims import Claim
 from ..distilling import ARMS, distil_arm
 from ..report import (
     COSTS,
+    better_than,
     cost_cells,
     interval_over_seeds,
     markdown_table,
+    normalised_over_seeds,
     paired_ratio,
     paragraph,
+    plot_profiles,
     ratio_over_seeds,
     settings_note,
+    verdict,
 )
 from ..results import Result, read_results
 from ..runs import Log, Made, Place, Run
@@ -30,6 +36,7 @@ from ..teaching import STEPS as TEACHER_STEPS
 from ..teaching import TABLE as TEACHERS
 from ..teaching import load_teacher, teacher_run, teacher_settings
 from ..training import final_returns, learn_ppo
+from .chance import random_scores
 
 TABLE = "compression"
 SEEDS = (1, 2, 3)
@@ -128,7 +135,7 @@ def report(results: Path, figures: Path) -> str:
     every = read_results(results, TABLE)
     if not every:
         return ""
-    rows = []
+    rows, random = [], random_scores(results)
     taught = read_results(results, TEACHERS)
     for task in TASKS:
         teachers = [result for result in taught if result.task == task]
@@ -141,6 +148,8 @@ def report(results: Path, figures: Path) -> str:
                     *cost_cells(group),
                     interval_over_seeds(group),
                     ratio_over_seeds(group, teachers),
+                    normalised_over_seeds(group, teachers, random.get(task)),
+                    better_than(group, _group(every, task, _plain(arm))),
                     _met(task, arm, group, teachers),
                 ]
             )
@@ -151,7 +160,9 @@ def report(results: Path, figures: Path) -> str:
             paragraph(
                 "Teachers of 256-256, students of the widths named; `ppo` is the student's network "
                 "by PPO with the student's steps, `ppo-all` with the teacher's added. Return of 50 "
-                "held-out deterministic episodes after the last update; S/T is paired by seed."
+                "held-out deterministic episodes after the last update; S/T is paired by seed, and "
+                "J_0 is what random actions return. Better: the probability that a run returns "
+                "more than one of `student-driven` with the same network."
             ),
             paragraph(
                 f"Wanted of the best arm at 128-64: S/T at least {MIDDLE}, the interval's lower "
@@ -160,7 +171,8 @@ def report(results: Path, figures: Path) -> str:
                 + ", ".join(f"{task} {ratio}" for task, ratio in PUBLISHED.items())
                 + "."
             ),
-            markdown_table([*header, "return", "S/T", "met"], rows),
+            markdown_table([*header, "return", "S/T", "(S-J_0)/(T-J_0)", "better", "met"], rows),
+            *_profiles(every, taught, random, figures / "compression.svg"),
             settings_note(every),
         ]
     )
@@ -169,8 +181,41 @@ def report(results: Path, figures: Path) -> str:
 def _met(task: str, arm: str, group: Sequence[Result], teachers: Sequence[Result]) -> str:
     """Whether an arm at the first size has what is wanted of the best one."""
     found = paired_ratio(group, teachers)
-    if found is None or not arm.endswith("-".join(map(str, FIRST))):
+    name, size = arm.split(" ")
+    if found is None or name not in ARMS or size != "-".join(map(str, FIRST)):
         return ""
     met = found.value >= MIDDLE and found.low >= LOWER and found.high >= PUBLISHED[task]
-    answer = "yes" if met else "no"
-    return answer if len(group) >= len(SEEDS) else f"{answer}, so far"
+    return verdict(met, group, SEEDS)
+
+
+def _plain(arm: str) -> str:
+    """The arm of the same network that others are held against."""
+    return f"student-driven {arm.split(' ')[1]}"
+
+
+def _profiles(
+    every: Sequence[Result], taught: Sequence[Result], random: dict[str, float], path: Path
+) -> list[str]:
+    """Performance profiles of the first size's arms that have the same seeds in every task."""
+    by_task = {(r.task, r.seed): r.mean_return for r in taught}
+    size, scores = "-".join(map(str, FIRST)), {}
+    for arm in (*ARMS, "ppo", "ppo-all"):
+        groups = [
+            {r.seed: r.mean_return for r in _group(every, task, f"{arm} {size}")} for task in TASKS
+        ]
+        both = sorted(set.intersection(*(set(group) for group in groups)))
+        if both and all(task in random for task in TASKS):
+            columns = [
+                normalised_ratio(
+                    np.array([group[seed] for seed in both]),
+                    np.array([by_task[task, seed] for seed in both]),
+                    random[task],
+                )
+                for task, group in zip(TASKS, groups, strict=True)
+            ]
+            scores[arm] = np.stack(columns, axis=1)
+    if not scores:
+        return []
+    at = np.linspace(0.0, 1.2, 121)
+    image = plot_profiles(scores, at, path, "(S - J_0) / (T - J_0) at 128-64, both tasks")
+    return [f"![Share of runs above each score]({image})"]

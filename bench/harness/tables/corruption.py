@@ -27,12 +27,14 @@ from ..report import (
     paragraph,
     ratio_over_seeds,
     settings_note,
+    verdict,
 )
 from ..results import Result, read_results
 from ..runs import Log, Made, Place, Run
 from ..teaching import TABLE as TEACHERS
 from ..teaching import load_teacher, teacher_run
 from ..training import final_returns
+from . import compression
 
 TABLE = "corruption"
 SEEDS = (1, 2, 3)
@@ -44,6 +46,7 @@ _TEACHER = "corrupted teacher"
 _LET_GO = "ours let go"
 _OURS = ("ours", _LET_GO)
 _ARMS = ("student-driven", "proximal", *_OURS)
+_PPO, _NOBODY = "ppo 128-64", "no teacher (PPO)"
 
 
 def student_config(name: str, task: str) -> StudentConfig:
@@ -106,40 +109,45 @@ _WHY = (
 
 
 def claims(results: Path) -> list[Claim]:
-    """Of the better of ours at every damage."""
+    """Of the arm for teachers that cannot be copied, at every damage."""
     every, taught = read_results(results, TABLE), read_results(results, TEACHERS)
     made = []
     for sigma in SIGMAS:
         for task in TASKS:
             here = [result for result in every if result.task == task]
             teachers = [result for result in taught if result.task == task]
-            groups = {
-                name: group
-                for name in (*_OURS, _TEACHER, "student-driven")
-                if (group := [r for r in here if r.arm == f"{name} {sigma}"])
-            }
-            driven = groups.get("student-driven", [])
-            ratios = {
-                name: found.value
-                for name in _OURS
-                if (found := paired_ratio(groups.get(name, []), teachers)) is not None
-            }
-            if not (ratios and driven):
+            names = (_LET_GO, "student-driven", _TEACHER)
+            ours, driven, damaged = (
+                [r for r in here if r.arm == f"{name} {sigma}"] for name in names
+            )
+            if not (met := _met(ours, driven, teachers)):
                 continue
-            best = max(ratios, key=lambda name: ratios[name])
-            left = ratio_over_seeds(groups.get(_TEACHER, []), teachers)
-            found = ratio_over_seeds(groups[best], teachers)
+            said = {
+                "student-driven": driven,
+                "the teacher itself": damaged,
+                "PPO without any": _alone(results, task),
+            }
+            others = "; ".join(
+                f"{name} {ratio}"
+                for name, group in said.items()
+                if (ratio := ratio_over_seeds(group, teachers))
+            )
             made.append(
                 Claim(
                     what=f"{task}, sigma {sigma}",
                     wanted=f"{WANTED} of the clean teacher, above student-driven",
-                    found=f"{found} by `{best}`; student-driven "
-                    f"{ratio_over_seeds(driven, teachers)}, the teacher itself {left}",
-                    met=_met(groups[best], driven, teachers),
+                    found=f"{ratio_over_seeds(ours, teachers)}; {others}",
+                    met=met,
                     why=_WHY,
                 )
             )
     return made
+
+
+def _alone(results: Path, task: str) -> list[Result]:
+    """PPO of the same network and steps, which has no teacher: runs of the compression table."""
+    own = read_results(results, compression.TABLE)
+    return [dataclasses.replace(r, arm=_NOBODY) for r in own if (r.task, r.arm) == (task, _PPO)]
 
 
 def report(results: Path, figures: Path) -> str:
@@ -169,6 +177,9 @@ def report(results: Path, figures: Path) -> str:
                             met,
                         ]
                     )
+        if alone := _alone(results, task):
+            row = [*cost_cells(alone), interval_over_seeds(alone)]
+            rows.append([task, "", _NOBODY, *row, ratio_over_seeds(alone, teachers), ""])
     header = ["task", "sigma", "arm", *COSTS, "return", "of the clean teacher", "met"]
     return "\n\n".join(
         [
@@ -198,4 +209,4 @@ def _met(group: Sequence[Result], driven: Sequence[Result], teachers: Sequence[R
     ours, plain = paired_ratio(group, teachers), paired_ratio(driven, teachers)
     if ours is None or plain is None:
         return ""
-    return "yes" if ours.value >= WANTED and ours.value > plain.value else "no"
+    return verdict(ours.value >= WANTED and ours.value > plain.value, group, SEEDS)

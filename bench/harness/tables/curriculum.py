@@ -42,7 +42,7 @@ _CURRICULUM = _RECIPE.curriculum  # the shipped one, which is gated
 LEVELS = _CURRICULUM.levels
 ARMS: dict[str, CurriculumConfig] = {
     GATED: _CURRICULUM,
-    "fixed": CurriculumConfig(kind="fixed", levels=LEVELS),
+    "fixed": CurriculumConfig(kind="fixed", levels=LEVELS, start=_CURRICULUM.start),
     "none": CurriculumConfig(kind="none", levels=LEVELS),
     BARE: dataclasses.replace(_CURRICULUM, replay=0.0),
 }
@@ -180,13 +180,13 @@ def report(results: Path, figures: Path) -> str:
             "## Curriculum",
             paragraph(
                 "Students of one teacher each, which sees what the simulation knows, at equal "
-                f"steps: `gated` begins at level {_CURRICULUM.start} and moves an axis on when the "
-                "student is confidently near its teacher there, `fixed` moves all axes evenly over "
-                "the budget, `none` is at the hardest level from the start. The balancer is the "
-                "shipped recipe with fewer steps of distillation; HalfCheetah has randomised mass, "
-                "friction and motors, noise, latency and pushes at once. Return of 50 held-out "
-                "deterministic episodes of 10 s at the hardest level of every axis after the last "
-                "update; S/T is paired by seed. "
+                f"steps: `gated` and `fixed` begin at level {_CURRICULUM.start}; `gated` moves an "
+                "axis on when the student is confidently near its teacher there, `fixed` moves "
+                "all axes evenly over the budget, `none` is at the hardest level from the start. "
+                "The balancer is the shipped recipe with fewer steps of distillation; HalfCheetah "
+                "has randomised mass, friction and motors, noise, latency and pushes at once. "
+                "Return of 50 held-out deterministic episodes of 10 s at the hardest level of "
+                "every axis after the last update; S/T is paired by seed. "
                 f"Level reached: mean over axes, of {LEVELS}."
             ),
             markdown_table(header, rows),

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from retort.distill.statistics import bootstrap, interquartile_mean
 
 from ..claims import Claim
-from ..report import markdown_table, paragraph, settings_note
+from ..report import markdown_table, paragraph, settings_note, verdict
 from ..results import Result, read_results
 from ..runs import Run
 from . import curriculum
@@ -98,7 +98,7 @@ def _levels(result: Result) -> list[str]:
 def _cells(group: Sequence[Result], arm: str) -> list[str]:
     shares = np.array([forgotten(result) for result in group])  # (runs, levels)
     worst = _interval(shares.max(axis=1))
-    met = "" if arm == curriculum.BARE else "yes" if worst[0] <= MOST else "no"
+    met = "" if arm == curriculum.BARE else verdict(worst[0] <= MOST, group, SEEDS)
     return [*(f"{_interval(column)[0]:.3f}" for column in shares.T), worst[1], met]
 
 

@@ -16,7 +16,7 @@ from retort.distill.students import Student, StudentConfig
 
 from ..claims import Claim
 from ..distilling import ARMS, distil_arm
-from ..report import markdown_table, mean_figure, paragraph, settings_note
+from ..report import markdown_table, mean_figure, paragraph, settings_note, verdict
 from ..results import Result, read_results
 from ..runs import Log, Made, Place, Run
 from ..teaching import load_teacher, teacher_run
@@ -126,7 +126,7 @@ def claims(results: Path) -> list[Claim]:
                         what=f"{task}, {size}, int8 over float32",
                         wanted=f"interval within ±{MOST:.0%}",
                         found=f"{value:+.2%} ({low:+.2%} to {high:+.2%})",
-                        met="yes" if -MOST <= low <= high <= MOST else "no",
+                        met=verdict(-MOST <= low <= high <= MOST, group, SEEDS),
                         why=_WHY if value > 0 else "",
                     )
                 )
@@ -154,7 +154,7 @@ def report(results: Path, figures: Path) -> str:
                         mean_figure(group, "float32_return"),
                         mean_figure(group, "int8_return"),
                         f"{value:+.2%} ({low:+.2%} to {high:+.2%})",
-                        "yes" if -MOST <= low <= high <= MOST else "no",
+                        verdict(-MOST <= low <= high <= MOST, group, SEEDS),
                     ]
                 )
     header = ["task", "student", "seeds", "parameters", "episodes of each", "float32", "int8"]

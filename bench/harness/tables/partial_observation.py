@@ -32,6 +32,7 @@ from ..report import (
     paragraph,
     ratio_over_seeds,
     settings_note,
+    verdict,
 )
 from ..results import Result, read_results
 from ..runs import Log, Made, Place, Run
@@ -282,7 +283,7 @@ def _over_seeds(values: Sequence[float]) -> Interval | None:
 def _met(noise: float, closed: Interval | None, groups: dict[str, list[Result]]) -> str:
     """Whether ``ours`` is what is wanted of it at this noise; empty where it cannot be said."""
     if noise == 0.1:
-        return "" if closed is None else "yes" if closed.value >= CLOSURE else "no"
+        return "" if closed is None else verdict(closed.value >= CLOSURE, groups["ours"], SEEDS)
     others = [
         found
         for arm in ("dagger", "asymmetric-ppo")
@@ -291,9 +292,9 @@ def _met(noise: float, closed: Interval | None, groups: dict[str, list[Result]])
     if len(others) < 2:
         return ""
     if noise == 0.0:
-        return "yes" if all(found.high >= 0.0 for found in others) else "no"
+        return verdict(all(found.high >= 0.0 for found in others), groups["ours"], SEEDS)
     if all(found.low > 0.0 for found in others):
-        return "yes"
+        return verdict(True, groups["ours"], SEEDS)
     return "not shown" if all(found.value > 0.0 for found in others) else "no"
 
 

@@ -22,6 +22,7 @@ from ..report import (
     seconds_to,
     settings_note,
     times_to,
+    verdict,
 )
 from ..results import Result, read_results
 from ..runs import Log, Made, Place, Run
@@ -127,7 +128,7 @@ def claims(results: Path) -> list[Claim]:
                     what=f"{task}, return over that of `{REFERENCE}`",
                     wanted="1",
                     found=f"{ratio} by `{best}`",
-                    met="yes" if arms[best].value >= 1.0 else "no",
+                    met=verdict(arms[best].value >= 1.0, _group(every, task, best), SEEDS),
                 )
             )
     return made
@@ -226,7 +227,7 @@ def _race(every: list[Result]) -> list[list[str]]:
                 continue
             best = min(known, key=lambda arm: known[arm])
             said = f"{known[best]:.2f}" if math.isfinite(known[best]) else "never reached"
-            met = "yes" if known[best] >= wanted else "no"
+            met = verdict(known[best] >= wanted, _group(every, task, best), SEEDS)
             rows.append([task, peer.LIBRARY, best, said, f"{wanted:.0f}", met])
     return rows
 

@@ -23,6 +23,7 @@ from ..report import (
     paragraph,
     ratio_over_seeds,
     settings_note,
+    verdict,
 )
 from ..results import Result, read_results
 from ..runs import Log, Made, Place, Run
@@ -177,4 +178,4 @@ def _best(here: list[Result], teachers: list[Result]) -> str:
 
 
 def _verdict(group: list[Result], teachers: list[Result]) -> str:
-    return "yes" if _ratio(group, teachers) >= LEAST else "no"
+    return verdict(_ratio(group, teachers) >= LEAST, group, SEEDS)

@@ -24,6 +24,7 @@ from ..report import (
     mean_figure,
     paragraph,
     settings_note,
+    verdict,
 )
 from ..results import Result, read_results
 from ..runs import Log, Made, Place, Run
@@ -147,7 +148,7 @@ def claims(results: Path) -> list[Claim]:
                     what=f"`{arm}`, S/T on average (each)",
                     wanted=f"{LEAST} ({LEAST_EACH})",
                     found=f"{_interval(ratios.mean(1))} ({each})",
-                    met="yes" if _met(ratios, group, teachers) else "no",
+                    met=verdict(_met(ratios, group, teachers), group, SEEDS),
                 )
             )
     return made
@@ -173,7 +174,7 @@ def report(results: Path, figures: Path) -> str:
         if len(ratios):
             counts = [mean_figure(group, name) for name in ("parameters", "steps", "cpu_seconds")]
             each = [_interval(column) for column in ratios.T]
-            met = "yes" if _met(ratios, group, teachers) else "no"
+            met = verdict(_met(ratios, group, teachers), group, SEEDS)
             row = [arm, len(group), *counts, interval_over_seeds(group), *each]
             rows.append([*row, _interval(ratios.mean(1)), met])
     header = ["arm", "seeds", "parameters", "steps", "CPU seconds", "return"]

@@ -13,7 +13,7 @@ import numpy as np
 from retort.distill.statistics import Reach, steps_to_reach, summarise_reach
 
 from ..claims import Claim
-from ..report import markdown_table, paragraph, settings_note
+from ..report import markdown_table, paragraph, settings_note, verdict
 from ..results import Result, read_results
 from ..runs import Run
 from ..teaching import STEPS as TEACHER_STEPS
@@ -101,11 +101,12 @@ def _cells(
     mine, other = _reach(ours, targets), _reach(theirs, targets)
     text = [_steps(mine, ours), _steps(other, theirs)]
     if not np.isfinite(mine.median):
-        return [*text, "", "no"]
+        return [*text, "", verdict(False, ours, SEEDS)]
     censored = not np.isfinite(other.median)
     least = min(r.budget for r in theirs) if censored else other.median
     times = least / mine.median
-    met = "yes" if times >= LEAST else "not shown" if censored else "no"
+    met = verdict(times >= LEAST, ours, SEEDS)
+    met = "not shown" if censored and times < LEAST else met
     return [*text, f"{'more than ' if censored else ''}{times:.1f}", met]
 
 

@@ -21,6 +21,7 @@ from ..report import (
     paragraph,
     ratio_over_seeds,
     settings_note,
+    verdict,
 )
 from ..results import Result, read_results
 from ..runs import Log, Made, Place, Run
@@ -109,7 +110,7 @@ def report(results: Path, figures: Path) -> str:
                     interval_over_seeds(group),
                     _to(best, group),
                     ratio_over_seeds(group, single) if arm in _MIXTURES else "",
-                    "" if found is None else ("yes" if found.low > 1.0 else "no"),
+                    "" if found is None else verdict(found.low > 1.0, group, SEEDS),
                 ]
             )
     header = ["task", "taught by", *COSTS, "return"]

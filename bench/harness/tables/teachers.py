@@ -8,6 +8,7 @@ from ..report import interval_over_seeds, markdown_table, mean_figure, paragraph
 from ..results import read_results
 from ..runs import Run
 from ..teaching import TABLE, teacher_run
+from .chance import random_scores
 
 SEEDS = (1, 2, 3)
 TASKS = ("HalfCheetah", "Hopper", "Walker2d")
@@ -23,20 +24,21 @@ def report(results: Path, figures: Path) -> str:
     every = read_results(results, TABLE)
     if not every:
         return ""
-    rows = []
+    rows, random = [], random_scores(results)
     for task in TASKS:
         group = [result for result in every if result.task == task]
         if group:
             row = [task, len(group), mean_figure(group, "parameters"), interval_over_seeds(group)]
-            rows.append([*row, mean_figure(group, "cpu_seconds")])
-    header = ["task", "seeds", "parameters", "return", "CPU seconds"]
+            known = f"{random[task]:.0f}" if task in random else ""
+            rows.append([*row, known, mean_figure(group, "cpu_seconds")])
+    header = ["task", "seeds", "parameters", "return", "random actions", "CPU seconds"]
     return "\n\n".join(
         [
             "## Teachers",
             paragraph(
                 "What the tables below distil from: actors of 256-256 after 3 M steps of PPO with "
-                "the settings `efficient`; return of 50 held-out deterministic episodes. Their "
-                "weights stand under `bench/checkpoints`."
+                "the settings `efficient`; return of 50 held-out deterministic episodes, and J_0, "
+                "that of random actions in the same. Their weights stand under `bench/checkpoints`."
             ),
             markdown_table(header, rows),
             settings_note(every),

@@ -39,6 +39,7 @@ from ..report import (
     paragraph,
     ratio_over_seeds,
     settings_note,
+    verdict,
 )
 from ..results import Result, read_results
 from ..runs import Log, Made, Place, Run
@@ -213,16 +214,17 @@ def _distil(run: Run, place: Place, log: Log) -> Made:
         own = final_returns(run.task, actor_of(learner.actor))
         extra["own_teacher"] = sum(own) / len(own)
     if run.arm in _MEASURED:
-        extra |= _measured(run, made)
+        extra |= _measured(run, made, taught[0])
     for name in ("seconds", "cpu_seconds"):
         extra[name] = round(made.figures[name] + extra.get(name, 0.0), 2)
     return Made(made.settings, made.curve.points, made.final, {**made.figures, **extra})
 
 
-def _measured(run: Run, made: Distilled) -> dict[str, float]:
+def _measured(run: Run, made: Distilled, teacher: ActorTeacher) -> dict[str, float]:
+    acts = actor_of(teacher.actor)
     return {
         "action_change": action_change(run.task, made.student),
-        "noisy_return": return_under_noise(run.task, made.curve.actor, _NOISE),
+        "noisy_return": return_under_noise(run.task, made.curve.actor, _NOISE, acts),
         "attacked_return": return_under_attack(run.task, made.student, _EPSILON),
     }
 
@@ -238,7 +240,7 @@ def claims(results: Path) -> list[Claim]:
             what=f"divergences of {len(runs)} concurrent runs",
             wanted="none",
             found=f"{total}",
-            met="no" if total else "yes",
+            met=verdict(total == 0, runs, SEEDS),
         )
     ]
 
@@ -287,8 +289,8 @@ _WHY = (
 )
 _PURPOSE = (
     "What `smoothness` and `robust` are for, on 20 held-out episodes: mean change of the action "
-    f"per tick, return with noise of {_NOISE} standard deviations on every observation, and "
-    f"return under the attack `mad` of {_EPSILON} in normalised units."
+    f"per tick, return with noise on every observation of {_NOISE} of its deviation while the "
+    f"teacher acts, and return under the attack `mad` of {_EPSILON} in normalised units."
 )
 
 
