@@ -69,7 +69,7 @@ def arm(name: str, task: str) -> Arm:
     ``ours`` does nothing about attacks. ``robust`` adds SA-PPO's term on the student's own answers,
     ``robust-offline`` has the teacher's recorded labels as what to answer nearby. The others learn
     under attack, labelled where they really are: from one teacher, from three, or from one that
-    goes on learning.
+    goes on learning; ``attacked-alone`` has no teacher, which says what the others owe to theirs.
     """
     changes: dict[str, object] = dict(_PASSES)
     epsilon = {"epsilon": EPSILON[task], "steps": 10}
@@ -83,6 +83,9 @@ def arm(name: str, task: str) -> Arm:
         return Arm(mode="offline", terms=(KL, term), changes=changes)
     own_way = let_go(first_std(task))
     changes |= {**own_way.changes, "adversary": adversary(task)}
+    if name == "attacked-alone":
+        terms = tuple(term for term in own_way.terms if term.name != KL.name)
+        return dataclasses.replace(own_way, terms=terms, taught=False, changes=changes)
     if name == "attacked-concurrent":
         changes |= {"teacher_share": 0.5, "concurrent": ConcurrentConfig(pull=0.1)}
         return dataclasses.replace(own_way, mode="concurrent", changes=changes)
@@ -106,6 +109,7 @@ ARMS = (
     "attacked",
     "attacked-three-teachers",
     "attacked-concurrent",
+    "attacked-alone",
 )
 
 
@@ -238,10 +242,11 @@ def _arms_said() -> str:
         "give anywhere in the box; those that are `attacked` learn under attack "
         "(`distill.adversary`) within a box half as large again, labelled where they really are "
         "by one teacher, by three with equal weights (the paired one and those of the other "
-        "seeds), or by one that goes on learning; they let their teacher go after 30 % of their "
-        "steps and learn from their own reward throughout. SA-PPO's own medians: Walker2d 4912 to "
-        f"2468 (0.50), Hopper 3523 to 1403 (0.40). Wanted: kept at least {KEPT} and a clean return "
-        f"of at least {CLEAN} of the teacher's."
+        "seeds), by one that goes on learning, or by none (`alone`, which says what the others owe "
+        "to theirs); they let their teacher go after 30 % of their steps and learn from their own "
+        "reward throughout. SA-PPO's own medians: Walker2d 4912 to 2468 (0.50), Hopper 3523 to "
+        f"1403 (0.40). Wanted: kept at least {KEPT} and a clean return of at least {CLEAN} of the "
+        "teacher's."
     )
 
 
