@@ -3,21 +3,24 @@
 Each axis has a frontier level. An environment starts an episode with one axis at its frontier and
 the others one level below theirs, so that a failure has a name, or replays earlier levels. An axis
 advances when the student, on episodes at its frontier, is confidently near the teacher on the same
-ones.
+ones, and stays below the level at which the teacher itself fails.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections import deque
+import functools
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
 
 from ..hardware.checks import NOT_NEGATIVE, SHARE, RangeError, between, check_fields
-from .schedules import relative_score
+from .score_window import Gains, ScoreWindow
 
 REPLAY = -1  # "axis" of an episode that replays earlier levels
+UNASSIGNED = -2  # and of one whose difficulty, if it has any, the curriculum did not choose
+_RETRY = 10  # decisions until a level that a learning teacher failed at is tried again
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -25,10 +28,13 @@ class CurriculumConfig:
     """``gated`` as above; ``fixed`` advances evenly over the budget from ``start`` on;
     ``none`` is all hardest.
 
-    The bars are for confidence bounds: over one window a bar of 0.6 asks for some 0.7 of the
-    teacher's score, one of 0.8 for 0.9, which a student that has only met what is easy may not have
-    for most of its budget. Labels teach more where more happens; ``start`` leaves out the levels
-    that are too quiet for that.
+    All scores are above a random policy's, J_0. The bars are for confidence bounds: over one window
+    a ``bar`` of 0.6 asks for some 0.7 of the teacher's score, one of 0.8 for 0.9, which a student
+    that has only met what is easy may not have for most of its budget. Labels teach more where more
+    happens; ``start`` leaves out the levels that are too quiet for that. Where the teacher
+    confidently earns less than ``teacher_bar`` of what it earns at the easiest level, it fails
+    itself, and the axis stays below: for good, or until a teacher that goes on learning is tried
+    there again.
     """
 
     kind: Literal["gated", "fixed", "none"] = "gated"
@@ -36,7 +42,7 @@ class CurriculumConfig:
     start: int = 0
     bar: float = 0.6  # of the teacher's score, to advance
     fall_bar: float = 0.5  # of the teacher's score, to go back
-    teacher_bar: float = 0.2  # above the random policy, below which the teacher itself fails
+    teacher_bar: float = 0.25  # of the teacher's own score at level 0, below which it fails
     window: int = 40  # frontier episodes of the student that one decision is made on
     teacher_least: int = 8  # episodes of the teacher beside them
     confidence: float = 1.645  # deviations: one-sided 95 %
@@ -49,7 +55,7 @@ class CurriculumConfig:
             start=between(0, 1000),
             bar=NOT_NEGATIVE,
             fall_bar=NOT_NEGATIVE,
-            teacher_bar=NOT_NEGATIVE,
+            teacher_bar=SHARE,
             window=between(2, 100_000),  # two for a variance
             teacher_least=between(2, 100_000),
             confidence=NOT_NEGATIVE,
@@ -68,23 +74,25 @@ class CurriculumConfig:
 @dataclasses.dataclass
 class _Axis:
     frontier: int
-    student: deque[float]
-    teacher: deque[float]
-    relative_score: float = 0.0  # at the last decision
-
-    def clear(self) -> None:
-        self.student.clear()
-        self.teacher.clear()
+    window: ScoreWindow
+    failed: int | None = None  # the lowest level at which the teacher itself was found to fail
+    waited: int = 0  # decisions since
 
 
 class Curriculum:
     """State of the curriculum: frontiers, scores in the window, what each environment is doing.
 
+    How far the student is behind its teacher is measured under every kind of curriculum, and
+    without axes, or where somebody else draws the levels, over all episodes.
+
     Args:
         config: rules.
         axes: names.
         num_envs: environments it assigns levels to.
-        random_score: of a random policy per level 0..levels, J_0.
+        random_score: of a random policy per level 0..levels, J_0; one number without axes.
+        teacher_score: of the teacher at level 0, which ``teacher_bar`` is a share of; as good as
+            it is ever seen to be when None or less.
+        teacher_learns: it may become good where it fails now, so that this is tried again.
     """
 
     def __init__(
@@ -92,16 +100,24 @@ class Curriculum:
         config: CurriculumConfig,
         axes: tuple[str, ...],
         num_envs: int,
-        random_score: np.ndarray,
+        random_score: Sequence[float] | np.ndarray,
+        *,
+        teacher_score: float | None = None,
+        teacher_learns: bool = False,
     ) -> None:
         self.config = config
         self.names = axes
         start = config.levels if config.kind == "none" else config.start
         self.random_score = np.asarray(random_score, dtype=float)
-        self.axes = [
-            _Axis(start, deque(maxlen=config.window), deque(maxlen=config.window)) for _ in axes
-        ]
-        self.axis_of = np.full(num_envs, REPLAY)
+        self.teacher_learns = teacher_learns
+        self._best_gain = 0.0  # J_T - J_0, the most that has been seen
+        if teacher_score is not None:
+            self._best_gain = max(0.0, teacher_score - float(self.random_score[0]))
+        window = functools.partial(ScoreWindow, config.window, config.teacher_least)
+        self.axes = [_Axis(start, window()) for _ in axes]
+        self._unassigned = window()
+        self._unassigned_level = start
+        self.axis_of = np.full(num_envs, UNASSIGNED)
         self.frontier_of = np.zeros(num_envs, dtype=np.int64)
 
     @property
@@ -111,13 +127,15 @@ class Curriculum:
 
     @property
     def finished(self) -> bool:
-        """Every axis is at its hardest level."""
-        return all(axis.frontier == self.config.levels for axis in self.axes)
+        """Every axis is at its hardest level, of those at which the teacher does not fail."""
+        return all(axis.frontier == self._top(axis) for axis in self.axes)
 
     def assign(self, ids: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Difficulty of new episodes, (len(ids), axes) in [0, 1]."""
         frontier = np.array([axis.frontier for axis in self.axes])
         n = len(ids)
+        if not self.axes:
+            return np.zeros((n, 0))
         if self.config.kind == "none":
             self.axis_of[ids] = rng.integers(0, len(frontier), n)  # only for its score
             self.frontier_of[ids] = self.config.levels
@@ -139,14 +157,18 @@ class Curriculum:
         """Take finished whole episodes into the windows.
 
         Args:
-            began: (K, 2) axis and level of each episode, as ``running`` gave them when it began.
+            began: (K, 2) axis and level of each episode, as ``running`` gave them when it began;
+                (K, 0) where nobody was asked.
             score: (K,) mean reward per tick.
             by_teacher: (K,) bool: who acted.
         """
+        if not began.shape[1]:
+            began = np.full((len(score), 2), UNASSIGNED)
         for number, axis in enumerate(self.axes):
             current = (began[:, 0] == number) & (began[:, 1] == axis.frontier)
-            axis.student.extend(score[current & ~by_teacher].tolist())
-            axis.teacher.extend(score[current & by_teacher].tolist())
+            axis.window.add(score[current], by_teacher[current])
+        current = began[:, 0] == UNASSIGNED
+        self._unassigned.add(score[current], by_teacher[current])
 
     def running(self) -> np.ndarray:
         """What every environment is running: (num_envs, 2) axis and frontier level."""
@@ -159,84 +181,88 @@ class Curriculum:
             fraction: of the budget that is spent, for ``fixed``.
         """
         config, moves = self.config, {}
+        self._unassigned.take(self._random_score(self._unassigned_level))
         for name, axis in zip(self.names, self.axes, strict=True):
-            move = self._decide(axis)
-            if config.kind == "fixed":
+            gains = axis.window.take(self._random_score(axis.frontier))
+            move = 0
+            if config.kind == "gated" and gains is not None:
+                move = self._decide(axis, gains)
+            elif config.kind == "fixed":
                 # The last level gets as long as each before it.
                 left = config.levels - config.start
                 level = config.start + min(left, int(fraction * (left + 1)))
                 move = level - axis.frontier
-            if move and config.kind != "none":
+            if move:
                 axis.frontier += move
-                axis.clear()
+                axis.window.clear()
                 moves[name] = move
         return moves
 
-    def _decide(self, axis: _Axis) -> int:
-        """One decision per full window, which is then emptied: looking again and again at the same
-        episodes would sooner or later find any difference. Only ``gated`` follows it; all kinds
-        learn from it how far the student is."""
-        config = self.config
-        if len(axis.student) < config.window or len(axis.teacher) < config.teacher_least:
-            return 0
-        random_score = self.random_score[axis.frontier]
-        student, teacher = np.array(axis.student), np.array(axis.teacher)
-        axis.clear()
-        axis.relative_score = relative_score(
-            float(student.mean()), float(teacher.mean()), float(random_score)
-        )
-        if teacher.mean() - random_score < config.teacher_bar:
-            return 0 if axis.frontier == 0 else -1  # the teacher itself fails here
-        if self._bound(student, teacher, random_score, config.bar, -1.0) > 0:
-            return 1 if axis.frontier < config.levels else 0
-        low = self._bound(student, teacher, random_score, config.fall_bar, 1.0) < 0
-        return -1 if low and axis.frontier > 0 else 0
+    def _random_score(self, level: int) -> float:
+        """J_0 at a level; there may be one for all."""
+        return float(self.random_score[min(level, len(self.random_score) - 1)])
 
-    def _bound(
-        self,
-        student: np.ndarray,
-        teacher: np.ndarray,
-        random_score: float,
-        bar: float,
-        side: float,
-    ) -> float:
-        """Confidence bound of ``(J_S - J_0) - bar (J_T - J_0)``, lower for ``side`` -1."""
-        difference = (student.mean() - random_score) - bar * (teacher.mean() - random_score)
-        variance = student.var(ddof=1) / len(student)
-        variance += bar**2 * teacher.var(ddof=1) / len(teacher)
-        return float(difference + side * self.config.confidence * np.sqrt(variance))
+    def _decide(self, axis: _Axis, gains: Gains) -> int:
+        """The move of an axis whose window is full."""
+        config = self.config
+        back = -1 if axis.frontier > 0 else 0
+        gain = float(gains.teacher.mean())
+        self._best_gain = max(self._best_gain, gain)
+        # Confidently: one unlucky window must not close a level for good.
+        if gains.most_of_teacher(config.confidence) < config.teacher_bar * self._best_gain:
+            axis.failed, axis.waited = axis.frontier, 0
+            return back
+        if gain <= 0:  # there is nothing to compare the student with
+            return back
+        if axis.failed is not None:
+            axis.waited += 1
+            is_good_there = axis.frontier >= axis.failed
+            if is_good_there or (self.teacher_learns and axis.waited >= _RETRY):
+                axis.failed = None
+        if gains.bound(config.bar, -config.confidence) > 0:
+            return 1 if axis.frontier < self._top(axis) else 0
+        return back if gains.bound(config.fall_bar, config.confidence) < 0 else 0
+
+    def _top(self, axis: _Axis) -> int:
+        """The hardest level of an axis below the one at which the teacher fails."""
+        if axis.failed is None:
+            return self.config.levels
+        return max(axis.failed - 1, 0)
 
     def relative_score(self) -> float:
-        """``(J_S - J_0) / (J_T - J_0)``, mean over the axes' last decisions; 0 before the first."""
-        if not self.axes:
-            return 0.0
-        return float(np.mean([axis.relative_score for axis in self.axes]))
+        """``(J_S - J_0) / (J_T - J_0)`` at the last decisions, 0 before the first: mean over the
+        axes, or over all episodes where the curriculum assigned none."""
+        if (self.axis_of == UNASSIGNED).all():
+            return self._unassigned.relative_score
+        return float(np.mean([axis.window.relative_score for axis in self.axes]))
 
     def state_dict(self) -> dict[str, Any]:
         """Everything needed to go on to the bit."""
         return {
             "axes": [
                 {
-                    "frontier": a.frontier,
-                    "student": list(a.student),
-                    "teacher": list(a.teacher),
-                    "relative_score": a.relative_score,
+                    "frontier": axis.frontier,
+                    "failed": axis.failed,
+                    "waited": axis.waited,
+                    **axis.window.state_dict(),
                 }
-                for a in self.axes
+                for axis in self.axes
             ],
+            "unassigned": self._unassigned.state_dict(),
             "axis_of": self.axis_of.copy(),
             "frontier_of": self.frontier_of.copy(),
             "random_score": self.random_score.tolist(),
+            "best_gain": self._best_gain,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """The inverse of ``state_dict``."""
         for axis, saved in zip(self.axes, state["axes"], strict=True):
             axis.frontier = int(saved["frontier"])
-            axis.relative_score = float(saved["relative_score"])
-            axis.clear()
-            axis.student.extend(saved["student"])
-            axis.teacher.extend(saved["teacher"])
+            axis.failed, axis.waited = saved["failed"], int(saved["waited"])
+            axis.window.load_state_dict(saved)
+        self._unassigned.load_state_dict(state["unassigned"])
         self.axis_of = np.asarray(state["axis_of"]).copy()
         self.frontier_of = np.asarray(state["frontier_of"]).copy()
         self.random_score = np.array(state["random_score"])
+        self._best_gain = float(state["best_gain"])

@@ -94,11 +94,12 @@ class DistillConfig:
         if not self.terms:
             raise ValueError("distill.terms is empty; name at least one, as 'policy_kl'")
         for i, term in enumerate(self.terms):
-            if term.schedule == "progress" and self.share(1.0) in (0.0, 1.0):
+            if term.schedule == "progress" and not self._both_act():
                 raise ValueError(
                     f"distill.terms[{i}] ({term.name}) follows the student's progress, which is "
                     "measured beside episodes of the teacher's; use schedule = 'linear', or let "
-                    f"both act: teacher_share is {self.teacher_share} in mode '{self.mode}'"
+                    f"both act by giving the teacher a share: teacher_share is "
+                    f"{self.teacher_share} of {self.num_envs} environments in mode '{self.mode}'"
                 )
             try:
                 make_term(term)  # a mistake here should not wait for the teacher
@@ -112,3 +113,8 @@ class DistillConfig:
         if self.mode == "mixed":
             return 1.0 + (self.teacher_share - 1.0) * min(max(fraction, 0.0), 1.0)
         return self.teacher_share
+
+    def _both_act(self) -> bool:
+        """Student and teacher each drive an environment at least, until the end."""
+        driven = round(self.share(1.0) * self.num_envs)
+        return self.mode != "offline" and 0 < driven < self.num_envs

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from gymnasium.spaces import Box
+from gymnasium.spaces import Box, Discrete
 from torch import Tensor
 
 from ..hardware.checks import SECONDS, SEED, between, check_fields
@@ -117,14 +117,21 @@ def actor_of(policy: networks.Actor | Student, group: str = "teacher") -> Actor:
 
 
 def random_actor(env: LearningEnv, generator: torch.Generator) -> Actor:
-    """Uniform actions in the box that ``env`` takes."""
+    """Uniform actions in the box that ``env`` takes, or among its choices."""
     space = env.single_action_space
+    if isinstance(space, Discrete):
+        choices = int(space.n)
+        return _acting(lambda n: torch.randint(choices, (n,), generator=generator))
     assert isinstance(space, Box)
     low, high = (torch.from_numpy(bound) for bound in (space.low, space.high))
+    return _acting(lambda n: low + (high - low) * torch.rand(n, len(low), generator=generator))
+
+
+def _acting(draw: Callable[[int], Tensor]) -> Actor:
+    """An actor that looks at nothing; ``draw`` gives the actions of n environments."""
 
     def act(groups: dict[str, Tensor], state: Tensor, reset: Tensor) -> tuple[Any, Any, Tensor]:
-        share = torch.rand(len(reset), len(low), generator=generator)
-        return low + (high - low) * share, None, state
+        return draw(len(reset)), None, state
 
     return act
 
@@ -134,12 +141,12 @@ def random_scores(make_env: Callable[[float], LearningEnv], levels: int, seed: i
 
     Args:
         make_env: environments at a difficulty in [0, 1], made with ``autoreset=False``.
-        levels: the hardest; 0 is the easiest.
+        levels: the hardest; 0 is the easiest, and the only one where there are no axes.
         seed: of the episodes at level 0; one more for each level.
     """
     scores = []
     for level in range(levels + 1):
-        env = make_env(level / levels)
+        env = make_env(level / max(levels, 1))
         actor = random_actor(env, torch.Generator().manual_seed(level))
         scores.append(run_episodes(env, actor, seed + level).score.mean())
     return np.array(scores)

@@ -10,7 +10,7 @@ import torch
 from ..controller.contract import Contract
 from ..hardware.robot import Robot, load_robot
 from ..sim.env import RobotEnv, SimulationConfig, trained_ranges
-from ..sim.task import ContractConfig, Task, load_task, make_contract
+from ..sim.task import ContractConfig, Task, difficulty_axes, load_task, make_contract
 from .curriculum import CurriculumConfig
 from .distill_config import DistillConfig
 from .evaluation import EvaluationConfig
@@ -45,6 +45,7 @@ class Experiment:
             RetortError: no such robot or task, or they do not fit.
         """
         robot, task = load_robot(self.robot), load_task(self.task)
+        difficulty_axes(task, self.simulation.own_axes)  # a wrong one should not wait either
         ranges = trained_ranges(task, self.simulation)
         return robot, task, make_contract(robot, task, self.contract, ranges)
 

@@ -84,6 +84,7 @@ def distil(
             "score_teacher": _mean(score[by_teacher]),
             "reward_student": _mean(batch.reward[:, students].numpy()),
             "reward_teacher": _mean(batch.reward[:, ~students].numpy()),
+            "relative_score": relative,
             "levels": curriculum.frontier,
             "falls_per_minute": falls / (minutes * float(students.float().mean()) + 1e-9),
             "teacher_queries": distiller.queries,

@@ -193,15 +193,15 @@ def distil_offline(
 
     The budget, ``steps``, counts transitions learnt from, however often; nothing is simulated and,
     with ``source.teachers``, nobody is asked. Terms that learn from the student's own acts have
-    nothing to learn from, and a weight that follows the student's progress stays where it begins.
+    nothing to learn from, and no weight can follow the student's progress.
 
     Args:
         distiller: with as many teachers as labelled the data.
         source: of as many columns and ticks as ``distiller.config`` says.
 
     Raises:
-        DatasetError: source and distiller do not fit, or teachers are gated, which needs a value
-            of the student's own acts.
+        DatasetError: source and distiller do not fit, teachers are gated, which needs a value of
+            the student's own acts, or a term's schedule is ``progress``, which needs its score.
     """
     config = distiller.config
     if len(distiller.teachers) != len(source.labels):
@@ -213,6 +213,11 @@ def distil_offline(
         raise DatasetError(
             f"the source yields {source.ticks} ticks of {source.num_envs} columns, the distiller "
             f"expects {config.ticks} of {config.num_envs}; give both the same"
+        )
+    if any(term.schedule == "progress" for term, _ in distiller.terms):
+        raise DatasetError(
+            "a term's schedule is 'progress', and a student that does not act has no score to "
+            "follow; use schedule = 'linear'"
         )
     if config.teachers.gated:
         raise DatasetError(

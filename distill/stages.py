@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ..controller import save_bundle
 from ..controller.golden import STATE_FIELDS, record_golden
@@ -20,7 +21,7 @@ from ..sim.env import RobotEnv
 from .adversary import lied_to
 from .curriculum import Curriculum
 from .distiller import Distiller
-from .evaluation import actor_of, compare, random_scores
+from .evaluation import actor_of, compare, random_scores, run_episodes
 from .experiment import STUDENT_PARTS, TEACHER_PARTS, Experiment
 from .export import to_c, to_onnx
 from .finished import load_learning_teacher, load_student, load_teacher, load_teachers
@@ -31,6 +32,7 @@ from .ppo import PPO, train
 from .rollout import RolloutSource
 from .stage import Progress, Stage, write_json
 from .students import Student
+from .teacher import Teacher, sampled_action
 
 
 def train_teacher(
@@ -93,7 +95,17 @@ def distil_student(
         scores = _random_scores(experiment)
     else:
         scores = np.asarray(saved["curriculum"]["random_score"])
-    curriculum = Curriculum(experiment.curriculum, env.axes, config.num_envs, scores)
+    teacher_score = None
+    if saved is None and experiment.curriculum.kind == "gated":
+        teacher_score = _teacher_score(experiment, teachers[0])
+    curriculum = Curriculum(
+        experiment.curriculum,
+        env.axes,
+        config.num_envs,
+        scores,
+        teacher_score=teacher_score,
+        teacher_learns=learning is not None,
+    )
     env.level_source = curriculum.assign
     learnt_in = lied_to(env, student, config.adversary, config.steps, experiment.seed + 3)
     source = RolloutSource(
@@ -200,19 +212,34 @@ def evaluate(
     return result
 
 
-def _random_scores(experiment: Experiment, episodes: int = 128) -> np.ndarray:
+def _random_scores(experiment: Experiment) -> np.ndarray:
     """Score of a policy of uniform random actions at each level, (levels + 1,)."""
-
-    def make_env(level: float) -> RobotEnv:
-        return experiment.make_env(
-            episodes,
-            level=level,
-            episode_seconds=experiment.distill.episode_seconds,
-            autoreset=False,
-        )
-
     seed = experiment.evaluation.seed + 100
-    return random_scores(make_env, experiment.curriculum.levels, seed)
+    return random_scores(
+        lambda level: _measured(experiment, level), experiment.curriculum.levels, seed
+    )
+
+
+def _teacher_score(experiment: Experiment, teacher: Teacher) -> float:
+    """Score of a teacher at the easiest level, acting as it does in distillation."""
+    generator = torch.Generator().manual_seed(experiment.seed)
+
+    @torch.no_grad()
+    def act(groups: dict[str, Tensor], state: Tensor, reset: Tensor) -> tuple[Any, Any, Tensor]:
+        return (*sampled_action(teacher, groups, reset, generator), state)
+
+    env, seed = _measured(experiment, 0.0), experiment.evaluation.seed + 200
+    return float(run_episodes(env, act, seed).score.mean())
+
+
+def _measured(experiment: Experiment, level: float, episodes: int = 128) -> RobotEnv:
+    """Whole episodes, as long as those of distillation."""
+    return experiment.make_env(
+        episodes,
+        level=level,
+        episode_seconds=experiment.distill.episode_seconds,
+        autoreset=False,
+    )
 
 
 def _golden(experiment: Experiment, student: Student, sequences: int = 4, ticks: int = 60) -> Any:

@@ -26,7 +26,15 @@ from .physics import Physics
 from .randomisation import Changeable
 from .sensing import Sensing, SensorModel
 from .switches import Switch, SwitchError, SwitchTimes
-from .task import ContractConfig, Rows, Task, load_task, make_contract
+from .task import (
+    ContractConfig,
+    Rows,
+    Task,
+    difficulty_axes,
+    load_task,
+    make_contract,
+    randomised_on,
+)
 
 _ALL, _FIRST = slice(None), slice(0, 1)
 _DELAYED_TARGETS = 3  # targets that may be on their way; the teacher sees them
@@ -34,11 +42,16 @@ _DELAYED_TARGETS = 3  # targets that may be on their way; the teacher sees them
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SimulationConfig:
-    """How training simulates."""
+    """How training simulates.
+
+    Each of ``own_axes`` is a quantity that the task randomises, such as ``latency``, and gets a
+    difficulty axis of its own instead of sharing one with others.
+    """
 
     substeps: int = 4
     threads: int = 0  # 0: one per core
     sensors: SensorModel = SensorModel()
+    own_axes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_fields(self, substeps=between(1, 10_000), threads=between(0, 1024))
@@ -75,6 +88,7 @@ class RobotEnv(EpisodesEnv):
     Raises:
         EnvError: an argument that cannot be; RangeError if it is a number.
         SwitchError: the task does not have such a quantity.
+        TaskError: it cannot have such an axis.
 
     ``reading`` is the last ``RobotState`` the program observed, ``command`` the command with it.
     """
@@ -120,7 +134,7 @@ class RobotEnv(EpisodesEnv):
         super().__init__(
             num_envs,
             episode_ticks,
-            axes=self.task.axes,
+            axes=difficulty_axes(self.task, simulation.own_axes),
             level=level,
             group=observation,
             autoreset=autoreset,
@@ -132,10 +146,10 @@ class RobotEnv(EpisodesEnv):
         self.sensing = Sensing(self.robot, simulation.sensors, self.physics)
         self.events = Events(self.task, self.physics, event_rate)
         self._drawn: dict[str, np.ndarray] = {}
-        for terms in self.task.randomisations.values():
-            for term in terms:
-                term.bind(self.physics)
-                self._drawn[term.name] = np.zeros((num_envs, term.size), dtype=np.float32)
+        self._randomised = randomised_on(self.task, simulation.own_axes)
+        for _, term in self._randomised:
+            term.bind(self.physics)
+            self._drawn[term.name] = np.zeros((num_envs, term.size), dtype=np.float32)
         self._changeable = {switch.quantity: self._term(switch.quantity) for switch in switches}
         self._switch_times = SwitchTimes(switches, num_envs, self.period)
         self._targets = np.zeros(
@@ -287,9 +301,8 @@ class RobotEnv(EpisodesEnv):
         self.levels[ids] = levels
         width = dict(zip(self.axes, levels.T, strict=True))
         self.physics.reset(ids)
-        for axis, terms in self.task.randomisations.items():
-            for term in terms:
-                self._drawn[term.name][ids] = term.sample(self.physics, ids, width[axis], rng)
+        for axis, term in self._randomised:
+            self._drawn[term.name][ids] = term.sample(self.physics, ids, width[axis], rng)
         self.task.initial_state(self.physics, ids, rng)
         self.physics.settle(ids)
         self.sensing.reset(ids, width["sensing"], width["packet_loss"], rng)
@@ -299,8 +312,7 @@ class RobotEnv(EpisodesEnv):
         self._switch_times.draw(ids, rng)
 
     def _term(self, quantity: str) -> Changeable:
-        every = [term for terms in self.task.randomisations.values() for term in terms]
-        found = {term.name: term for term in every if isinstance(term, Changeable)}
+        found = {term.name: term for _, term in self._randomised if isinstance(term, Changeable)}
         if quantity not in found:
             raise SwitchError(
                 f"{self.task.name} randomises no {quantity} that could switch; it has "
@@ -383,10 +395,9 @@ def trained_ranges(task: Task, simulation: SimulationConfig) -> dict[str, tuple[
         "packet_loss": (0.0, simulation.sensors.packet_loss),
         "gyro_noise": (0.0, simulation.sensors.gyro_noise),
     }
-    for terms in task.randomisations.values():
-        for term in terms:
-            if term.name == "latency":
-                ranges["latency"] = (term.low, term.high)  # type: ignore[attr-defined]
+    for _, term in randomised_on(task):
+        if term.name == "latency":
+            ranges["latency"] = (term.low, term.high)  # type: ignore[attr-defined]
     return ranges
 
 

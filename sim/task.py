@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -29,7 +30,8 @@ from .randomisation import Randomisation
 
 TASKS = Path(__file__).parent / "tasks"
 
-# Difficulty axes every robot task has; a task may name more of its own.
+# Difficulty axes every robot task has; a task may name more of its own, and a simulation gives any
+# randomised quantity an axis of its own (``difficulty_axes``).
 AXES = ("randomisation", "sensing", "packet_loss", "pushes", "commands")
 
 
@@ -121,6 +123,41 @@ class Task(Protocol):
 def tolerance(error: np.ndarray, margin: float) -> np.ndarray:
     """1 at zero error, 0.1 at ``margin``, Gaussian between and beyond (dm_control's tolerance)."""
     return np.exp((error * error) * (np.log(0.1) / margin**2))
+
+
+def difficulty_axes(task: Task, own_axes: Sequence[str] = ()) -> tuple[str, ...]:
+    """Names of the difficulty axes: the task's, and behind them ``own_axes``.
+
+    Args:
+        task: a task.
+        own_axes: quantities it randomises that get an axis each, called as they are.
+
+    Raises:
+        TaskError: it randomises no such quantity, or there is an axis of that name already.
+    """
+    names = [term.name for terms in task.randomisations.values() for term in terms]
+    for number, name in enumerate(own_axes):
+        if name not in names:
+            raise TaskError(
+                f"simulation.own_axes has {name!r}, which {task.name} does not randomise; it "
+                f"randomises {', '.join(names) or 'nothing'}"
+            )
+        if name in task.axes or name in own_axes[:number]:
+            raise TaskError(
+                f"simulation.own_axes has {name!r}, which is an axis already; leave it out"
+            )
+    return (*task.axes, *own_axes)
+
+
+def randomised_on(
+    task: Task, own_axes: Sequence[str] = ()
+) -> tuple[tuple[str, Randomisation], ...]:
+    """Every term of the task's randomisation, with the difficulty axis that sets its width."""
+    return tuple(
+        (term.name if term.name in own_axes else axis, term)
+        for axis, terms in task.randomisations.items()
+        for term in terms
+    )
 
 
 def make_contract(

@@ -1,5 +1,7 @@
 """The curriculum gates on what the student can do relative to the teacher."""
 
+import itertools
+
 import numpy as np
 import pytest
 from retort.distill.curriculum import REPLAY, Curriculum, CurriculumConfig
@@ -7,12 +9,20 @@ from retort.distill.curriculum import REPLAY, Curriculum, CurriculumConfig
 AXES = ("noise", "pushes")
 
 
-def make(num_envs=400, random_score=0.05, **kwargs):
-    config = CurriculumConfig(levels=3, **kwargs)
-    return Curriculum(config, AXES, num_envs, np.full(4, random_score))
+def make(
+    num_envs=400, random_score=0.05, axes=AXES, teacher_score=None, teacher_learns=False, **kwargs
+):
+    return Curriculum(
+        CurriculumConfig(levels=3, **kwargs),
+        axes,
+        num_envs,
+        np.full(4, random_score),
+        teacher_score=teacher_score,
+        teacher_learns=teacher_learns,
+    )
 
 
-def play(curriculum, student, teacher, rng, rounds=1):
+def play(curriculum, student, teacher, rng, rounds=1, noise=0.05):
     """Episodes whose scores are given by functions of (axis, level)."""
     n = len(curriculum.axis_of)
     ids = np.arange(n)
@@ -27,7 +37,7 @@ def play(curriculum, student, teacher, rng, rounds=1):
                 for (axis, level), taught in zip(running, by_teacher, strict=True)
             ]
         )
-        score = score + rng.normal(0, 0.05, n)
+        score = score + rng.normal(0, noise, n)
         curriculum.record(running, score, by_teacher)
         moves.append(curriculum.advance())
     return moves
@@ -63,14 +73,65 @@ def test_between_the_bars_it_waits():
     assert moves == [{}] * 4
 
 
-def test_it_stops_where_the_teacher_itself_fails():
+def test_it_settles_below_the_level_where_the_teacher_itself_fails():
     curriculum = make()
 
     def either(axis, level):
-        return 0.8 if level == 0 else 0.1
+        return 0.8 if level < 3 else 0.1
 
-    play(curriculum, either, either, np.random.default_rng(0), rounds=6)
-    assert max(curriculum.frontier.values()) <= 1
+    moves = play(curriculum, either, either, np.random.default_rng(0), rounds=20)
+    assert curriculum.frontier == {"noise": 2, "pushes": 2}
+    for axis in AXES:  # up to where it fails and back, once
+        assert [move[axis] for move in moves if axis in move] == [1, 1, 1, -1]
+    assert curriculum.finished
+    difficulty = curriculum.assign(np.arange(400), np.random.default_rng(0))
+    assert difficulty.max() == pytest.approx(2 / 3)
+
+
+def test_a_teacher_that_learns_is_tried_again_where_it_failed():
+    curriculum, rng = make(teacher_learns=True), np.random.default_rng(0)
+
+    def beginner(axis, level):
+        return 0.8 if level < 2 else 0.06
+
+    moves = play(curriculum, beginner, beginner, rng, rounds=40)
+    tried = [n for n, move in enumerate(moves) if move.get("noise") == 1][1:]
+    assert all(later - earlier >= 10 for earlier, later in itertools.pairwise(tried))
+    assert len(tried) >= 2
+    play(curriculum, lambda a, v: 0.8, lambda a, v: 0.8, rng, rounds=20)
+    assert curriculum.frontier == {"noise": 3, "pushes": 3}
+
+
+def test_one_unlucky_window_of_the_teacher_does_not_close_a_level():
+    curriculum = make(start=2, teacher_score=0.85, random_score=0.0, window=8)
+    began = np.tile([0, 2], (16, 1))
+    by_teacher = np.arange(16) < 8
+    unlucky = np.where(np.arange(16) < 7, 0.0, 0.9)  # of the teacher's only one stood
+    curriculum.record(began, unlucky, by_teacher)
+    curriculum.advance()
+    assert curriculum.frontier["noise"] == 3
+
+
+@pytest.mark.parametrize("unit", [0.13, 1.0, 1000.0])
+def test_it_moves_alike_whatever_unit_rewards_are_in(unit):
+    curriculum = make(random_score=0.0)
+
+    def teacher(axis, level):
+        return unit * (0.1 if axis == "pushes" and level > 1 else 0.9)
+
+    rng = np.random.default_rng(0)
+    play(curriculum, teacher, teacher, rng, rounds=12, noise=0.05 * unit)
+    assert curriculum.frontier == {"noise": 3, "pushes": 1}
+
+
+def test_a_teacher_fails_relative_to_what_it_earns_where_it_is_easy():
+    def weak(axis, level):
+        return 0.85 if level == 0 else 0.15
+
+    for known, expected in ((0.85, 0), (None, 3)):  # unknown, it is as good as it ever was seen
+        curriculum = make(start=2, teacher_score=known)
+        play(curriculum, weak, weak, np.random.default_rng(0), rounds=6)
+        assert set(curriculum.frontier.values()) == {expected}
 
 
 def test_too_few_episodes_decide_nothing():
@@ -126,18 +187,36 @@ def test_every_kind_knows_how_far_the_student_is(kind):
     assert curriculum.relative_score() == pytest.approx(0.5, abs=0.02)
 
 
+@pytest.mark.parametrize("kind", ["gated", "fixed", "none"])
+@pytest.mark.parametrize("width", [0, 2], ids=["nobody asked", "asked"])
+def test_without_axes_of_its_own_it_knows_how_far_the_student_is_too(kind, width):
+    for axes in ((), AXES):  # with AXES, but somebody else draws their levels
+        curriculum = make(kind=kind, axes=axes)
+        began = curriculum.running()[:, :width]
+        by_teacher = np.arange(400) % 5 == 0
+        curriculum.record(began, np.where(by_teacher, 0.85, 0.45), by_teacher)
+        assert curriculum.relative_score() == 0.0
+        assert curriculum.advance() == {}
+        assert curriculum.relative_score() == pytest.approx(0.5)
+        assert make(axes=()).assign(np.arange(4), np.random.default_rng(0)).shape == (4, 0)
+
+
 def test_its_state_survives_a_checkpoint(tmp_path):
     from retort.distill.checkpoint import load_checkpoint, save_checkpoint
 
+    def either(axis, level):
+        return 0.8 if level < 2 else 0.1
+
     curriculum, rng = make(), np.random.default_rng(0)
-    play(curriculum, lambda a, v: 0.7, lambda a, v: 0.8, rng, rounds=2)
+    play(curriculum, either, either, rng, rounds=4)
     save_checkpoint(tmp_path / "c.safetensors", {"curriculum": curriculum.state_dict()})
     other = make()
     other.load_state_dict(load_checkpoint(tmp_path / "c.safetensors")["curriculum"])
-    assert other.frontier == curriculum.frontier
+    assert other.frontier == curriculum.frontier == {"noise": 1, "pushes": 1}
+    assert other.finished
     assert other.relative_score() == curriculum.relative_score()
-    later = play(curriculum, lambda a, v: 0.7, lambda a, v: 0.8, np.random.default_rng(1), 3)
-    assert play(other, lambda a, v: 0.7, lambda a, v: 0.8, np.random.default_rng(1), 3) == later
+    later = play(curriculum, either, either, np.random.default_rng(1), 3)
+    assert play(other, either, either, np.random.default_rng(1), 3) == later == [{}] * 3
 
 
 def test_a_teacher_that_is_no_better_than_random_has_nothing_to_hand_over():

@@ -121,6 +121,16 @@ def test_intervals_hold_the_value_and_pairing_narrows_a_ratio():
     assert average.low < average.value < average.high
 
 
+def test_a_random_policy_takes_every_choice_and_its_score_is_known_without_axes():
+    env = WrappedEnv("CartPole-v1", 200, autoreset=False)
+    act = random_actor(env, torch.Generator().manual_seed(0))
+    action, _, _ = act({}, torch.zeros(200, 0), torch.zeros(200, dtype=torch.bool))
+    assert action.shape == (200,)
+    assert set(action.tolist()) == {0, 1}
+    [score] = random_scores(lambda level: env, 0, seed=5)
+    assert 15 / 500 < score < 30 / 500  # a pole left to chance falls after some 22 ticks
+
+
 def test_a_random_policy_uses_the_whole_box_and_its_score_is_known_level_by_level():
     env = hopper(500)
     low, high = env.single_action_space.low, env.single_action_space.high

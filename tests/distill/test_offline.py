@@ -235,6 +235,12 @@ def test_recorded_teachers_are_weighed_as_the_recipe_says(tmp_path):
     assert (mode[:, 0] - good).square().mean() < 0.05 * (mode[:, 0] - bad).square().mean()
 
 
+def test_a_weight_cannot_follow_the_progress_of_a_student_that_does_not_act(linear):
+    terms = (TermConfig(name="policy_kl", schedule="progress"),)
+    with pytest.raises(DatasetError, match="does not act"):
+        distilled(linear, terms=terms)
+
+
 def test_two_runs_over_the_same_data_are_the_same(linear):
     one, other = (distilled(linear, "gru", steps=5 * 128)[0].student for _ in range(2))
     for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True):

@@ -18,7 +18,7 @@ from retort.distill.checkpoint import CheckpointError, load_checkpoint
 from retort.distill.concurrent import ConcurrentConfig
 from retort.distill.curriculum import CurriculumConfig
 from retort.distill.distill_config import DistillConfig
-from retort.distill.evaluation import EvaluationConfig
+from retort.distill.evaluation import EvaluationConfig, actor_of, run_episodes
 from retort.distill.experiment import Experiment
 from retort.distill.finished import load_teacher
 from retort.distill.mixture import MixtureConfig
@@ -94,6 +94,15 @@ def test_an_interrupted_run_ends_where_an_uninterrupted_one_does_to_the_bit(
     assert [json.loads(row)["steps"] for row in rows] == [
         768 * k for k in range(2, 9)
     ]  # the first gives scale
+
+
+def test_the_gate_knows_what_the_teacher_earns_where_it_is_easy(finished):
+    teacher = load_teacher(SMALL, finished)
+    env = SMALL.make_env(200, level=0.0, episode_seconds=0.3, autoreset=False)
+    score = run_episodes(env, actor_of(teacher.actor), 7).score.mean()
+    known = load_checkpoint(finished / "distillation" / "checkpoint.safetensors")["curriculum"]
+    # It is measured with its own exploration, and may since have done better by chance.
+    assert known["best_gain"] > 0.7 * (score - known["random_score"][0])
 
 
 def test_a_finished_stage_does_nothing_more(finished):

@@ -175,9 +175,12 @@ def test_unknown_names_and_options_say_what_there_is():
         ("aggregate", 0.0, True),
         ("mixed", 0.0, True),
         ("teacher", 0.15, True),
+        ("offline", 0.15, True),
+        ("student", 0.0005, True),  # of 512 environments none
     ],
 )
 def test_progress_is_only_followed_where_student_and_teacher_act(mode, share, refused):
     terms = (TermConfig(name="policy_kl", end=0.1, schedule="progress"),)
-    with pytest.raises(ValueError, match="teacher_share") if refused else nullcontext():
+    expected = pytest.raises(ValueError, match="giving the teacher a share")
+    with expected if refused else nullcontext():
         DistillConfig(mode=mode, teacher_share=share, terms=terms)

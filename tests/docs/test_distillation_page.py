@@ -13,6 +13,8 @@ from retort.distill.mixture import MixtureConfig
 from retort.distill.students import KINDS
 from retort.distill.terms import TERMS
 from retort.launch.recipe import find_recipe, load_recipe
+from retort.sim.gymnasium_tasks import AXES as GYMNASIUM_AXES
+from retort.sim.task import AXES as ROBOT_AXES
 
 PAGE = Path(__file__).parents[2] / "docs" / "distillation.md"
 
@@ -29,6 +31,7 @@ def choices(config: type, name: str) -> tuple[str, ...]:
         ("Modes", typing.get_args(Mode)),
         ("Students", tuple(KINDS)),
         ("Curriculum", choices(CurriculumConfig, "kind")),
+        ("Axes of difficulty", tuple({*ROBOT_AXES, *GYMNASIUM_AXES})),
     ],
 )
 def test_every_name_has_one_row_and_every_row_a_name(section, names):

@@ -51,6 +51,7 @@ WRONG = {
     "curriculum.start": ["5", "-1"],
     "curriculum.bar": ["nan", "-1.0"],
     "curriculum.fall_bar": ["0.9"],
+    "curriculum.teacher_bar": ["1.5", "nan"],
     "curriculum.window": ["1"],
     "curriculum.teacher_least": ["41"],
     "curriculum.replay": ["1.5"],

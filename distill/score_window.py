@@ -1,0 +1,86 @@
+"""What student and teacher earned in their last episodes, side by side: one decision a window."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .schedules import relative_score
+
+
+class Gains(NamedTuple):
+    """Scores above J_0, a random policy's."""
+
+    student: np.ndarray  # (episodes,)
+    teacher: np.ndarray  # (episodes,)
+
+    def bound(self, bar: float, deviations: float) -> float:
+        """Confidence bound of ``(J_S - J_0) - bar (J_T - J_0)``; the lower one for a negative
+        number of ``deviations``."""
+        difference = float(self.student.mean() - bar * self.teacher.mean())
+        variance = _variance_of_mean(self.student) + bar**2 * _variance_of_mean(self.teacher)
+        return difference + deviations * variance**0.5
+
+    def most_of_teacher(self, deviations: float) -> float:
+        """Upper confidence bound of ``J_T - J_0``."""
+        return float(self.teacher.mean()) + deviations * _variance_of_mean(self.teacher) ** 0.5
+
+
+class ScoreWindow:
+    """Scores since the last decision, and how far that one found the student to be.
+
+    Args:
+        length: episodes of the student that one decision is made on.
+        teacher_least: episodes of the teacher beside them.
+    """
+
+    def __init__(self, length: int, teacher_least: int) -> None:
+        self._length, self._teacher_least = length, teacher_least
+        self._student: deque[float] = deque(maxlen=length)
+        self._teacher: deque[float] = deque(maxlen=length)
+        self.relative_score = 0.0  # (J_S - J_0) / (J_T - J_0) when it was last full
+
+    def add(self, score: np.ndarray, by_teacher: np.ndarray) -> None:
+        """Take in episodes: mean rewards per tick (k,), and who acted (k,) bool."""
+        self._student.extend(score[~by_teacher].tolist())
+        self._teacher.extend(score[by_teacher].tolist())
+
+    def take(self, random_score: float) -> Gains | None:
+        """The gains above ``random_score`` in a full window, which is then empty; None in others.
+
+        Looking again and again at the same episodes would sooner or later find any difference.
+        """
+        if len(self._student) < self._length or len(self._teacher) < self._teacher_least:
+            return None
+        student, teacher = np.array(self._student), np.array(self._teacher)
+        self.clear()
+        self.relative_score = relative_score(
+            float(student.mean()), float(teacher.mean()), random_score
+        )
+        return Gains(student - random_score, teacher - random_score)
+
+    def clear(self) -> None:
+        """Forget what was taken in."""
+        self._student.clear()
+        self._teacher.clear()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything needed to go on to the bit."""
+        return {
+            "student": list(self._student),
+            "teacher": list(self._teacher),
+            "relative_score": self.relative_score,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The inverse of ``state_dict``."""
+        self.clear()
+        self._student.extend(state["student"])
+        self._teacher.extend(state["teacher"])
+        self.relative_score = float(state["relative_score"])
+
+
+def _variance_of_mean(values: np.ndarray) -> float:
+    return float(values.var(ddof=1)) / len(values)
