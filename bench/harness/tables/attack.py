@@ -40,10 +40,11 @@ from ..training import final_returns
 TABLE = "attack"
 SEEDS = (1, 2, 3)
 TASKS = ("Walker2d", "Hopper")
-STEPS = 500_000
+STEPS = 1_000_000
 HIDDEN = (64, 64)
 CLEAN, KEPT = 0.95, 0.8  # of the teacher, and of one's own clean return
 _POINTS = 5  # on a curve
+_ALONE = 0.4  # share of the time without lies: who is always lied to does better so than without
 _WHY = (
     "a gait that outlasts the attacks is another one than the teacher's, and a slower one after "
     "these steps of the student's own"
@@ -59,8 +60,8 @@ _ON_LABELS = {"target": "teacher"}
 
 
 def adversary(task: str) -> AdversaryConfig:
-    """Lies in training half as large again as those to be withstood."""
-    return AdversaryConfig(epsilon=1.5 * EPSILON[task])
+    """Lies in training half as large again as those to be withstood, for most of the time."""
+    return AdversaryConfig(epsilon=1.5 * EPSILON[task], alone=_ALONE)
 
 
 def arm(name: str, task: str) -> Arm:
@@ -240,13 +241,13 @@ def _arms_said() -> str:
         "nothing about attacks; `robust` adds SA-PPO's regulariser on its own answers; "
         "`robust-offline` learns from recorded episodes of the teacher, whose labels it is to "
         "give anywhere in the box; those that are `attacked` learn under attack "
-        "(`distill.adversary`) within a box half as large again, labelled where they really are "
-        "by one teacher, by three with equal weights (the paired one and those of the other "
-        "seeds), by one that goes on learning, or by none (`alone`, which says what the others owe "
-        "to theirs); they let their teacher go after 30 % of their steps and learn from their own "
-        "reward throughout. SA-PPO's own medians: Walker2d 4912 to 2468 (0.50), Hopper 3523 to "
-        f"1403 (0.40). Wanted: kept at least {KEPT} and a clean return of at least {CLEAN} of the "
-        "teacher's."
+        f"(`distill.adversary`) for {1.0 - _ALONE:.0%} of the time within a box half as large "
+        "again, labelled where they really are by one teacher, by three with equal weights (the "
+        "paired one and those of the other seeds), by one that goes on learning, or by none "
+        "(`alone`, which says what the others owe to theirs); they let their teacher go after 30 % "
+        "of their steps and learn from their own reward throughout. SA-PPO's own medians: "
+        "Walker2d 4912 to 2468 (0.50), Hopper 3523 to 1403 (0.40). Wanted: kept at least "
+        f"{KEPT} and a clean return of at least {CLEAN} of the teacher's."
     )
 
 
