@@ -191,7 +191,7 @@ def _add_eval_options(verb: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="RUN",
         help="more run folders: all are compared on the same episodes, and --out says where "
-        "comparison.json and comparison.svg go (default: runs/comparison)",
+        "comparison.json, comparison.svg and profiles.svg go (default: runs/comparison)",
     )
     verb.add_argument("--noise", action="store_true", help="also under observation noise")
     verb.add_argument("--attack", action="store_true", help="also under attacks")

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from ..distill.comparison import ArmScores, Comparison, compare_arms
-from ..distill.evaluation import EvaluationConfig, actor_of, run_episodes
+from ..distill.evaluation import EvaluationConfig, actor_of, random_actor, run_episodes
 from ..distill.finished import load_student, load_teacher
+from ..distill.statistics import Interval
 from ..hardware.errors import RetortError
 from .files import write_whole
 from .recipe import Recipe, load_recipe, sections
@@ -59,7 +61,7 @@ class Arm:
 
 
 def compare_runs(folders: Sequence[Path], out: Path) -> Comparison:
-    """Evaluate every run's student and teacher, print a table, write JSON and a figure to ``out``.
+    """Evaluate every run's student and teacher, print a table, write JSON and figures to ``out``.
 
     Episodes are those of the first run's ``[evaluation]``: its hardest level, its seed.
 
@@ -78,11 +80,10 @@ def compare_runs(folders: Sequence[Path], out: Path) -> Comparison:
         results[run.folder], parameters[run.folder] = evaluate_run(run, config)
     print(file=sys.stderr)
     for arm in arms:
-        student, teacher = (
-            np.stack([results[run.folder][who] for run in arm.runs]) for who in (0, 1)
-        )
-        scores.append(ArmScores(arm.name, student, teacher))
+        parts = (np.stack([results[run.folder][who] for run in arm.runs]) for who in range(3))
+        scores.append(ArmScores(arm.name, *parts))
     comparison = compare_arms(scores, np.random.default_rng(config.seed))
+    told = comparison.to_json()
     data = {
         "robot": runs[0].recipe.robot,
         "task": runs[0].recipe.task,
@@ -97,16 +98,18 @@ def compare_runs(folders: Sequence[Path], out: Path) -> Comparison:
                 "seeds": [run.recipe.seed for run in arm.runs],
                 "parameters": parameters[arm.runs[0].folder],
             }
-            for arm, compared in zip(arms, comparison.to_json()["arms"], strict=True)
+            for arm, compared in zip(arms, told["arms"], strict=True)
         ],
+        "profiles": told["profiles"],
     }
     write_whole(out / "comparison.json", json.dumps(data, indent=1) + "\n")
     for line in table(comparison, [parameters[arm.runs[0].folder] for arm in arms]):
         print(line)
-    from .evaluation_plots import draw_comparison  # what was measured is written without it
+    from . import evaluation_plots as plots  # what was measured is written without it
 
-    draw_comparison(comparison, out / "comparison.svg")
-    print(f"eval: made {out / 'comparison.json'} and {out / 'comparison.svg'}")
+    plots.draw_comparison(comparison, out / "comparison.svg")
+    plots.draw_profiles(comparison.profiles, out / "profiles.svg")
+    print(f"eval: made {out / 'comparison.json'}, comparison.svg and profiles.svg")
     return comparison
 
 
@@ -159,36 +162,49 @@ def group(runs: Sequence[Run]) -> list[Arm]:
     return [Arm(tuple(arm)) for arm in arms]
 
 
-def evaluate_run(run: Run, config: EvaluationConfig) -> tuple[tuple[np.ndarray, np.ndarray], int]:
-    """Scores of student and teacher, (episodes,) each, and the student's parameters."""
+def evaluate_run(run: Run, config: EvaluationConfig) -> tuple[list[np.ndarray], int]:
+    """Scores of student, teacher and a random policy, (episodes,) each, and the student's
+    parameters.
+    """
     student = load_student(run.recipe, run.folder)
     teacher = load_teacher(run.recipe, run.folder)
+    seed = config.seed + 1
     env = run.recipe.make_env(
         config.hardest_episodes, episode_seconds=config.hardest_seconds, autoreset=False
     )
-    ours, theirs = (
-        run_episodes(env, actor_of(policy), config.seed + 1).score
-        for policy in (student, teacher.actor)
-    )
-    return (ours, theirs), student.parameter_count()
+    chance = random_actor(env, torch.Generator().manual_seed(seed))
+    actors = (actor_of(student), actor_of(teacher.actor), chance)
+    return [run_episodes(env, actor, seed).score for actor in actors], student.parameter_count()
 
 
 def table(comparison: Comparison, parameters: Sequence[int]) -> list[str]:
-    """The comparison in 80 columns."""
-    head = ("arm", "runs", "params", "score (95 %)", "S/T", "P(1st better)")
-    lines = [f"{head[0]:<21}{head[1]:>4}{head[2]:>8}{head[3]:>22}{head[4]:>7}{head[5]:>18}"]
-    for arm, count in zip(comparison.arms, parameters, strict=True):
-        name = arm.name if len(arm.name) <= 20 else f"…{arm.name[-19:]}"
-        score = f"{arm.score.value:.3f} [{arm.score.low:.3f}, {arm.score.high:.3f}]"
-        better = arm.first_better
-        said = (
-            "-" if better is None else f"{better.value:.2f} [{better.low:.2f}, {better.high:.2f}]"
-        )
-        lines.append(
-            f"{name:<21}{arm.runs:>4}{count:>8,}{score:>22}{arm.of_teacher.value:>7.3f}{said:>18}"
-        )
-    few = [arm for arm in comparison.arms if arm.over == "episodes"]
-    if few:
+    """The comparison in 80 columns: the arms by themselves, then against their teachers."""
+    arms = comparison.arms
+    lines = [f"{'arm':<21}{'runs':>4}{'params':>8}{'score (95 %)':>22}{'P(1st better)':>19}"]
+    for arm, count in zip(arms, parameters, strict=True):
+        better = "-" if arm.first_better is None else _said(arm.first_better, 2)
+        score = _said(arm.score)
+        lines.append(f"{_short(arm.name):<21}{arm.runs:>4}{count:>8,}{score:>22}{better:>19}")
+    lines.append(f"{'':<21}{'S/T (95 %)':>22}{'(S-J0)/(T-J0)':>22}{'S-T':>9}")
+    lines += [
+        f"{_short(arm.name):<21}{_said(arm.of_teacher):>22}{_said(arm.normalised):>22}"
+        f"{arm.difference.value:>9.3f}"
+        for arm in arms
+    ]
+    lines.append("Scores: plain mean of a run's episodes, interquartile mean of an arm's runs.")
+    if any(arm.of_teacher is None or arm.normalised is None for arm in arms):
+        lines.append("undefined: the teacher's score is not surely above 0, or a random policy's.")
+    if any(arm.over == "episodes" for arm in arms):
         lines.append("Intervals are over episodes where an arm has fewer than 3 runs: they say")
         lines.append("how well these policies are known, not what another seed would give.")
     return lines
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 20 else f"…{name[-19:]}"
+
+
+def _said(found: Interval | None, digits: int = 3) -> str:
+    if found is None:
+        return "undefined"
+    return f"{found.value:.{digits}f} [{found.low:.{digits}f}, {found.high:.{digits}f}]"

@@ -129,7 +129,12 @@ def test_evaluation_gives_every_level_and_is_the_same_twice(finished):
     for row in (*first["levels"], first["hardest"]):
         for who in ("teacher", "student"):
             assert row[who]["score_low"] <= row[who]["score"] <= row[who]["score_high"]
-        assert row["ratio"]["low"] <= row["ratio"]["value"] <= row["ratio"]["high"]
+        for name in ("ratio", "normalised", "difference"):
+            if row[name] is not None:  # undefined for so poor a teacher
+                assert row[name]["low"] <= row[name]["value"] <= row[name]["high"]
+        gap = row["student"]["score"] - row["teacher"]["score"]
+        assert row["difference"]["value"] == pytest.approx(gap)
+        assert np.isfinite(row["random"]["score"])
     assert first == stages.evaluate(SMALL, finished)
     assert json.loads((finished / "evaluation.json").read_text()) == first
 

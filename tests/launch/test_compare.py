@@ -68,7 +68,10 @@ def test_several_runs_become_a_table_a_file_and_a_figure(
     assert data["arms"][0]["parameters"] > data["arms"][1]["parameters"]
     assert data["arms"][0]["first_better"] is None
     assert 0.0 <= data["arms"][1]["first_better"]["value"] <= 1.0
-    assert "<svg" in (out / "comparison.svg").read_text()
+    assert data["profiles"]["over"] == "episodes"
+    assert [arm["name"] for arm in data["profiles"]["arms"]] == [a["name"] for a in data["arms"]]
+    for name in ("comparison.svg", "profiles.svg"):
+        assert "<svg" in (out / name).read_text()
 
 
 def test_what_a_comparison_says_of_a_run_is_what_its_evaluation_does(
@@ -79,7 +82,11 @@ def test_what_a_comparison_says_of_a_run_is_what_its_evaluation_does(
     hardest = json.loads((runs[2] / "evaluation.json").read_text())["hardest"]
     first = json.loads((tmp_path / "comparison.json").read_text())["arms"][0]
     assert first["run_scores"] == [pytest.approx(hardest["student"]["score"])]
-    assert first["of_teacher"]["value"] == pytest.approx(hardest["ratio"]["value"])
+    for ours, theirs in (("of_teacher", "ratio"), ("normalised", "normalised")):
+        assert (first[ours] is None) == (hardest[theirs] is None)
+        if first[ours] is not None:
+            assert first[ours]["value"] == pytest.approx(hardest[theirs]["value"])
+    assert first["difference"]["value"] == pytest.approx(hardest["difference"]["value"])
 
 
 def test_seeds_of_one_arm_are_put_together_and_the_same_seed_twice_is_not(
@@ -192,7 +199,7 @@ def test_an_epsilon_that_is_none_is_bad_input(text: str) -> None:
 
 
 def _arm(name: str, scores: np.ndarray) -> ArmScores:
-    return ArmScores(name, scores, np.full_like(scores, 0.8))
+    return ArmScores(name, scores, np.full_like(scores, 0.8), np.full_like(scores, 0.1))
 
 
 def test_with_three_runs_intervals_are_over_runs_and_with_two_over_episodes() -> None:
@@ -204,6 +211,70 @@ def test_with_three_runs_intervals_are_over_runs_and_with_two_over_episodes() ->
     assert three.score.high - three.score.low > 0.3  # seeds differ, episodes do not
     assert two.score.high - two.score.low < 0.2
     assert three.of_teacher.value == pytest.approx(0.5 / 0.8, rel=0.01)
+
+
+@pytest.mark.parametrize("runs", [1, 2, 3])
+def test_a_fall_in_a_quarter_of_the_episodes_shows_in_the_score(runs: int) -> None:
+    standing, falling = np.ones((runs, 100)), np.ones((runs, 100))
+    falling[:, :24] = 0.0
+    rng = np.random.default_rng(0)
+    good, bad = compare_arms([_arm("good", standing), _arm("bad", falling)], rng).arms
+    assert good.score.value == 1.0
+    assert bad.score.value == pytest.approx(0.76)
+    assert bad.of_teacher is not None
+    assert bad.of_teacher.value == pytest.approx(0.76 / 0.8)
+    if runs == 1:  # the binomial's deviation of one run's mean
+        assert bad.score.high - bad.score.low == pytest.approx(4 * 0.0427, rel=0.1)
+
+
+def test_a_teacher_below_zero_has_no_ratio_but_a_normalised_one_and_a_difference() -> None:
+    rng = np.random.default_rng(0)
+    student, teacher = rng.normal(-5.0, 0.1, (1, 50)), rng.normal(-3.0, 0.1, (1, 50))
+    weak = rng.normal(0.0, 1.0, (1, 50))  # about zero: a ratio of nothing in particular
+    arms = [
+        ArmScores("below", student, teacher, np.full((1, 50), -9.0)),
+        ArmScores("about", student, weak, np.full((1, 50), 4.0)),
+        ArmScores("three", *(np.repeat(x, 4, 0) for x in (student, teacher, student - 4.0))),
+    ]
+    arms[2].teacher[0] = 1.0  # one of four above zero is not enough
+    comparison = compare_arms(arms, rng)
+    below, about, three = comparison.arms
+    assert [arm.of_teacher for arm in comparison.arms] == [None] * 3
+    assert below.normalised is not None
+    assert below.normalised.value == pytest.approx(4 / 6, abs=0.02)
+    assert below.difference.value == pytest.approx(-2.0, abs=0.1)
+    assert about.normalised is None
+    assert three.normalised is not None
+    said = table(comparison, [10, 10, 10])
+    assert all(len(line) <= 80 for line in said)
+    assert sum("undefined " in line or line.endswith("undefined") for line in said) == 3
+    assert comparison.to_json()["arms"][0]["of_teacher"] is None
+
+
+def test_profiles_are_of_normalised_scores_over_runs_where_every_arm_has_three() -> None:
+    rng = np.random.default_rng(0)
+    level = np.array([[0.1], [0.45], [0.8], [1.2]]) + np.zeros((4, 5))
+    four = compare_arms([_arm("a", level), _arm("b", level + 0.2)], rng).profiles
+    assert (four.of, four.over) == ("normalised", "runs")
+    at = np.array(four.thresholds)
+    expected = (np.array([0.0, 0.5, 1.0, 1.1 / 0.7])[:, None] > at + 1e-9).mean(0)
+    differ = np.abs(np.array(four.arms[0].share) - expected) > 1e-9
+    assert differ.sum() <= 2  # where a threshold is a score, to rounding
+    band = four.arms[0]
+    assert (np.array(band.low) <= np.array(band.share)).all()
+    assert (np.array(band.share) <= np.array(band.high)).all()
+    few = compare_arms([_arm("a", level), _arm("b", level[:1])], rng).profiles
+    assert few.over == "episodes"
+
+
+def test_profiles_are_of_plain_scores_where_a_teacher_is_no_better_than_random() -> None:
+    rng = np.random.default_rng(0)
+    scores = np.linspace(-4.0, 2.0, 30).reshape(1, 30)
+    arm = ArmScores("poor", scores, np.zeros((1, 30)), np.ones((1, 30)))
+    profiles = compare_arms([arm], rng).profiles
+    assert profiles.of == "score"
+    assert (profiles.thresholds[0], profiles.thresholds[-1]) == (-4.0, 2.0)
+    assert profiles.arms[0].share[-1] == 0.0
 
 
 def test_the_first_arm_s_chance_to_be_better_is_that_of_its_episodes() -> None:
