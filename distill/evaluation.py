@@ -63,6 +63,15 @@ class Outcome:
         return np.sqrt(self.squared_error.sum(axis=0) / max(float(self.standing.sum()), 1.0))
 
 
+Measure = Callable[[], Outcome]
+Reuse = Callable[[str, Measure], Outcome]  # the outcome of a name, measured if it must be
+
+
+def anew(name: str, measure: Measure) -> Outcome:
+    """A ``Reuse`` that reuses nothing; ``outcomes.Outcomes`` is one that does."""
+    return measure()
+
+
 def run_episodes(env: LearningEnv, actor: Actor, seed: int) -> Outcome:
     """One episode in every environment, which must not reset by itself.
 
@@ -176,7 +185,13 @@ def ratio_interval(
 
 
 def compare(
-    env: RobotEnv, teacher: Actor, student: Actor, groups: list[tuple[int, slice]], seed: int
+    env: RobotEnv,
+    teacher: Actor,
+    student: Actor,
+    groups: list[tuple[int, slice]],
+    seed: int,
+    *,
+    reuse: Reuse = anew,
 ) -> list[dict[str, Any]]:
     """Teacher and student on the same episodes, as rows of ``evaluation.json``.
 
@@ -189,9 +204,13 @@ def compare(
         teacher, student: act by their means.
         groups: level and environments of each row.
         seed: of the episodes.
+        reuse: what of it was measured before.
     """
     chance = random_actor(env, torch.Generator().manual_seed(seed))
-    taught, learnt, drawn = (run_episodes(env, actor, seed) for actor in (teacher, student, chance))
+    taught, learnt, drawn = (
+        reuse(f"{name}, seed {seed}", lambda actor=actor: run_episodes(env, actor, seed))
+        for name, actor in (("teacher", teacher), ("student", student), ("random", chance))
+    )
     rng = np.random.default_rng(seed)
     seconds = env.episode_ticks * env.contract.period
     names = [spec.name for spec in env.task.command]

@@ -93,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         where = f" ({error.filename})" if error.filename else ""
         return _complain(f"{error.strerror or error}{where}", FAILURE)
     except KeyboardInterrupt:
-        if not hasattr(options, "recipe"):
+        if not hasattr(options, "recipe"):  # those with one go on where they stopped
             return _complain("interrupted", INTERRUPTED)
         given = sys.argv[1:] if arguments is None else arguments
         again = shlex.join(["retort", *(word for word in given if word != "--fresh")])

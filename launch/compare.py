@@ -14,12 +14,20 @@ import numpy as np
 import torch
 
 from ..distill.comparison import ArmScores, Comparison, compare_arms
-from ..distill.evaluation import EvaluationConfig, actor_of, random_actor, run_episodes
+from ..distill.evaluation import (
+    EvaluationConfig,
+    Reuse,
+    actor_of,
+    anew,
+    random_actor,
+    run_episodes,
+)
 from ..distill.finished import load_student, load_teacher
+from ..distill.outcomes import Outcomes, fingerprint, outcomes_path
 from ..distill.statistics import Interval
 from ..hardware.errors import RetortError
-from .files import write_whole
-from .recipe import Recipe, load_recipe, sections
+from .files import at_work, write_whole
+from .recipe import Recipe, load_recipe, plain, sections
 from .stages import Ledger
 
 OUT = Path("runs/comparison")
@@ -60,10 +68,12 @@ class Arm:
         return common or f"{names[0]} and {len(names) - 1} more"
 
 
-def compare_runs(folders: Sequence[Path], out: Path) -> Comparison:
+def compare_runs(folders: Sequence[Path], out: Path, *, fresh: bool = False) -> Comparison:
     """Evaluate every run's student and teacher, print a table, write JSON and figures to ``out``.
 
-    Episodes are those of the first run's ``[evaluation]``: its hardest level, its seed.
+    Episodes are those of the first run's ``[evaluation]``: its hardest level, its seed. What a
+    policy did is written to ``out`` as soon as it has ended; runs that are the same as in an
+    earlier comparison there are not evaluated again, unless all is to be ``fresh``.
 
     Raises:
         CompareError: a folder holds no finished run, or one of another task.
@@ -74,10 +84,12 @@ def compare_runs(folders: Sequence[Path], out: Path) -> Comparison:
     arms = group(runs)
     config = runs[0].recipe.evaluation
     results, parameters, scores = {}, {}, []
-    for number, run in enumerate(runs):
-        said = f"\revaluating run {number + 1} of {len(runs)}"
-        print(said, end="", file=sys.stderr, flush=True)
-        results[run.folder], parameters[run.folder] = evaluate_run(run, config)
+    with at_work(out):
+        outcomes = Outcomes(outcomes_path(out, "runs"), json.dumps(plain(config)), fresh=fresh)
+        for number, run in enumerate(runs):
+            said = f"\revaluating run {number + 1} of {len(runs)}"
+            print(said, end="", file=sys.stderr, flush=True)
+            results[run.folder], parameters[run.folder] = evaluate_run(run, config, outcomes)
     print(file=sys.stderr)
     for arm in arms:
         parts = (np.stack([results[run.folder][who] for run in arm.runs]) for who in range(3))
@@ -162,19 +174,28 @@ def group(runs: Sequence[Run]) -> list[Arm]:
     return [Arm(tuple(arm)) for arm in arms]
 
 
-def evaluate_run(run: Run, config: EvaluationConfig) -> tuple[list[np.ndarray], int]:
+def evaluate_run(
+    run: Run, config: EvaluationConfig, reuse: Reuse = anew
+) -> tuple[list[np.ndarray], int]:
     """Scores of student, teacher and a random policy, (episodes,) each, and the student's
     parameters.
     """
     student = load_student(run.recipe, run.folder)
     teacher = load_teacher(run.recipe, run.folder)
-    seed = config.seed + 1
+    seed, of = config.seed + 1, fingerprint(run.recipe, run.folder)
     env = run.recipe.make_env(
         config.hardest_episodes, episode_seconds=config.hardest_seconds, autoreset=False
     )
-    chance = random_actor(env, torch.Generator().manual_seed(seed))
-    actors = (actor_of(student), actor_of(teacher.actor), chance)
-    return [run_episodes(env, actor, seed).score for actor in actors], student.parameter_count()
+    actors = {
+        "student": actor_of(student),
+        "teacher": actor_of(teacher.actor),
+        "random": random_actor(env, torch.Generator().manual_seed(seed)),
+    }
+    scores = [
+        reuse(f"{name} of {of}", lambda actor=actor: run_episodes(env, actor, seed)).score
+        for name, actor in actors.items()
+    ]
+    return scores, student.parameter_count()
 
 
 def table(comparison: Comparison, parameters: Sequence[int]) -> list[str]:

@@ -117,7 +117,7 @@ def _make(name: str, recipe: Recipe, folder: Path, *, fresh: bool) -> None:
         elif name == "export":
             made = learning.export_bundle(recipe, folder)
         else:
-            learning.evaluate(recipe, folder, progress=report)
+            learning.evaluate(recipe, folder, fresh=fresh, progress=report)
             made = folder / "evaluation.json"
     print(f"{name}: made {made}")
 

@@ -6,10 +6,12 @@ import functools
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from retort.distill.comparison import ArmScores, compare_arms
+from retort.distill.evaluation import Outcome, run_episodes
 from retort.distill.statistics import StatisticsError
 from retort.launch import evaluate
 from retort.launch.cli import main
@@ -191,6 +193,76 @@ def test_sweeps_of_a_run_stand_beside_its_evaluation(
     said = capsys.readouterr().out
     assert "most forgotten" in said
     assert "of its clean return" in said
+
+
+class Interruption:
+    """Ctrl-C before episode set number ``at`` of all that are run; counts them."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.ran, self.at = 0, -1
+        from retort.distill import evaluation, forgetting, sweeps
+        from retort.launch import compare
+
+        for module in (evaluation, forgetting, sweeps, compare):
+            patch.setattr(module, "run_episodes", self._run)
+
+    def _run(self, *arguments: Any) -> Outcome:
+        if self.ran == self.at:
+            raise KeyboardInterrupt
+        self.ran += 1
+        return run_episodes(*arguments)
+
+
+@pytest.mark.parametrize("sweep", [None, "noise", "attack", "forgetting"])
+def test_an_evaluation_that_was_interrupted_goes_on_as_it_is_said_to(
+    runs: list[Path],
+    tmp_path: Path,
+    sweep: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    short = functools.partial(evaluate.learn_target, ticks=10, updates=5)
+    monkeypatch.setattr(evaluate, "learn_target", short)
+    folders = [tmp_path / name for name in ("whole", "parts")]
+    for folder in folders:
+        shutil.copytree(runs[0], folder)
+        shutil.rmtree(folder / "outcomes", ignore_errors=True)
+    words = [] if sweep is None else [f"--{sweep}"]
+    before = 0 if sweep is None else 6  # of the evaluation by levels
+
+    whole = Interruption(monkeypatch)
+    assert main(["eval", str(folders[0]), "--fresh", *words]) == 0
+    capsys.readouterr()
+    parts = Interruption(monkeypatch)
+    parts.at = before + 1
+    assert main(["eval", str(folders[1]), "--fresh", *words]) == 130
+    said = capsys.readouterr().err
+    again = " ".join(["retort", "eval", str(folders[1]), *words])
+    assert f"with what was done saved; `{again}` resumes" in said
+    parts.at = -1
+    assert main(["eval", str(folders[1]), *words]) == 0
+    assert parts.ran == whole.ran  # nothing twice
+    name = f"{sweep or 'evaluation'}.json"
+    assert (folders[0] / name).read_text() == (folders[1] / name).read_text()
+
+
+def test_a_comparison_that_was_interrupted_goes_on_and_one_run_more_costs_one(
+    runs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    some, every = ([*map(str, chosen), "--out", str(out)] for chosen in (runs[:2], runs))
+    counted = Interruption(monkeypatch)
+    counted.at = 4  # of three for each run
+    assert main(["eval", *some]) == 130
+    counted.at = -1
+    assert main(["eval", *some]) == 0
+    assert counted.ran == 6
+    assert main(["eval", *every]) == 0
+    assert counted.ran == 9
+    told = (out / "comparison.json").read_text()
+    assert main(["eval", *every, "--fresh"]) == 0
+    assert counted.ran == 18
+    assert (out / "comparison.json").read_text() == told
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "x", "0.1,,0.2"])
