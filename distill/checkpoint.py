@@ -73,6 +73,19 @@ def load_checkpoint(path: Path, remedy: str = "delete it or start with --fresh")
     return state
 
 
+def checkpoint_digest(path: Path) -> str:
+    """The digest that a checkpoint was written with, without reading all of it.
+
+    Raises:
+        CheckpointError: it is damaged or of another kind.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return file.metadata()["sha256"]
+    except (OSError, SafetensorError, KeyError, TypeError) as error:
+        raise CheckpointError(f"the checkpoint {path} is damaged ({error})") from error
+
+
 def _digest(text: str, tensors: dict[str, torch.Tensor]) -> str:
     digest = hashlib.sha256(text.encode())
     for name in sorted(tensors):

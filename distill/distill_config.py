@@ -10,7 +10,7 @@ from .adversary import AdversaryConfig
 from .concurrent import ConcurrentConfig
 from .mixture import MixtureConfig
 from .ppo import LEARNING
-from .terms import TermConfig, TermError, make_term
+from .terms import Term, TermConfig, TermError, make_term
 
 Mode = Literal["offline", "student", "teacher", "mixed", "aggregate", "concurrent"]
 
@@ -101,10 +101,23 @@ class DistillConfig:
                     f"both act by giving the teacher a share: teacher_share is "
                     f"{self.teacher_share} of {self.num_envs} environments in mode '{self.mode}'"
                 )
+        own = all(term.own for term in self._made_terms())
+        if own and self.mode in ("offline", "teacher"):
+            raise ValueError(
+                f"distill.terms ({', '.join(term.name for term in self.terms)}) learn from what "
+                f"the student itself does, and in mode '{self.mode}' it does not act; add one "
+                "that does not, such as 'policy_kl', or set distill.mode to 'student'"
+            )
+
+    def _made_terms(self) -> list[Term]:
+        """The terms; a mistake in one should not wait for the teacher."""
+        made = []
+        for i, term in enumerate(self.terms):
             try:
-                make_term(term)  # a mistake here should not wait for the teacher
+                made.append(make_term(term))
             except TermError as error:
                 raise ValueError(f"distill.terms[{i}]: {error}") from error
+        return made
 
     def share(self, fraction: float) -> float:
         """Share of the environments that the teacher drives after ``fraction`` of the budget."""

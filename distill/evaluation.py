@@ -16,7 +16,7 @@ from ..sim.env import RobotEnv
 from ..sim.interface import LearningEnv
 from . import networks
 from .rollout import Actor, one_thread
-from .statistics import Interval, bootstrap, mean
+from .statistics import Interval, bootstrap, bootstrap_ratio, mean, ratio
 from .students import Student
 
 
@@ -61,6 +61,15 @@ class Outcome:
     def tracking_rmse(self) -> np.ndarray:
         """Root mean square error of each command component while standing, (commands,)."""
         return np.sqrt(self.squared_error.sum(axis=0) / max(float(self.standing.sum()), 1.0))
+
+
+Measure = Callable[[], Outcome]
+Reuse = Callable[[str, Measure], Outcome]  # the outcome of a name, measured if it must be
+
+
+def anew(name: str, measure: Measure) -> Outcome:
+    """A ``Reuse`` that reuses nothing; ``outcomes.Outcomes`` is one that does."""
+    return measure()
 
 
 def run_episodes(env: LearningEnv, actor: Actor, seed: int) -> Outcome:
@@ -157,27 +166,58 @@ def mean_interval(values: np.ndarray, rng: np.random.Generator) -> Interval:
     return bootstrap(mean, values[:, None], rng)
 
 
-def ratio_interval(ours: np.ndarray, theirs: np.ndarray, rng: np.random.Generator) -> Interval:
-    """Ratio of two means over the same episodes, (episodes,) each, drawn in pairs."""
-    return bootstrap(_ratio_of_means, [ours[:, None], theirs[:, None]], rng, paired=True)
+def ratio_interval(
+    ours: np.ndarray,
+    theirs: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    chance: np.ndarray | None = None,
+) -> Interval | None:
+    """Ratio of two means over the same episodes, (episodes,) each, drawn together.
 
+    None where it is undefined: their mean is not surely above zero.
 
-def _ratio_of_means(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
-    return mean(ours) / np.maximum(mean(theirs), 1e-12)
+    Args:
+        ours, theirs: (episodes,).
+        rng: of the draws.
+        chance: (episodes,) of a random policy. With it the ratio is the normalised one,
+            ``(S - J_0) / (T - J_0)``, and zero is what that policy returns.
+    """
+    base = np.zeros_like(theirs) if chance is None else chance
+
+    def share(s: np.ndarray, t: np.ndarray, j0: np.ndarray) -> np.ndarray:
+        return ratio(mean(s) - mean(j0), mean(t) - mean(j0))
+
+    return bootstrap_ratio(share, [arm[:, None] for arm in (ours, theirs, base)], rng)
 
 
 def compare(
-    env: RobotEnv, teacher: Actor, student: Actor, groups: list[tuple[int, slice]], seed: int
+    env: RobotEnv,
+    teacher: Actor,
+    student: Actor,
+    groups: list[tuple[int, slice]],
+    seed: int,
+    *,
+    reuse: Reuse = anew,
 ) -> list[dict[str, Any]]:
     """Teacher and student on the same episodes, as rows of ``evaluation.json``.
+
+    A row has the student's share of the teacher's score (``ratio``), the share of what the teacher
+    has beyond a random policy (``normalised``), either None where it is undefined, and the
+    ``difference`` of their scores.
 
     Args:
         env: made with ``autoreset=False``.
         teacher, student: act by their means.
         groups: level and environments of each row.
         seed: of the episodes.
+        reuse: what of it was measured before.
     """
-    taught, learnt = (run_episodes(env, actor, seed) for actor in (teacher, student))
+    chance = random_actor(env, torch.Generator().manual_seed(seed))
+    taught, learnt, drawn = (
+        reuse(f"{name}, seed {seed}", lambda actor=actor: run_episodes(env, actor, seed))
+        for name, actor in (("teacher", teacher), ("student", student), ("random", chance))
+    )
     rng = np.random.default_rng(seed)
     seconds = env.episode_ticks * env.contract.period
     names = [spec.name for spec in env.task.command]
@@ -199,7 +239,13 @@ def compare(
                 "falls": int(outcome.fell.sum()),
                 **{f"{name}_rmse": e for name, e in zip(names, errors, strict=True)},
             }
-        quotient = ratio_interval(pair["student"].score, pair["teacher"].score, rng)
-        row["ratio"] = dataclasses.asdict(quotient)
+        ours, theirs, base = pair["student"].score, pair["teacher"].score, drawn[part].score
+        row["random"] = {"score": float(base.mean())}
+        for name, found in (
+            ("ratio", ratio_interval(ours, theirs, rng)),
+            ("normalised", ratio_interval(ours, theirs, rng, chance=base)),
+            ("difference", mean_interval(ours - theirs, rng)),
+        ):
+            row[name] = None if found is None else dataclasses.asdict(found)
         rows.append(row)
     return rows

@@ -10,7 +10,7 @@ from ..sim.env import RobotEnv
 from .checkpoint import load_checkpoint
 from .concurrent import LearningTeacher
 from .experiment import Experiment
-from .foreign import load_teacher_file
+from .foreign import KINDS, ForeignTeacherError, load_teacher_file
 from .networks import Critic, GaussianActor
 from .ppo import PPO, value_unit
 from .return_scale import ReturnScale
@@ -35,8 +35,7 @@ def load_teachers(experiment: Experiment, folder: Path, env: RobotEnv) -> list[T
         if Path(other).is_file():
             teachers.append(load_teacher_file(other, env=env))
             continue
-        saved = finished(Path(other) / "teacher", 1, "train")["learner"]
-        teacher = _teacher(experiment, saved)
+        teacher = _teacher(experiment, _finished_elsewhere(other)["learner"])
         sizes = [t.actor.network[0].in_features for t in (first, teacher)]
         if sizes[0] != sizes[1]:
             raise RetortError(
@@ -56,7 +55,7 @@ def require_teachers(experiment: Experiment, folder: Path) -> None:
     finished(folder / "teacher", experiment.teacher.steps, "train")
     for other in experiment.distill.teachers.others:
         if not Path(other).is_file():
-            finished(Path(other) / "teacher", 1, "train")
+            _finished_elsewhere(other)
 
 
 def load_teacher(experiment: Experiment, folder: Path) -> ActorTeacher:
@@ -123,6 +122,22 @@ def finished(folder: Path, budget: int, verb: str) -> dict[str, Any]:
             f"{path} stands at {saved['steps']} of {budget} steps; run `retort {verb}` to finish it"
         )
     return saved
+
+
+def _finished_elsewhere(other: str) -> dict[str, Any]:
+    """The checkpoint of the teacher in another run folder, which ``other`` must be.
+
+    Raises:
+        ForeignTeacherError: there is no such file or folder.
+        RetortError: its teacher is missing, unfinished or damaged.
+    """
+    if not Path(other).is_dir():
+        files = ", ".join(f"{kind} ({known.ending})" for kind, known in KINDS.items())
+        raise ForeignTeacherError(
+            f"there is no {other}, which distill.teachers.others names; a teacher is a run folder "
+            f"or a file of {files}"
+        )
+    return finished(Path(other) / "teacher", 1, "train")
 
 
 def _teacher(experiment: Experiment, saved: dict[str, Any]) -> ActorTeacher:

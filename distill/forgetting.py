@@ -16,11 +16,11 @@ import numpy as np
 from ..hardware.errors import RetortError
 from ..sim.interface import LearningEnv
 from .checkpoint import load_checkpoint, save_checkpoint
-from .evaluation import actor_of, mean_interval, run_episodes
+from .evaluation import Reuse, actor_of, anew, mean_interval, run_episodes
 from .experiment import Experiment
 from .finished import load_student
 from .rollout import Actor
-from .statistics import Interval, bootstrap, mean
+from .statistics import Interval, bootstrap_ratio, mean, ratio
 from .students import Student, make_student
 
 Progress = Callable[[int, int], None]  # students measured and in all
@@ -55,7 +55,7 @@ class Forgetting:
 
     levels: tuple[float, ...]  # difficulty of every axis, 0 to 1
     stands: tuple[Stand, ...]
-    forgotten: tuple[Interval | None, ...]  # per level; None where nobody scored above zero
+    forgotten: tuple[Interval | None, ...]  # per level; None where nobody surely scored above zero
     episodes: int  # of each cell, the same ones in a column
     seed: int
 
@@ -155,6 +155,7 @@ def measure_forgetting(
     seed: int,
     *,
     progress: Progress | None = None,
+    reuse: Reuse = anew,
 ) -> Forgetting:
     """Score of every actor on every level, on the same episodes.
 
@@ -167,6 +168,7 @@ def measure_forgetting(
         levels: difficulty of every axis, 0 to 1 each.
         seed: of the episodes, never one of training.
         progress: called after each actor.
+        reuse: which of them were measured before.
 
     Raises:
         ForgettingError: no actors, or environments that cannot be shared out evenly.
@@ -181,7 +183,10 @@ def measure_forgetting(
     env.level_source = lambda ids, rng: np.repeat(difficulty[ids // episodes][:, None], axes, 1)
     rng, stands, scores = np.random.default_rng(seed), [], []
     for number, (steps, after, actor) in enumerate(actors):
-        outcome = run_episodes(env, actor, seed)
+        outcome = reuse(
+            f"number {number}, after {steps} steps",
+            lambda actor=actor: run_episodes(env, actor, seed),
+        )
         cells = outcome.score.reshape(len(levels), episodes)
         scores.append(cells)
         stands.append(Stand(steps, after, tuple(mean_interval(cell, rng) for cell in cells)))
@@ -216,7 +221,11 @@ def snapshot_actors(
 
 
 def forgetting_of_run(
-    experiment: Experiment, folder: Path, *, progress: Progress | None = None
+    experiment: Experiment,
+    folder: Path,
+    *,
+    progress: Progress | None = None,
+    reuse: Reuse = anew,
 ) -> Forgetting:
     """The matrix of a finished run, from the snapshots its distillation left.
 
@@ -236,17 +245,17 @@ def forgetting_of_run(
     levels = [level / hardest for level in range(hardest + 1)]
     count = config.episodes * len(levels)
     env = experiment.make_env(count, episode_seconds=config.seconds, autoreset=False)
-    return measure_forgetting(env, actors, levels, config.seed, progress=progress)
+    return measure_forgetting(env, actors, levels, config.seed, progress=progress, reuse=reuse)
 
 
 def _forgotten(cells: np.ndarray, rng: np.random.Generator) -> Interval | None:
-    """``(best - final) / best`` over (stands, episodes) of one level, episodes drawn in pairs."""
-    if not cells.mean(axis=1).max() > 0:
-        return None
+    """``(best - final) / best`` over (stands, episodes) of one level, episodes drawn in pairs; None
+    where the best is not surely above zero.
+    """
 
     def share(*arms: np.ndarray) -> np.ndarray:
         means = np.stack([mean(arm) for arm in arms])
-        best = np.maximum(means.max(axis=0), 1e-12)
-        return (best - means[-1]) / best
+        best = means.max(axis=0)
+        return ratio(best - means[-1], best)
 
-    return bootstrap(share, [cell[:, None] for cell in cells], rng, paired=True, draws=2000)
+    return bootstrap_ratio(share, [cell[:, None] for cell in cells], rng, draws=2000)

@@ -1,7 +1,8 @@
 """The stages from an experiment to a bundle, each resumable to the bit and finished only once.
 
 Under the run folder: ``teacher/`` and ``distillation/`` hold a checkpoint, ``progress.jsonl`` and
-TensorBoard events; ``student/`` is the bundle; ``evaluation.json`` the held-out figures.
+TensorBoard events; ``student/`` is the bundle; ``evaluation.json`` the held-out figures, and
+``outcomes/`` the episodes that they and other evaluations are made of.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from .finished import load_learning_teacher, load_student, load_teacher, load_te
 from .forgetting import keep_snapshots
 from .loop import distil
 from .offline_stage import distil_from_data
+from .outcomes import outcomes_of_run
 from .ppo import PPO, train
 from .rollout import RolloutSource
 from .stage import Progress, Stage, write_json
@@ -169,9 +171,11 @@ def export_bundle(experiment: Experiment, folder: Path) -> Path:
 
 
 def evaluate(
-    experiment: Experiment, folder: Path, *, progress: Progress | None = None
+    experiment: Experiment, folder: Path, *, fresh: bool = False, progress: Progress | None = None
 ) -> dict[str, Any]:
     """Teacher and student on held-out episodes, level by level; writes ``evaluation.json``.
+
+    What one of them did is written as soon as it has ended, for another call to go on with.
 
     Raises:
         RetortError: no finished teacher or student.
@@ -180,6 +184,7 @@ def evaluate(
     student = load_student(experiment, folder)
     teacher = load_teacher(experiment, folder)
     actors = actor_of(teacher.actor), actor_of(student)
+    outcomes = outcomes_of_run(experiment, folder, "levels", fresh=fresh)
     began = time.monotonic()
 
     def report(done: int, row: dict[str, Any]) -> None:
@@ -193,12 +198,13 @@ def evaluate(
     axes = len(env.axes)
     env.level_source = lambda ids, rng: np.repeat((ids // count / levels)[:, None], axes, axis=1)
     blocks = [(level, slice(level * count, (level + 1) * count)) for level in range(levels + 1)]
-    rows = compare(env, *actors, blocks, config.seed)
+    rows = compare(env, *actors, blocks, config.seed, reuse=outcomes)
     report(levels + 1, rows[-1])
     env = experiment.make_env(
         config.hardest_episodes, episode_seconds=config.hardest_seconds, autoreset=False
     )
-    [hardest] = compare(env, *actors, [(levels, slice(None))], config.seed + 1)
+    whole = [(levels, slice(None))]
+    [hardest] = compare(env, *actors, whole, config.seed + 1, reuse=outcomes)
     report(levels + 2, hardest)
     result = {
         "levels": rows,

@@ -45,14 +45,23 @@ def normalised_ratio(
     return (np.asarray(student, dtype=float) - random) / gain
 
 
+def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    """Element by element; NaN where the denominator is not above zero, since returns of another
+    sign, or of none, have no ratio that means anything.
+    """
+    above = denominator > 0
+    return np.where(above, numerator / np.where(above, denominator, 1.0), np.nan)
+
+
 def interquartile_mean(scores: np.ndarray) -> np.ndarray:
     """Mean of the middle half of all runs of all tasks, (...) for (..., runs, tasks).
 
-    Of n sorted scores ``floor(n / 4)`` fall away at either end.
+    Of n sorted scores ``floor(n / 4)`` fall away at either end. NaN where a score is.
     """
     flat = np.sort(scores.reshape(*scores.shape[:-2], -1), axis=-1)
     cut = flat.shape[-1] // 4
-    return flat[..., cut : flat.shape[-1] - cut].mean(-1)
+    kept = flat[..., cut : flat.shape[-1] - cut].mean(-1)
+    return np.where(np.isnan(flat[..., -1]), np.nan, kept)  # which sorting puts last
 
 
 def mean(scores: np.ndarray) -> np.ndarray:
@@ -119,6 +128,22 @@ def bootstrap(
         values[begin : begin + count] = statistic(*drawn)
     low, high = np.quantile(values, [(1.0 - confidence) / 2.0, (1.0 + confidence) / 2.0])
     return Interval(float(statistic(*arms)), float(low), float(high))
+
+
+def bootstrap_ratio(
+    statistic: Statistic,
+    scores: Sequence[np.ndarray],
+    rng: np.random.Generator,
+    *,
+    draws: int = 10_000,
+) -> Interval | None:
+    """``bootstrap`` of paired arms for a statistic made with ``ratio``.
+
+    None where it is undefined: for the scores themselves, or for any draw, since an interval with
+    a pole in it says nothing.
+    """
+    found = bootstrap(statistic, scores, rng, paired=True, draws=draws)
+    return None if np.isnan([found.value, found.low, found.high]).any() else found
 
 
 def bootstrap_profile(

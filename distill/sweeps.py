@@ -16,7 +16,15 @@ import torch
 from torch import Tensor
 
 from ..sim.interface import LearningEnv
-from .evaluation import Outcome, actor_of, mean_interval, ratio_interval, run_episodes
+from .evaluation import (
+    Outcome,
+    Reuse,
+    actor_of,
+    anew,
+    mean_interval,
+    ratio_interval,
+    run_episodes,
+)
 from .rollout import Actor
 from .statistics import Interval
 from .target import (
@@ -44,7 +52,7 @@ class Trial:
     strength: float  # noise in standard deviations, epsilon in normalised l-infinity
     returns: Interval  # mean over the episodes
     score: Interval  # mean reward per tick of the full time
-    kept: Interval | None  # of its own clean return; None where that is not above zero
+    kept: Interval | None  # of its own clean return; None where that is not surely above zero
     falls: int
     episodes: int
 
@@ -149,6 +157,7 @@ def noise_sweep(
     *,
     levels: Sequence[float] = NOISE_LEVELS,
     progress: Progress | None = None,
+    reuse: Reuse = anew,
 ) -> Sweep:
     """Every policy under observation noise, on the same episodes with the same noise.
 
@@ -159,6 +168,7 @@ def noise_sweep(
         seed: of episodes and noise, never one of training.
         levels: of noise, in deviations; the clean episodes are always among them.
         progress: called after each trial.
+        reuse: which trials were measured before.
 
     Raises:
         SweepError: a negative level.
@@ -174,7 +184,7 @@ def noise_sweep(
         )
         for name, actor in actors.items()
     }
-    return Sweep("noise", seed, _trials(env, plan, seed, progress))
+    return Sweep("noise", seed, _trials(env, plan, seed, progress, reuse))
 
 
 def attack_sweep(
@@ -186,6 +196,7 @@ def attack_sweep(
     attacks: Sequence[AttackName] | None = None,
     steps: int = 10,
     progress: Progress | None = None,
+    reuse: Reuse = anew,
 ) -> Sweep:
     """Every policy under every attack at every strength, on the same episodes.
 
@@ -197,6 +208,7 @@ def attack_sweep(
         attacks: those to try; all that a policy can be put to when None.
         steps: of each attack's ascent.
         progress: called after each trial.
+        reuse: which trials were measured before.
 
     Raises:
         SweepError: a negative epsilon, or an attack that a policy cannot be put to.
@@ -217,19 +229,23 @@ def attack_sweep(
             for attack in chosen
         ]
         plan[name] = (actor_of(target.policy, target.group), changes)
-    return Sweep("attack", seed, _trials(env, plan, seed, progress))
+    return Sweep("attack", seed, _trials(env, plan, seed, progress, reuse))
 
 
 def _trials(
-    env: LearningEnv, plan: _Plan, seed: int, progress: Progress | None
+    env: LearningEnv, plan: _Plan, seed: int, progress: Progress | None, reuse: Reuse
 ) -> tuple[Trial, ...]:
     """Every policy with nothing changed, then with each of its changes, on the same episodes."""
     trials, rng = [], np.random.default_rng(seed)
     total = sum(1 + len(changes) for _, changes in plan.values())
     for name, (actor, changes) in plan.items():
-        clean = run_episodes(env, actor, seed)
-        for change, strength, changed in (("none", 0.0, None), *changes):
-            outcome = clean if changed is None else run_episodes(env, changed(), seed)
+        clean = None
+        for change, strength, changed in (("none", 0.0, lambda actor=actor: actor), *changes):
+            outcome = reuse(
+                f"{name} under {change} of {strength!r}",
+                lambda changed=changed: run_episodes(env, changed(), seed),
+            )
+            clean = outcome if clean is None else clean  # the first
             trials.append(_trial(name, change, strength, outcome, clean, rng))
             if progress is not None:
                 progress(len(trials), total)
@@ -251,14 +267,13 @@ def _trial(
     clean: Outcome,
     rng: np.random.Generator,
 ) -> Trial:
-    positive = clean.returns.mean() > 0
     return Trial(
         policy=policy,
         change=change,
         strength=strength,
         returns=mean_interval(outcome.returns, rng),
         score=mean_interval(outcome.score, rng),
-        kept=ratio_interval(outcome.returns, clean.returns, rng) if positive else None,
+        kept=ratio_interval(outcome.returns, clean.returns, rng),
         falls=int(outcome.fell.sum()),
         episodes=len(outcome.returns),
     )

@@ -20,7 +20,7 @@ def add_parser(verbs: Any) -> None:
         help="time policies of every kind and size",
         description="Time a policy's step for every kind and size on this computer, the robot's. "
         "`retort launch RECIPE --budget-us 50 --host FILE --out FOLDER` then picks the largest "
-        "student that keeps a budget.",
+        "student that keeps a budget. A measurement that is interrupted leaves nothing.",
     )
     host.add_argument("--out", type=Path, default=Path("host.json"), metavar="FILE")
     host.add_argument("--steps", type=_positive, default=400, help="of each policy and pass")

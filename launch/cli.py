@@ -93,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         where = f" ({error.filename})" if error.filename else ""
         return _complain(f"{error.strerror or error}{where}", FAILURE)
     except KeyboardInterrupt:
-        if not hasattr(options, "recipe"):
+        if not hasattr(options, "recipe"):  # those with one go on where they stopped
             return _complain("interrupted", INTERRUPTED)
         given = sys.argv[1:] if arguments is None else arguments
         again = shlex.join(["retort", *(word for word in given if word != "--fresh")])
@@ -191,7 +191,7 @@ def _add_eval_options(verb: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="RUN",
         help="more run folders: all are compared on the same episodes, and --out says where "
-        "comparison.json and comparison.svg go (default: runs/comparison)",
+        "comparison.json, comparison.svg and profiles.svg go (default: runs/comparison)",
     )
     verb.add_argument("--noise", action="store_true", help="also under observation noise")
     verb.add_argument("--attack", action="store_true", help="also under attacks")

@@ -11,13 +11,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from ..distill.comparison import ArmScores, Comparison, compare_arms
-from ..distill.evaluation import EvaluationConfig, actor_of, run_episodes
+from ..distill.evaluation import (
+    EvaluationConfig,
+    Reuse,
+    actor_of,
+    anew,
+    random_actor,
+    run_episodes,
+)
 from ..distill.finished import load_student, load_teacher
+from ..distill.outcomes import Outcomes, fingerprint, outcomes_path
+from ..distill.statistics import Interval
 from ..hardware.errors import RetortError
-from .files import write_whole
-from .recipe import Recipe, load_recipe, sections
+from .files import at_work, write_whole
+from .recipe import Recipe, load_recipe, plain, sections
 from .stages import Ledger
 
 OUT = Path("runs/comparison")
@@ -58,10 +68,12 @@ class Arm:
         return common or f"{names[0]} and {len(names) - 1} more"
 
 
-def compare_runs(folders: Sequence[Path], out: Path) -> Comparison:
-    """Evaluate every run's student and teacher, print a table, write JSON and a figure to ``out``.
+def compare_runs(folders: Sequence[Path], out: Path, *, fresh: bool = False) -> Comparison:
+    """Evaluate every run's student and teacher, print a table, write JSON and figures to ``out``.
 
-    Episodes are those of the first run's ``[evaluation]``: its hardest level, its seed.
+    Episodes are those of the first run's ``[evaluation]``: its hardest level, its seed. What a
+    policy did is written to ``out`` as soon as it has ended; runs that are the same as in an
+    earlier comparison there are not evaluated again, unless all is to be ``fresh``.
 
     Raises:
         CompareError: a folder holds no finished run, or one of another task.
@@ -72,17 +84,18 @@ def compare_runs(folders: Sequence[Path], out: Path) -> Comparison:
     arms = group(runs)
     config = runs[0].recipe.evaluation
     results, parameters, scores = {}, {}, []
-    for number, run in enumerate(runs):
-        said = f"\revaluating run {number + 1} of {len(runs)}"
-        print(said, end="", file=sys.stderr, flush=True)
-        results[run.folder], parameters[run.folder] = evaluate_run(run, config)
+    with at_work(out):
+        outcomes = Outcomes(outcomes_path(out, "runs"), json.dumps(plain(config)), fresh=fresh)
+        for number, run in enumerate(runs):
+            said = f"\revaluating run {number + 1} of {len(runs)}"
+            print(said, end="", file=sys.stderr, flush=True)
+            results[run.folder], parameters[run.folder] = evaluate_run(run, config, outcomes)
     print(file=sys.stderr)
     for arm in arms:
-        student, teacher = (
-            np.stack([results[run.folder][who] for run in arm.runs]) for who in (0, 1)
-        )
-        scores.append(ArmScores(arm.name, student, teacher))
+        parts = (np.stack([results[run.folder][who] for run in arm.runs]) for who in range(3))
+        scores.append(ArmScores(arm.name, *parts))
     comparison = compare_arms(scores, np.random.default_rng(config.seed))
+    told = comparison.to_json()
     data = {
         "robot": runs[0].recipe.robot,
         "task": runs[0].recipe.task,
@@ -97,16 +110,18 @@ def compare_runs(folders: Sequence[Path], out: Path) -> Comparison:
                 "seeds": [run.recipe.seed for run in arm.runs],
                 "parameters": parameters[arm.runs[0].folder],
             }
-            for arm, compared in zip(arms, comparison.to_json()["arms"], strict=True)
+            for arm, compared in zip(arms, told["arms"], strict=True)
         ],
+        "profiles": told["profiles"],
     }
     write_whole(out / "comparison.json", json.dumps(data, indent=1) + "\n")
     for line in table(comparison, [parameters[arm.runs[0].folder] for arm in arms]):
         print(line)
-    from .evaluation_plots import draw_comparison  # what was measured is written without it
+    from . import evaluation_plots as plots  # what was measured is written without it
 
-    draw_comparison(comparison, out / "comparison.svg")
-    print(f"eval: made {out / 'comparison.json'} and {out / 'comparison.svg'}")
+    plots.draw_comparison(comparison, out / "comparison.svg")
+    plots.draw_profiles(comparison.profiles, out / "profiles.svg")
+    print(f"eval: made {out / 'comparison.json'}, comparison.svg and profiles.svg")
     return comparison
 
 
@@ -159,36 +174,58 @@ def group(runs: Sequence[Run]) -> list[Arm]:
     return [Arm(tuple(arm)) for arm in arms]
 
 
-def evaluate_run(run: Run, config: EvaluationConfig) -> tuple[tuple[np.ndarray, np.ndarray], int]:
-    """Scores of student and teacher, (episodes,) each, and the student's parameters."""
+def evaluate_run(
+    run: Run, config: EvaluationConfig, reuse: Reuse = anew
+) -> tuple[list[np.ndarray], int]:
+    """Scores of student, teacher and a random policy, (episodes,) each, and the student's
+    parameters.
+    """
     student = load_student(run.recipe, run.folder)
     teacher = load_teacher(run.recipe, run.folder)
+    seed, of = config.seed + 1, fingerprint(run.recipe, run.folder)
     env = run.recipe.make_env(
         config.hardest_episodes, episode_seconds=config.hardest_seconds, autoreset=False
     )
-    ours, theirs = (
-        run_episodes(env, actor_of(policy), config.seed + 1).score
-        for policy in (student, teacher.actor)
-    )
-    return (ours, theirs), student.parameter_count()
+    actors = {
+        "student": actor_of(student),
+        "teacher": actor_of(teacher.actor),
+        "random": random_actor(env, torch.Generator().manual_seed(seed)),
+    }
+    scores = [
+        reuse(f"{name} of {of}", lambda actor=actor: run_episodes(env, actor, seed)).score
+        for name, actor in actors.items()
+    ]
+    return scores, student.parameter_count()
 
 
 def table(comparison: Comparison, parameters: Sequence[int]) -> list[str]:
-    """The comparison in 80 columns."""
-    head = ("arm", "runs", "params", "score (95 %)", "S/T", "P(1st better)")
-    lines = [f"{head[0]:<21}{head[1]:>4}{head[2]:>8}{head[3]:>22}{head[4]:>7}{head[5]:>18}"]
-    for arm, count in zip(comparison.arms, parameters, strict=True):
-        name = arm.name if len(arm.name) <= 20 else f"…{arm.name[-19:]}"
-        score = f"{arm.score.value:.3f} [{arm.score.low:.3f}, {arm.score.high:.3f}]"
-        better = arm.first_better
-        said = (
-            "-" if better is None else f"{better.value:.2f} [{better.low:.2f}, {better.high:.2f}]"
-        )
-        lines.append(
-            f"{name:<21}{arm.runs:>4}{count:>8,}{score:>22}{arm.of_teacher.value:>7.3f}{said:>18}"
-        )
-    few = [arm for arm in comparison.arms if arm.over == "episodes"]
-    if few:
+    """The comparison in 80 columns: the arms by themselves, then against their teachers."""
+    arms = comparison.arms
+    lines = [f"{'arm':<21}{'runs':>4}{'params':>8}{'score (95 %)':>22}{'P(1st better)':>19}"]
+    for arm, count in zip(arms, parameters, strict=True):
+        better = "-" if arm.first_better is None else _said(arm.first_better, 2)
+        score = _said(arm.score)
+        lines.append(f"{_short(arm.name):<21}{arm.runs:>4}{count:>8,}{score:>22}{better:>19}")
+    lines.append(f"{'':<21}{'S/T (95 %)':>22}{'(S-J0)/(T-J0)':>22}{'S-T':>9}")
+    lines += [
+        f"{_short(arm.name):<21}{_said(arm.of_teacher):>22}{_said(arm.normalised):>22}"
+        f"{arm.difference.value:>9.3f}"
+        for arm in arms
+    ]
+    lines.append("Scores: plain mean of a run's episodes, interquartile mean of an arm's runs.")
+    if any(arm.of_teacher is None or arm.normalised is None for arm in arms):
+        lines.append("undefined: the teacher's score is not surely above 0, or a random policy's.")
+    if any(arm.over == "episodes" for arm in arms):
         lines.append("Intervals are over episodes where an arm has fewer than 3 runs: they say")
         lines.append("how well these policies are known, not what another seed would give.")
     return lines
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 20 else f"…{name[-19:]}"
+
+
+def _said(found: Interval | None, digits: int = 3) -> str:
+    if found is None:
+        return "undefined"
+    return f"{found.value:.{digits}f} [{found.low:.{digits}f}, {found.high:.{digits}f}]"

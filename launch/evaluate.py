@@ -7,9 +7,10 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from ..distill.evaluation import actor_of
+from ..distill.evaluation import Reuse, actor_of
 from ..distill.finished import load_student, load_teacher
 from ..distill.forgetting import Forgetting, forgetting_of_run
+from ..distill.outcomes import outcomes_of_run, outcomes_path
 from ..distill.sweeps import Sweep, attack_sweep, noise_sweep, observation_deviation
 from ..distill.target import learn_target
 from . import train
@@ -25,17 +26,20 @@ def act(options: argparse.Namespace) -> int:
     """Do what was asked for; returns the exit code."""
     asked = [name for name in SWEEPS if getattr(options, name)]
     if options.others:
-        if asked or options.set or options.fresh:
+        if asked or options.set:
             raise CompareError(
-                "--noise, --attack, --forgetting, --set and --fresh are for one run; give one "
-                "run, or leave them out to compare several"
+                "--noise, --attack, --forgetting and --set are for one run; give one run, or "
+                "leave them out to compare several"
             )
         folders = [Path(options.recipe), *options.others]
-        compare_runs(folders, OUT if options.out is None else options.out)
+        compare_runs(folders, OUT if options.out is None else options.out, fresh=options.fresh)
         return 0
-    code = train.act(options)
     recipe = train.chosen_recipe(options)
     folder = train.run_folder(recipe, options)
+    if options.fresh:  # all at once: what was interrupted goes on without --fresh
+        for name in asked:
+            outcomes_path(folder, name).unlink(missing_ok=True)
+    code = train.act(options)
     for name in asked:
         with at_work(folder):
             _write(name, _measured(name, recipe, folder, options.epsilon), folder)
@@ -45,19 +49,22 @@ def act(options: argparse.Namespace) -> int:
 def _measured(
     name: str, recipe: Recipe, folder: Path, epsilons: tuple[float, ...]
 ) -> Sweep | Forgetting:
+    outcomes = outcomes_of_run(recipe, folder, name)
     with train.progress_bar(name) as report:
 
         def progress(done: int, total: int) -> None:
             report({"done": done, "total": total})
 
         if name == "noise":
-            return noise(recipe, folder, progress)
+            return noise(recipe, folder, progress, outcomes)
         if name == "attack":
-            return attack(recipe, folder, epsilons, progress)
-        return forgetting_of_run(recipe, folder, progress=progress)
+            return attack(recipe, folder, epsilons, progress, outcomes)
+        return forgetting_of_run(recipe, folder, progress=progress, reuse=outcomes)
 
 
-def noise(recipe: Recipe, folder: Path, progress: Callable[[int, int], None]) -> Sweep:
+def noise(
+    recipe: Recipe, folder: Path, progress: Callable[[int, int], None], reuse: Reuse
+) -> Sweep:
     """Teacher and student of a finished run under observation noise, at the hardest level.
 
     Noise is in deviations of what each of them sees while the teacher acts.
@@ -69,7 +76,8 @@ def noise(recipe: Recipe, folder: Path, progress: Callable[[int, int], None]) ->
     deviation = observation_deviation(watched, teacher, config.seed + 2)
     env = recipe.make_env(config.episodes, episode_seconds=config.seconds, autoreset=False)
     actors = {"teacher": teacher, "student": student}
-    return noise_sweep(env, actors, deviation, config.seed + 3, progress=progress)
+    seed = config.seed + 3
+    return noise_sweep(env, actors, deviation, seed, progress=progress, reuse=reuse)
 
 
 def attack(
@@ -77,6 +85,7 @@ def attack(
     folder: Path,
     epsilons: tuple[float, ...],
     progress: Callable[[int, int], None],
+    reuse: Reuse,
 ) -> Sweep:
     """Teacher and student of a finished run under every attack, at the hardest level."""
     config = recipe.evaluation
@@ -90,7 +99,8 @@ def attack(
         for name, policy in policies.items()
     }
     env = recipe.make_env(config.episodes, episode_seconds=config.seconds, autoreset=False)
-    return attack_sweep(env, targets, epsilons, config.seed + 3, progress=progress)
+    seed = config.seed + 3
+    return attack_sweep(env, targets, epsilons, seed, progress=progress, reuse=reuse)
 
 
 def _write(name: str, result: Sweep | Forgetting, folder: Path) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..distill.comparison import Comparison
+from ..distill.comparison import Comparison, Profiles
 from ..distill.forgetting import Forgetting
 from ..distill.statistics import Interval
 from ..distill.sweeps import Sweep
@@ -35,7 +35,7 @@ _OTHERS = ("c1", "c3", "c4", "c5")  # policies that are neither teacher nor stud
 
 
 def draw_comparison(comparison: Comparison, path: Path) -> None:
-    """Interquartile mean of every arm with its interval, its runs as dots."""
+    """Score of every arm with its interval, its runs as dots."""
     arms = comparison.arms[::-1]
     with _figure(path, 7.0, 1.0 + 0.42 * len(arms)) as axes:
         for row, arm in enumerate(arms):
@@ -47,11 +47,31 @@ def draw_comparison(comparison: Comparison, path: Path) -> None:
         axes.set_yticks(range(len(arms)), [f"{arm.name} ({arm.runs})" for arm in arms])
         axes.set_ylim(-0.6, len(arms) - 0.4)
         axes.set(
-            title="Score: interquartile mean and 95 % interval (runs)",
-            xlabel="score; small dots: mean of each run",
+            title="Score of each arm (runs) and its 95 % interval",
+            xlabel="interquartile mean of the runs; small dots: mean of each run",
         )
         axes.grid(visible=False, axis="y")
         axes.grid(visible=True, axis="x")
+
+
+def draw_profiles(profiles: Profiles, path: Path) -> None:
+    """Share of each arm's runs, or episodes, above every score, with its band."""
+    what = {
+        "normalised": "normalised score: a random policy has 0, the teacher's mean is 1",
+        "score": "score",
+    }[profiles.of]
+    at = profiles.thresholds
+    with _figure(path, 7.0, 3.2) as axes:
+        for number, arm in enumerate(profiles.arms):
+            colour, line = COLOUR[f"c{number % 6}"], ("-", "--", ":")[number // 6 % 3]
+            axes.fill_between(
+                at, arm.low, arm.high, step="post", color=colour, alpha=0.18, linewidth=0
+            )
+            axes.step(at, arm.share, line, where="post", color=colour, label=arm.name)
+        axes.set(title=f"Share of {profiles.over} that score more (95 % band)", xlabel=what)
+        axes.set_ylim(-0.03, 1.03)
+        axes.margins(x=0.01)
+        axes.legend(loc="lower left")
 
 
 def draw_sweep(sweep: Sweep, path: Path) -> None:

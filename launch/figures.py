@@ -66,9 +66,7 @@ def _evaluation(evaluation: Json | None) -> list[Figure]:
         Figure(
             "Student's return / teacher's (95 % interval)",
             f"at least {RETURN_RATIO}",
-            f"{ratio['value']:.3f} ({ratio['low']:.3f} to {ratio['high']:.3f})"
-            if ratio
-            else "not measured",
+            _share(hardest),
             bool(ratio) and ratio["value"] >= RETURN_RATIO,
         ),
     ]
@@ -81,6 +79,15 @@ def _evaluation(evaluation: Json | None) -> list[Figure]:
         _at_most("Student's parameters / teacher's actor", share, PARAMETER_SHARE, "{:.1%}")
     )
     return result
+
+
+def _share(hardest: Json) -> str:
+    if not hardest:
+        return "not measured"
+    ratio = hardest["ratio"]
+    if ratio is None:
+        return "undefined: the teacher's is not above 0"
+    return f"{ratio['value']:.3f} ({ratio['low']:.3f} to {ratio['high']:.3f})"
 
 
 def _bus(results: Results) -> list[Figure]:

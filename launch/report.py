@@ -133,8 +133,8 @@ def _headline(results: Results) -> list[tuple[str, str]]:
     tiles = []
     hardest = (results.evaluation or {}).get("hardest")
     if hardest:
-        ratio = hardest["ratio"]["value"]
-        tiles.append((f"{ratio:.3f}", "student's return over its teacher's, hardest level"))
+        ratio = "undefined" if hardest["ratio"] is None else f"{hardest['ratio']['value']:.3f}"
+        tiles.append((ratio, "student's return over its teacher's, hardest level"))
         share = hardest["student"]["falls"] / hardest["episodes"]
         tiles.append((f"{share:.1%}", f"of {hardest['episodes']} hardest episodes end in a fall"))
     parameters = (results.evaluation or {}).get("parameters")

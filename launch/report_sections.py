@@ -94,7 +94,9 @@ def evaluation_section(results: Results) -> str:
     def rmse(key: str) -> Callable[[Json], plots.Interval]:
         return lambda row: (row[key], row[key], row[key])
 
-    ratio = [tuple(row["ratio"][key] for key in ("value", "low", "high")) for row in rows]
+    undefined = {"value": np.nan, "low": np.nan, "high": np.nan}  # and not drawn
+    ratios = [row["ratio"] or undefined for row in rows]
+    ratio = [(each["value"], each["low"], each["high"]) for each in ratios]
     drawings = [
         plots.compare_levels(
             "Student's return over its teacher's",

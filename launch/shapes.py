@@ -87,7 +87,8 @@ def _is_level(row: Any) -> bool:
             return False
         if not _has(side, _errors(side)):
             return False
-    return _has(row.get("ratio"), _INTERVAL)
+    undefined = "ratio" in row and row["ratio"] is None  # the teacher's score is not above 0
+    return undefined or _has(row.get("ratio"), _INTERVAL)
 
 
 def _errors(side: dict[str, Any]) -> set[str]:

@@ -31,7 +31,7 @@ class SizeResult:
     folder: str
     teacher: Interval  # score at the hardest level
     student: Interval
-    ratio: Interval  # student / teacher
+    ratio: Interval | None  # student / teacher; None where that is undefined
     teacher_parameters: int
     student_parameters: int
 
@@ -133,7 +133,7 @@ def read_result(size: int, folder: Path) -> SizeResult:
             folder=str(folder),
             teacher=teacher,
             student=student,
-            ratio=Interval(**hardest["ratio"]),
+            ratio=None if hardest["ratio"] is None else Interval(**hardest["ratio"]),
             teacher_parameters=int(parameters["teacher_actor"]),
             student_parameters=int(parameters["student"]),
         )
@@ -145,15 +145,17 @@ def read_result(size: int, folder: Path) -> SizeResult:
 
 def table(results: Sequence[SizeResult]) -> list[str]:
     """The sweep in 80 columns."""
-    lines = [f"{'size':>6}{'parameters':>12}{'teacher (95 %)':>24}{'student (95 %)':>24}{'S/T':>8}"]
+    lines = [
+        f"{'size':>6}{'parameters':>12}{'teacher (95 %)':>24}{'student (95 %)':>24}{'S/T':>10}"
+    ]
     for result in results:
         teacher, student = (
             f"{row.value:.3f} [{row.low:.3f}, {row.high:.3f}]"
             for row in (result.teacher, result.student)
         )
+        ratio = "undefined" if result.ratio is None else f"{result.ratio.value:.3f}"
         lines.append(
-            f"{result.size:>6}{result.teacher_parameters:>12,}{teacher:>24}{student:>24}"
-            f"{result.ratio.value:>8.3f}"
+            f"{result.size:>6}{result.teacher_parameters:>12,}{teacher:>24}{student:>24}{ratio:>10}"
         )
     return lines
 

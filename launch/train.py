@@ -117,7 +117,7 @@ def _make(name: str, recipe: Recipe, folder: Path, *, fresh: bool) -> None:
         elif name == "export":
             made = learning.export_bundle(recipe, folder)
         else:
-            learning.evaluate(recipe, folder, progress=report)
+            learning.evaluate(recipe, folder, fresh=fresh, progress=report)
             made = folder / "evaluation.json"
     print(f"{name}: made {made}")
 
@@ -154,6 +154,7 @@ def _facts(row: Mapping[str, Any]) -> str:
     if "levels" in row:
         shown.append("levels " + " ".join(str(level) for level in row["levels"].values()))
     if "row" in row:
-        ratio = row["row"]["ratio"]["value"]
-        shown.append(f"level {row['row']['level']}: {ratio:.3f} of the teacher")
+        ratio = row["row"]["ratio"]
+        said = "undefined share" if ratio is None else f"{ratio['value']:.3f}"
+        shown.append(f"level {row['row']['level']}: {said} of the teacher")
     return "  ".join(shown)

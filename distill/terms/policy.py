@@ -68,7 +68,13 @@ class MeanRegression(Term):
 
 
 class Proximal(Term):
-    """``max(rho, 1 - eps) KL(pi_T || pi_S)`` (Spigler 2025), where the student acted."""
+    """``max(rho, 1 - eps) KL(pi_T || pi_S)`` (Spigler 2025), where the student acted.
+
+    The ratio is of the student's own acts; where another acted there is none. ``policy_kl`` is for
+    those, and for data sets.
+    """
+
+    own = True
 
     def __init__(self, clip: float = 0.2) -> None:
         self.clip = clip
@@ -76,7 +82,7 @@ class Proximal(Term):
     def loss(self, sample: Sample) -> Tensor:
         teacher = comparable(sample.teacher.distribution, sample.student)
         kl = losses.policy_kl(teacher, sample.student)
-        return losses.proximal(kl, sample.ratio, self.clip)
+        return losses.proximal(kl, sample.ratio, self.clip) * sample.own
 
 
 class Corrected(Term):

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ...hardware.checks import POSITIVE, at_least, check
 from .. import losses
+from ..distributions import Distribution
 from ..losses.robust import Method
 from .base import Sample, Term, TermError, layer, one_of, required
 from .policy import comparable
@@ -106,18 +107,40 @@ class Saliency(Term):
                 "`student` and `teacher` which positions mean the same"
             )
         normalised = required(sample.normalised, "saliency", "normalised observations")
+        scale = required(sample.scale, "saliency", "normalised observations")
+        for whose, positions in (("student", self.student), ("teacher", self.teacher)):
+            _within(positions, whose, sample.observations[whose].shape[-1])
         normalised = normalised.detach().requires_grad_()
-        (ours,) = losses.input_saliency(sample.respond(normalised).mode(), normalised)
+        (ours,) = losses.input_saliency(_mode(sample.respond(normalised), "student"), normalised)
         groups = {k: v.detach().requires_grad_() for k, v in sample.observations.items()}
         with torch.enable_grad():
-            said = sample.ask(groups).distribution
-            (theirs,) = losses.input_saliency(said.mode(), groups["teacher"])
+            said = _mode(sample.ask(groups).distribution, "teacher")
+            (theirs,) = losses.input_saliency(said, groups["teacher"])
         theirs = theirs.detach()
-        scale = required(sample.scale, "saliency", "normalised observations")
         if self.student is not None and self.teacher is not None:
             ours, scale = ours[..., list(self.student)], scale[list(self.student)]
             theirs = theirs[..., list(self.teacher)]
         return losses.saliency_difference(theirs * scale, ours)
+
+
+def _within(positions: tuple[int, ...] | None, whose: str, size: int) -> None:
+    for position in positions or ():
+        if not 0 <= position < size:
+            raise TermError(
+                f"saliency: the {whose} has no position {position}; it sees {size} numbers, use "
+                f"0 to {size - 1}"
+            )
+
+
+def _mode(said: Distribution, whose: str) -> Tensor:
+    """The mode of what was said, which must hang on the observations by a gradient."""
+    mode = said.mode()
+    if not mode.requires_grad:
+        raise TermError(
+            f"saliency: no gradient leads from the {whose}'s action to what it sees, as with ONNX "
+            "files and discrete actions; leave this term out"
+        )
+    return mode
 
 
 class TimeAttention(Term):

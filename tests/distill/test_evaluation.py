@@ -131,6 +131,16 @@ def test_a_random_policy_takes_every_choice_and_its_score_is_known_without_axes(
     assert 15 / 500 < score < 30 / 500  # a pole left to chance falls after some 22 ticks
 
 
+def test_a_ratio_to_less_than_nothing_is_undefined_and_the_normalised_one_is_not():
+    ours, theirs, chance = (np.full(10, x) for x in (-5.0, -3.0, -9.0))
+    rng = np.random.default_rng(0)
+    assert ratio_interval(ours, theirs, rng) is None
+    assert ratio_interval(ours, np.zeros(10), rng) is None
+    found = ratio_interval(ours, theirs, rng, chance=chance)
+    assert (found.value, found.low, found.high) == pytest.approx((4 / 6,) * 3)
+    assert ratio_interval(ours, theirs, rng, chance=theirs) is None
+
+
 def test_a_random_policy_uses_the_whole_box_and_its_score_is_known_level_by_level():
     env = hopper(500)
     low, high = env.single_action_space.low, env.single_action_space.high

@@ -216,6 +216,13 @@ def test_a_student_reaches_its_teachers_actions_from_data_alone(linear, kind):
     assert figures[-1]["terms"]["policy_kl"] < 0.2 * figures[0]["terms"]["policy_kl"]
 
 
+def test_proximal_has_nothing_to_learn_from_where_nobody_acts(linear):
+    weak = TermConfig(name="policy_kl", weight=1e-9)  # a term on data must be among them
+    terms = (TermConfig(name="proximal"), weak)
+    _, figures = distilled(linear, terms=terms, steps=3 * 128)
+    assert [row["terms"]["proximal"] for row in figures] == [0.0] * 3
+
+
 def test_recorded_teachers_are_weighed_as_the_recipe_says(tmp_path):
     def batches():
         for batch in linear_batches():

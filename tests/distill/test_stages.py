@@ -20,7 +20,8 @@ from retort.distill.curriculum import CurriculumConfig
 from retort.distill.distill_config import DistillConfig
 from retort.distill.evaluation import EvaluationConfig, actor_of, run_episodes
 from retort.distill.experiment import Experiment
-from retort.distill.finished import load_teacher
+from retort.distill.finished import load_teacher, require_teachers
+from retort.distill.foreign import ForeignTeacherError
 from retort.distill.mixture import MixtureConfig
 from retort.distill.ppo import PPOConfig
 from retort.distill.students import StudentConfig
@@ -137,7 +138,12 @@ def test_evaluation_gives_every_level_and_is_the_same_twice(finished):
     for row in (*first["levels"], first["hardest"]):
         for who in ("teacher", "student"):
             assert row[who]["score_low"] <= row[who]["score"] <= row[who]["score_high"]
-        assert row["ratio"]["low"] <= row["ratio"]["value"] <= row["ratio"]["high"]
+        for name in ("ratio", "normalised", "difference"):
+            if row[name] is not None:  # undefined for so poor a teacher
+                assert row[name]["low"] <= row[name]["value"] <= row[name]["high"]
+        gap = row["student"]["score"] - row["teacher"]["score"]
+        assert row["difference"]["value"] == pytest.approx(gap)
+        assert np.isfinite(row["random"]["score"])
     assert first == stages.evaluate(SMALL, finished)
     assert json.loads((finished / "evaluation.json").read_text()) == first
 
@@ -261,6 +267,18 @@ def test_a_second_teacher_is_named_by_its_run_folder(finished, tmp_path):
     torch.testing.assert_close(  # the same teacher twice is that teacher
         one["student"]["layers.0.weight"], two["student"]["layers.0.weight"], rtol=1e-2, atol=1e-2
     )
+
+
+@pytest.mark.parametrize("name", ["typo.zip", "runs/typo"])
+def test_a_second_teacher_that_is_not_there_is_said_to_be_missing(finished, tmp_path, name):
+    named = MixtureConfig(others=(str(tmp_path / name),))
+    other = dataclasses.replace(SMALL, distill=dataclasses.replace(SMALL.distill, teachers=named))
+    (tmp_path / "teacher").symlink_to(finished / "teacher")
+    said = rf"there is no .*{name}.*run folder or a file of sb3 \(\.zip\), rsl_rl \(\.pt\), onnx"
+    with pytest.raises(ForeignTeacherError, match=said):
+        require_teachers(other, tmp_path)
+    with pytest.raises(ForeignTeacherError, match=said):
+        stages.distil_student(other, tmp_path)
 
 
 def test_a_teacher_from_elsewhere_is_named_by_its_file_and_must_fit(finished, tmp_path):

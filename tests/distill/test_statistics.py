@@ -46,6 +46,23 @@ def test_probability_of_improvement_counts_pairs_and_halves_ties():
     assert st.probability_of_improvement(ours, ours + 9) == 0.0
 
 
+def test_a_ratio_is_undefined_unless_every_denominator_is_above_zero(rng):
+    got = st.ratio(np.array([3.0, 3.0, -3.0]), np.array([2.0, 0.0, -2.0]))
+    np.testing.assert_array_equal(got, [1.5, np.nan, np.nan])
+    four = np.array([[1.0], [2.0], [3.0], [np.nan]])
+    assert np.isnan(st.interquartile_mean(four))  # trimming must not lose what is undefined
+
+    def share(a, b):
+        return st.ratio(st.mean(a), st.mean(b))
+
+    ours, sure = rng.normal(1.0, 0.1, (20, 1)), rng.normal(2.0, 0.1, (20, 1))
+    found = st.bootstrap_ratio(share, [ours, sure], rng)
+    assert found.value == pytest.approx(ours.mean() / sure.mean())
+    assert found.low < found.value < found.high
+    unsure = np.linspace(-1.0, 1.1, 20)[:, None]  # a mean of 0.05
+    assert st.bootstrap_ratio(share, [ours, unsure], rng) is None
+
+
 def test_performance_profile_is_the_share_above_each_threshold(rng):
     scores = rng.normal(size=(4, 5, 3)).round(1)
     thresholds = np.linspace(-1, 1, 21).round(1)

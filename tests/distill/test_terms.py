@@ -123,8 +123,8 @@ def test_reinforcement_has_no_gradient_outside_the_trust_region():
     torch.testing.assert_close(ratio.grad, torch.tensor([[0.0, 1.0, -1.0, 0.0]]))
 
 
-@pytest.mark.parametrize("name", ["rl", "value"])
-def test_reward_terms_use_only_what_the_student_did(name):
+@pytest.mark.parametrize("name", ["rl", "value", "proximal"])
+def test_terms_on_its_own_acts_use_only_what_the_student_did(name):
     own = torch.zeros(3, 4)
     own[:, 1] = 1.0
     term = make_term(TermConfig(name=name))
@@ -132,6 +132,37 @@ def test_reward_terms_use_only_what_the_student_did(name):
     loss = term.loss(make_sample(own=own))
     assert (loss[:, [0, 2, 3]] == 0).all()
     assert (loss[:, 1] != 0).all()
+
+
+def linear_answers(sample):
+    """The sample with a student and a teacher that answer what they see, with gradient."""
+    sample.normalised, sample.scale = torch.zeros(3, 4, 5), torch.ones(5)
+    sample.respond = lambda seen: Gaussian(seen[..., :2], torch.ones(3, 4, 2))
+    sample.ask = lambda groups: TeacherOutput(
+        Gaussian(2.0 * groups["teacher"][..., :2], torch.ones(3, 4, 2))
+    )
+    return sample
+
+
+@pytest.mark.parametrize(("student", "teacher", "whose"), [(9, 0, "student"), (0, 5, "teacher")])
+def test_saliency_names_a_position_that_is_not_there(student, teacher, whose):
+    options = {"student": [0, student], "teacher": [0, teacher]}
+    term = make_term(TermConfig(name="saliency", options=options))
+    said = rf"the {whose} has no position {max(student, teacher)}; it sees 5 numbers, use 0 to 4"
+    with pytest.raises(TermError, match=said):
+        term.loss(linear_answers(make_sample()))
+
+
+def test_saliency_needs_answers_with_a_gradient():
+    term, sample = make_term(TermConfig(name="saliency")), linear_answers(make_sample())
+    torch.testing.assert_close(term.loss(sample), torch.zeros(3, 4))
+    answer = sample.ask
+    sample.ask = lambda groups: answer({k: v.detach() for k, v in groups.items()})  # as ONNX
+    with pytest.raises(TermError, match="no gradient leads from the teacher's action"):
+        term.loss(sample)
+    sample.respond = lambda seen: Categorical(seen)
+    with pytest.raises(TermError, match="no gradient leads from the student's action"):
+        term.loss(sample)
 
 
 def test_robust_asks_for_the_student_s_own_answer_or_for_the_teacher_s():
@@ -184,3 +215,12 @@ def test_progress_is_only_followed_where_student_and_teacher_act(mode, share, re
     expected = pytest.raises(ValueError, match="giving the teacher a share")
     with expected if refused else nullcontext():
         DistillConfig(mode=mode, teacher_share=share, terms=terms)
+
+
+@pytest.mark.parametrize("mode", ["offline", "teacher", "student"])
+def test_terms_on_its_own_acts_alone_are_refused_where_the_student_never_acts(mode):
+    own = (TermConfig(name="proximal"), TermConfig(name="value"))
+    refused = pytest.raises(ValueError, match=r"\(proximal, value\).*does not act.*policy_kl")
+    with nullcontext() if mode == "student" else refused:
+        DistillConfig(mode=mode, terms=own)
+    DistillConfig(mode=mode, terms=(*own, TermConfig(name="policy_kl")))

@@ -87,3 +87,15 @@ def test_a_budget_that_cannot_be_kept_is_one_sentence(
     assert said in error
     assert len(error.strip().splitlines()) == 1
     assert not (tmp_path / "run").exists()
+
+
+def test_a_measurement_that_is_interrupted_promises_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(hosts, "time_steps", interrupt)
+    assert main(["bench", "host", "--out", str(tmp_path / "pi.json")]) == 130
+    assert capsys.readouterr().err == "retort: interrupted\n"
+    assert not list(tmp_path.iterdir())

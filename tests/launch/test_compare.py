@@ -6,10 +6,12 @@ import functools
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from retort.distill.comparison import ArmScores, compare_arms
+from retort.distill.evaluation import Outcome, run_episodes
 from retort.distill.statistics import StatisticsError
 from retort.launch import evaluate
 from retort.launch.cli import main
@@ -68,7 +70,10 @@ def test_several_runs_become_a_table_a_file_and_a_figure(
     assert data["arms"][0]["parameters"] > data["arms"][1]["parameters"]
     assert data["arms"][0]["first_better"] is None
     assert 0.0 <= data["arms"][1]["first_better"]["value"] <= 1.0
-    assert "<svg" in (out / "comparison.svg").read_text()
+    assert data["profiles"]["over"] == "episodes"
+    assert [arm["name"] for arm in data["profiles"]["arms"]] == [a["name"] for a in data["arms"]]
+    for name in ("comparison.svg", "profiles.svg"):
+        assert "<svg" in (out / name).read_text()
 
 
 def test_what_a_comparison_says_of_a_run_is_what_its_evaluation_does(
@@ -79,7 +84,11 @@ def test_what_a_comparison_says_of_a_run_is_what_its_evaluation_does(
     hardest = json.loads((runs[2] / "evaluation.json").read_text())["hardest"]
     first = json.loads((tmp_path / "comparison.json").read_text())["arms"][0]
     assert first["run_scores"] == [pytest.approx(hardest["student"]["score"])]
-    assert first["of_teacher"]["value"] == pytest.approx(hardest["ratio"]["value"])
+    for ours, theirs in (("of_teacher", "ratio"), ("normalised", "normalised")):
+        assert (first[ours] is None) == (hardest[theirs] is None)
+        if first[ours] is not None:
+            assert first[ours]["value"] == pytest.approx(hardest[theirs]["value"])
+    assert first["difference"]["value"] == pytest.approx(hardest["difference"]["value"])
 
 
 def test_seeds_of_one_arm_are_put_together_and_the_same_seed_twice_is_not(
@@ -186,13 +195,83 @@ def test_sweeps_of_a_run_stand_beside_its_evaluation(
     assert "of its clean return" in said
 
 
+class Interruption:
+    """Ctrl-C before episode set number ``at`` of all that are run; counts them."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.ran, self.at = 0, -1
+        from retort.distill import evaluation, forgetting, sweeps
+        from retort.launch import compare
+
+        for module in (evaluation, forgetting, sweeps, compare):
+            patch.setattr(module, "run_episodes", self._run)
+
+    def _run(self, *arguments: Any) -> Outcome:
+        if self.ran == self.at:
+            raise KeyboardInterrupt
+        self.ran += 1
+        return run_episodes(*arguments)
+
+
+@pytest.mark.parametrize("sweep", [None, "noise", "attack", "forgetting"])
+def test_an_evaluation_that_was_interrupted_goes_on_as_it_is_said_to(
+    runs: list[Path],
+    tmp_path: Path,
+    sweep: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    short = functools.partial(evaluate.learn_target, ticks=10, updates=5)
+    monkeypatch.setattr(evaluate, "learn_target", short)
+    folders = [tmp_path / name for name in ("whole", "parts")]
+    for folder in folders:
+        shutil.copytree(runs[0], folder)
+        shutil.rmtree(folder / "outcomes", ignore_errors=True)
+    words = [] if sweep is None else [f"--{sweep}"]
+    before = 0 if sweep is None else 6  # of the evaluation by levels
+
+    whole = Interruption(monkeypatch)
+    assert main(["eval", str(folders[0]), "--fresh", *words]) == 0
+    capsys.readouterr()
+    parts = Interruption(monkeypatch)
+    parts.at = before + 1
+    assert main(["eval", str(folders[1]), "--fresh", *words]) == 130
+    said = capsys.readouterr().err
+    again = " ".join(["retort", "eval", str(folders[1]), *words])
+    assert f"with what was done saved; `{again}` resumes" in said
+    parts.at = -1
+    assert main(["eval", str(folders[1]), *words]) == 0
+    assert parts.ran == whole.ran  # nothing twice
+    name = f"{sweep or 'evaluation'}.json"
+    assert (folders[0] / name).read_text() == (folders[1] / name).read_text()
+
+
+def test_a_comparison_that_was_interrupted_goes_on_and_one_run_more_costs_one(
+    runs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    some, every = ([*map(str, chosen), "--out", str(out)] for chosen in (runs[:2], runs))
+    counted = Interruption(monkeypatch)
+    counted.at = 4  # of three for each run
+    assert main(["eval", *some]) == 130
+    counted.at = -1
+    assert main(["eval", *some]) == 0
+    assert counted.ran == 6
+    assert main(["eval", *every]) == 0
+    assert counted.ran == 9
+    told = (out / "comparison.json").read_text()
+    assert main(["eval", *every, "--fresh"]) == 0
+    assert counted.ran == 18
+    assert (out / "comparison.json").read_text() == told
+
+
 @pytest.mark.parametrize("text", ["0", "-1", "x", "0.1,,0.2"])
 def test_an_epsilon_that_is_none_is_bad_input(text: str) -> None:
     assert main(["eval", "balancer", f"--epsilon={text}"]) == 2
 
 
 def _arm(name: str, scores: np.ndarray) -> ArmScores:
-    return ArmScores(name, scores, np.full_like(scores, 0.8))
+    return ArmScores(name, scores, np.full_like(scores, 0.8), np.full_like(scores, 0.1))
 
 
 def test_with_three_runs_intervals_are_over_runs_and_with_two_over_episodes() -> None:
@@ -204,6 +283,70 @@ def test_with_three_runs_intervals_are_over_runs_and_with_two_over_episodes() ->
     assert three.score.high - three.score.low > 0.3  # seeds differ, episodes do not
     assert two.score.high - two.score.low < 0.2
     assert three.of_teacher.value == pytest.approx(0.5 / 0.8, rel=0.01)
+
+
+@pytest.mark.parametrize("runs", [1, 2, 3])
+def test_a_fall_in_a_quarter_of_the_episodes_shows_in_the_score(runs: int) -> None:
+    standing, falling = np.ones((runs, 100)), np.ones((runs, 100))
+    falling[:, :24] = 0.0
+    rng = np.random.default_rng(0)
+    good, bad = compare_arms([_arm("good", standing), _arm("bad", falling)], rng).arms
+    assert good.score.value == 1.0
+    assert bad.score.value == pytest.approx(0.76)
+    assert bad.of_teacher is not None
+    assert bad.of_teacher.value == pytest.approx(0.76 / 0.8)
+    if runs == 1:  # the binomial's deviation of one run's mean
+        assert bad.score.high - bad.score.low == pytest.approx(4 * 0.0427, rel=0.1)
+
+
+def test_a_teacher_below_zero_has_no_ratio_but_a_normalised_one_and_a_difference() -> None:
+    rng = np.random.default_rng(0)
+    student, teacher = rng.normal(-5.0, 0.1, (1, 50)), rng.normal(-3.0, 0.1, (1, 50))
+    weak = rng.normal(0.0, 1.0, (1, 50))  # about zero: a ratio of nothing in particular
+    arms = [
+        ArmScores("below", student, teacher, np.full((1, 50), -9.0)),
+        ArmScores("about", student, weak, np.full((1, 50), 4.0)),
+        ArmScores("three", *(np.repeat(x, 4, 0) for x in (student, teacher, student - 4.0))),
+    ]
+    arms[2].teacher[0] = 1.0  # one of four above zero is not enough
+    comparison = compare_arms(arms, rng)
+    below, about, three = comparison.arms
+    assert [arm.of_teacher for arm in comparison.arms] == [None] * 3
+    assert below.normalised is not None
+    assert below.normalised.value == pytest.approx(4 / 6, abs=0.02)
+    assert below.difference.value == pytest.approx(-2.0, abs=0.1)
+    assert about.normalised is None
+    assert three.normalised is not None
+    said = table(comparison, [10, 10, 10])
+    assert all(len(line) <= 80 for line in said)
+    assert sum("undefined " in line or line.endswith("undefined") for line in said) == 3
+    assert comparison.to_json()["arms"][0]["of_teacher"] is None
+
+
+def test_profiles_are_of_normalised_scores_over_runs_where_every_arm_has_three() -> None:
+    rng = np.random.default_rng(0)
+    level = np.array([[0.1], [0.45], [0.8], [1.2]]) + np.zeros((4, 5))
+    four = compare_arms([_arm("a", level), _arm("b", level + 0.2)], rng).profiles
+    assert (four.of, four.over) == ("normalised", "runs")
+    at = np.array(four.thresholds)
+    expected = (np.array([0.0, 0.5, 1.0, 1.1 / 0.7])[:, None] > at + 1e-9).mean(0)
+    differ = np.abs(np.array(four.arms[0].share) - expected) > 1e-9
+    assert differ.sum() <= 2  # where a threshold is a score, to rounding
+    band = four.arms[0]
+    assert (np.array(band.low) <= np.array(band.share)).all()
+    assert (np.array(band.share) <= np.array(band.high)).all()
+    few = compare_arms([_arm("a", level), _arm("b", level[:1])], rng).profiles
+    assert few.over == "episodes"
+
+
+def test_profiles_are_of_plain_scores_where_a_teacher_is_no_better_than_random() -> None:
+    rng = np.random.default_rng(0)
+    scores = np.linspace(-4.0, 2.0, 30).reshape(1, 30)
+    arm = ArmScores("poor", scores, np.zeros((1, 30)), np.ones((1, 30)))
+    profiles = compare_arms([arm], rng).profiles
+    assert profiles.of == "score"
+    assert (profiles.thresholds[0], profiles.thresholds[-1]) == (-4.0, 2.0)
+    assert profiles.arms[0].share[-1] == 0.0
 
 
 def test_the_first_arm_s_chance_to_be_better_is_that_of_its_episodes() -> None:

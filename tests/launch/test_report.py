@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 import shutil
 from html.parser import HTMLParser
@@ -179,6 +180,21 @@ def test_figures_are_met_up_to_their_target_and_not_beyond(
     assert results.evaluation is not None
     results.evaluation["hardest"][who][key] = value
     assert _met(results, figure) is met
+
+
+def test_an_undefined_ratio_is_said_and_not_met(whole: Path) -> None:
+    file = whole / "evaluation.json"
+    data = json.loads(file.read_text())
+    for row in (data["hardest"], *data["levels"]):
+        row["ratio"] = None
+    file.write_text(json.dumps(data))
+    results = load_results(whole)
+    [figure] = [row for row in figures(results) if row.name.startswith("Student's return")]
+    assert figure.measured.startswith("undefined")
+    assert figure.met is False
+    page = build_page(results, [figure], animate=False)
+    assert "could not be shown" not in page
+    assert "<b>undefined</b>" in page
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from retort.hardware import RetortError
 from retort.launch import train
 from retort.launch.cli import main
 from retort.launch.recipe import load_recipe
-from retort.launch.sweep import SweepRunError, read_result, sizes, with_teacher_size
+from retort.launch.sweep import SweepRunError, read_result, sizes, table, with_teacher_size
 
 SMALL = (
     "teacher.steps=768",
@@ -98,3 +98,17 @@ def test_a_damaged_evaluation_is_one_sentence(tmp_path: Path, text: str) -> None
     (tmp_path / "evaluation.json").write_text(text)
     with pytest.raises(SweepRunError, match=r"retort eval .* --fresh"):
         read_result(4, tmp_path)
+
+
+def test_a_ratio_to_a_teacher_below_zero_is_said_to_be_undefined(tmp_path: Path) -> None:
+    side = {"score": -1.0, "score_low": -1.2, "score_high": -0.8}
+    data = {
+        "hardest": {"teacher": side, "student": side, "ratio": None},
+        "parameters": {"teacher_actor": 10, "student": 5},
+    }
+    (tmp_path / "evaluation.json").write_text(json.dumps(data))
+    result = read_result(4, tmp_path)
+    assert result.ratio is None
+    lines = table([result])
+    assert lines[1].endswith("undefined")
+    assert all(len(line) <= 80 for line in lines)

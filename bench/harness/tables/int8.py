@@ -91,6 +91,8 @@ def compare(task: str, student: Student, episodes: int, blocks: int, log: Log) -
         theirs = np.concatenate([theirs, run_episodes(env, whole, seed).returns])
         ours = np.concatenate([ours, run_episodes(env, rounded, seed).returns])
         interval = ratio_interval(ours, theirs, np.random.default_rng(0))
+        if interval is None:
+            raise RuntimeError(f"{task} returns nothing in float32, of which a share could be lost")
         found = {
             "episodes": float(len(ours)),
             "float32_return": float(theirs.mean()),
