@@ -117,7 +117,8 @@ def _record(
     if not fresh and (path / _KEY).is_file() and (path / _KEY).read_text() == key:
         return path, teachers
     shutil.rmtree(partial, ignore_errors=True)
-    source = RolloutSource(env, config.ticks)
+    remembers = teachers[0].initial_state(1).shape[-1]
+    source = RolloutSource(env, config.ticks, hidden_size=remembers)
     source.share_with_teacher(1.0)
     source.start(experiment.seed + 1)
     count = -(-config.recorded_steps // (config.ticks * config.num_envs))
@@ -141,7 +142,7 @@ def _acted(source: RolloutSource, teacher: Teacher, seed: int) -> Iterator[Batch
     generator = torch.Generator().manual_seed(seed)
 
     def act(groups: Any, state: Any, reset: Any) -> tuple[Any, Any, Any]:
-        return (*sampled_action(teacher, groups, reset, generator), state)
+        return sampled_action(teacher, groups, state, reset, generator)
 
     while True:
         yield source.collect(act)
