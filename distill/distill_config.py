@@ -91,19 +91,48 @@ class DistillConfig:
                 "mode 'offline' it does not act; set it to false"
             )
         check("minibatches", self.minibatches, between(1, self.num_envs))  # of environments
+        if self.mode == "concurrent" and self.teachers.others:
+            raise ValueError(
+                "distill.teachers.others teach beside a teacher that is finished, and in mode "
+                "'concurrent' the run's own goes on learning; leave them out, or set distill.mode "
+                "to 'student'"
+            )
         if not self.terms:
             raise ValueError("distill.terms is empty; name at least one, as 'policy_kl'")
         for i, term in enumerate(self.terms):
-            if term.schedule == "progress" and self.share(1.0) in (0.0, 1.0):
-                raise ValueError(
-                    f"distill.terms[{i}] ({term.name}) follows the student's progress, which is "
-                    "measured beside episodes of the teacher's; use schedule = 'linear', or let "
-                    f"both act: teacher_share is {self.teacher_share} in mode '{self.mode}'"
-                )
             try:
-                make_term(term)  # a mistake here should not wait for the teacher
-            except TermError as error:
+                self._check_term(term)
+            except (TermError, ValueError) as error:
                 raise ValueError(f"distill.terms[{i}]: {error}") from error
+
+    def _check_term(self, settings: TermConfig) -> None:
+        """What the recipe alone can show; ``rehearsal`` tries the term on robot and teachers.
+
+        Raises:
+            TermError: there is no such term or option.
+            ValueError: the term would do nothing, or not what it says.
+        """
+        term = make_term(settings)
+        student_acts = self.mode != "offline" and self.share(1.0) < 1.0
+        teacher_acts = self.mode != "offline" and self.share(1.0) > 0.0
+        if settings.schedule == "progress" and not (student_acts and teacher_acts):
+            share = "" if self.mode == "offline" else f" with teacher_share = {self.teacher_share}"
+            raise ValueError(
+                f"{settings.name} follows the student's progress, which is measured where student "
+                f"and teacher both act, and in mode {self.mode!r}{share} they do not; use schedule "
+                "= 'linear'"
+            )
+        if term.corrected and not student_acts:
+            raise ValueError(
+                f"{settings.name} is half a reward of the student's own acts, and in mode "
+                f"{self.mode!r} it does not act; use 'cross_entropy', or set distill.mode to "
+                "'student'"
+            )
+        if term.corrected and not any(t.name == "rl" and t.ever for t in self.terms):
+            raise ValueError(
+                f"{settings.name} is half a reward, which the term 'rl' learns from; add 'rl' with "
+                "a weight, or use 'cross_entropy'"
+            )
 
     def share(self, fraction: float) -> float:
         """Share of the environments that the teacher drives after ``fraction`` of the budget."""

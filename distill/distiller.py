@@ -5,11 +5,12 @@ Who acts is the source's business, what is minimised the terms'; neither knows t
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +28,9 @@ from .ppo import learning_reward
 from .pseudo_reward import pseudo_reward
 from .students import Student
 from .teacher import Teacher, TeacherOutput, in_order, numbered, sampled_action
-from .terms import Sample, Term, make_term
+from .terms import Sample, Term, TermError, make_term
+
+T = TypeVar("T")
 
 
 class Distiller:
@@ -39,7 +42,8 @@ class Distiller:
     Args:
         config: settings.
         student: learns, and acts.
-        teachers: label; the first one drives where a teacher acts.
+        teachers: label; the first one drives where a teacher acts. Those that the mixture's weights
+            leave without a say do neither, and are none of the distiller's ``teachers``.
         critic: the student's, on the privileged observation; it never leaves training.
         seed: of sampled actions and minibatches.
     """
@@ -54,9 +58,8 @@ class Distiller:
     ) -> None:
         self.config = config
         self.student, self.critic = student, critic
-        self.teachers: tuple[Teacher, ...] = (
-            tuple(teachers) if isinstance(teachers, Sequence) else (teachers,)
-        )
+        given = tuple(teachers) if isinstance(teachers, Sequence) else (teachers,)
+        self.teachers: tuple[Teacher, ...] = self._heard(given)
         self.terms = [(term, make_term(term)) for term in config.terms]
         self.labels = _labels([term.name for term in config.terms])
         self.needs = frozenset[str]().union(*(term.needs for _, term in self.terms))
@@ -121,14 +124,15 @@ class Distiller:
         )
         own = (batch.driver == STUDENT).to(value.dtype).expand_as(value)
         reward = learning_reward(batch, config.gamma, config.fall_penalty)
-        for settings, term in self.terms:
+        for i, (settings, term) in enumerate(self.terms):
             if term.corrected:
                 # In the units of the reward, which is scaled by (1 - gamma).
                 weight = settings.at(fraction, relative_score) * (1.0 - config.gamma)
-                reward = reward + weight * pseudo_reward(
-                    term, batch, self.student, self.teachers, teachers, weights,
-                    discount=config.gamma, generator=self.generator,
-                )  # fmt: skip
+                with self._blaming(i):
+                    reward = reward + weight * pseudo_reward(
+                        term, batch, self.student, self.teachers, teachers, weights,
+                        discount=config.gamma, generator=self.generator,
+                    )  # fmt: skip
         advantage, target = critic_advantages(
             batch, reward, self.critic, gamma=config.gamma, lam=config.lam
         )
@@ -136,6 +140,19 @@ class Distiller:
         if config.mode == "aggregate":
             self._kept.keep(recorded)
         return recorded
+
+    def try_terms(self, batch: Batch) -> None:
+        """Work out the loss of every term, whatever its weight, and learn nothing.
+
+        Raises:
+            RetortError: a term cannot be worked out here, or the teachers cannot be weighed.
+        """
+        recorded = self.record(batch, 0.0)
+        ids = torch.arange(batch.num_envs)
+        sample = self._sample(recorded, ids, 0.0)
+        for i, (_, term) in enumerate(self.terms):
+            with self._blaming(i):
+                self._loss(term, sample, recorded, ids)
 
     def update(
         self, recorded: Recorded, fraction: float, relative_score: float
@@ -249,7 +266,7 @@ class Distiller:
     def _label(self, batch: Batch) -> tuple[TeacherOutput, ...]:
         """What every teacher says of a batch; what stands in it already, if anything does."""
         if batch.labels is not None:
-            return batch.labels
+            return self._heard(batch.labels)
         self.queries += batch.ticks * batch.num_envs * len(self.teachers)
         labels, self._states = zip(*self._said(batch), strict=True)
         self._driving = None
@@ -266,6 +283,10 @@ class Distiller:
     def _relabel(self, batch: Batch) -> tuple[TeacherOutput, ...]:
         """As ``_label``, of a batch that was labelled before: nothing goes on from it."""
         return tuple(output for output, _ in self._said(batch))
+
+    def _heard(self, each: tuple[T, ...]) -> tuple[T, ...]:
+        """Of what there is of each teacher, that of those which have a say."""
+        return tuple(each[i] for i in self.config.teachers.heard(len(each)))
 
     def _before(self, batch: Batch) -> tuple[Tensor, ...]:
         """The teachers' hidden states before a batch: its own, or where they have got to."""
@@ -289,10 +310,10 @@ class Distiller:
 
     def _prepare(self, batch: Batch) -> None:
         """Let terms size what they learn on the first batch; then the optimiser knows it too."""
-        waiting = [term for _, term in self.terms if not term.prepared]
+        waiting = [(i, term) for i, (_, term) in enumerate(self.terms) if not term.prepared]
         if not waiting:
             return
-        teachers = batch.labels or self._relabel(batch)
+        teachers = self._heard(batch.labels) if batch.labels else self._relabel(batch)
         blank = torch.zeros_like(batch.reward)
         recorded = Recorded(
             batch, teachers, torch.ones(*blank.shape, len(teachers)), blank, blank, blank
@@ -301,10 +322,20 @@ class Distiller:
         seed = int(torch.randint(1 << 31, (), generator=self.generator))
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            for term in waiting:
-                term.prepare(sample)
+            for i, term in waiting:
+                with self._blaming(i):
+                    term.prepare(sample)
                 term.prepared = True
         self._optimise()
+
+    @contextlib.contextmanager
+    def _blaming(self, place: int) -> Iterator[None]:
+        """What cannot be done within is the fault of the term at ``place``."""
+        try:
+            yield
+        except RetortError as error:
+            name = self.terms[place][0].name
+            raise TermError(f"distill.terms[{place}] ({name}): {error}") from error
 
     def _optimise(self) -> None:
         self.parameters = [

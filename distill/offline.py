@@ -228,9 +228,10 @@ def distil_offline(
             of the student's own acts.
     """
     config = distiller.config
-    if len(distiller.teachers) != len(source.labels):
+    labels = config.teachers.heard(len(source.labels))
+    if len(distiller.teachers) != len(labels):
         raise DatasetError(
-            f"the data set has labels of {len(source.labels)} teachers, the distiller "
+            f"the data set has labels of {len(labels)} teachers, the distiller "
             f"{len(distiller.teachers)}; give it source.teachers"
         )
     if (source.ticks, source.num_envs) != (config.ticks, config.num_envs):
