@@ -21,7 +21,7 @@ class Batch:
     ``final_index``; they are what a value at a time-out is bootstrapped from.
     """
 
-    observations: dict[str, Tensor]  # group ("student", "teacher", "critic"): (T, N, size)
+    observations: dict[str, Tensor]  # group ("student", "teacher"): (T, N, size)
     action: Tensor  # (T, N, actions), before clipping
     log_prob: Tensor  # (T, N) of ``action`` under whoever acted
     driver: Tensor  # (N,) STUDENT or TEACHER: who acts in each environment
@@ -37,6 +37,8 @@ class Batch:
     task: Tensor  # (T, N) int64: which of several tasks
     episodes: Episodes
     labels: tuple[TeacherOutput, ...] | None = None  # what teachers said, where it was recorded
+    # (N, size) each: what teachers remembered before the first tick, where it is known.
+    teacher_states: tuple[Tensor, ...] | None = None
 
     def columns(self, chosen: Tensor) -> Batch:
         """The part of some environments, ``chosen`` (N,) bool; episodes are left out."""
@@ -45,7 +47,7 @@ class Batch:
         position[ids] = torch.arange(len(ids))
         tick, env = self.final_index.unbind(-1)
         ended = chosen[env]
-        labels = self.labels
+        labels, states = self.labels, self.teacher_states
         part = (slice(None), ids)
         return Batch(
             observations={group: rows[:, ids] for group, rows in self.observations.items()},
@@ -64,6 +66,7 @@ class Batch:
             task=self.task[:, ids],
             episodes=no_episodes(self.episodes.running.shape[1]),
             labels=None if labels is None else tuple(said.select(part) for said in labels),
+            teacher_states=None if states is None else tuple(state[ids] for state in states),
         )
 
     @property

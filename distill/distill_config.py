@@ -91,33 +91,55 @@ class DistillConfig:
                 "mode 'offline' it does not act; set it to false"
             )
         check("minibatches", self.minibatches, between(1, self.num_envs))  # of environments
+        if self.mode == "concurrent" and self.teachers.others:
+            raise ValueError(
+                "distill.teachers.others teach beside a teacher that is finished, and in mode "
+                "'concurrent' the run's own goes on learning; leave them out, or set distill.mode "
+                "to 'student'"
+            )
         if not self.terms:
             raise ValueError("distill.terms is empty; name at least one, as 'policy_kl'")
+        made = []
         for i, term in enumerate(self.terms):
-            if term.schedule == "progress" and not self._both_act():
-                raise ValueError(
-                    f"distill.terms[{i}] ({term.name}) follows the student's progress, which is "
-                    "measured beside episodes of the teacher's; use schedule = 'linear', or let "
-                    f"both act by giving the teacher a share: teacher_share is "
-                    f"{self.teacher_share} of {self.num_envs} environments in mode '{self.mode}'"
-                )
-        own = all(term.own for term in self._made_terms())
-        if own and self.mode in ("offline", "teacher"):
+            try:
+                made.append(self._checked_term(term))
+            except (TermError, ValueError) as error:
+                raise ValueError(f"distill.terms[{i}]: {error}") from error
+        if all(term.own for term in made) and self.mode in ("offline", "teacher"):
             raise ValueError(
                 f"distill.terms ({', '.join(term.name for term in self.terms)}) learn from what "
                 f"the student itself does, and in mode '{self.mode}' it does not act; add one "
                 "that does not, such as 'policy_kl', or set distill.mode to 'student'"
             )
 
-    def _made_terms(self) -> list[Term]:
-        """The terms; a mistake in one should not wait for the teacher."""
-        made = []
-        for i, term in enumerate(self.terms):
-            try:
-                made.append(make_term(term))
-            except TermError as error:
-                raise ValueError(f"distill.terms[{i}]: {error}") from error
-        return made
+    def _checked_term(self, settings: TermConfig) -> Term:
+        """The term, checked as far as a recipe shows; ``rehearsal`` tries it on robot and teachers.
+
+        Raises:
+            TermError: there is no such term or option.
+            ValueError: the term would do nothing, or not what it says.
+        """
+        term = make_term(settings)
+        student_acts = self.mode != "offline" and self.share(1.0) < 1.0
+        if settings.schedule == "progress" and not self._both_act():
+            raise ValueError(
+                f"{settings.name} follows the student's progress, which is measured beside "
+                "episodes of the teacher's; use schedule = 'linear', or let both act by giving the "
+                f"teacher a share: teacher_share is {self.teacher_share} of {self.num_envs} "
+                f"environments in mode '{self.mode}'"
+            )
+        if term.corrected and not student_acts:
+            raise ValueError(
+                f"{settings.name} is half a reward of the student's own acts, and in mode "
+                f"{self.mode!r} it does not act; use 'cross_entropy', or set distill.mode to "
+                "'student'"
+            )
+        if term.corrected and not any(t.name == "rl" and t.ever for t in self.terms):
+            raise ValueError(
+                f"{settings.name} is half a reward, which the term 'rl' learns from; add 'rl' with "
+                "a weight, or use 'cross_entropy'"
+            )
+        return term
 
     def share(self, fraction: float) -> float:
         """Share of the environments that the teacher drives after ``fraction`` of the budget."""

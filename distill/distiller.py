@@ -5,11 +5,12 @@ Who acts is the source's business, what is minimised the terms'; neither knows t
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -26,17 +27,23 @@ from .networks import Critic
 from .ppo import learning_reward
 from .pseudo_reward import pseudo_reward
 from .students import Student
-from .teacher import Teacher, TeacherOutput, sampled_action
-from .terms import Sample, Term, make_term
+from .teacher import Teacher, TeacherOutput, in_order, numbered, sampled_action
+from .terms import Sample, Term, TermError, make_term
+
+T = TypeVar("T")
 
 
 class Distiller:
     """A learner with three verbs: ``act``, ``record``, ``update``.
 
+    Teachers may remember: their hidden states run on from batch to batch, so that the batches of
+    one source come in order, each to ``record`` or, if nothing is learnt from it, to ``follow``.
+
     Args:
         config: settings.
         student: learns, and acts.
-        teachers: label; the first one drives where a teacher acts.
+        teachers: label; the first one drives where a teacher acts. Those that the mixture's weights
+            leave without a say do neither, and are none of the distiller's ``teachers``.
         critic: the student's, on the privileged observation; it never leaves training.
         seed: of sampled actions and minibatches.
     """
@@ -51,15 +58,16 @@ class Distiller:
     ) -> None:
         self.config = config
         self.student, self.critic = student, critic
-        self.teachers: tuple[Teacher, ...] = (
-            tuple(teachers) if isinstance(teachers, Sequence) else (teachers,)
-        )
+        given = tuple(teachers) if isinstance(teachers, Sequence) else (teachers,)
+        self.teachers: tuple[Teacher, ...] = self._heard(given)
         self.terms = [(term, make_term(term)) for term in config.terms]
         self.labels = _labels([term.name for term in config.terms])
         self.needs = frozenset[str]().union(*(term.needs for _, term in self.terms))
         self.generator = torch.Generator().manual_seed(seed)
         self.queries = 0  # situations the teachers have labelled
         self._kept = KeptBatches(config.kept_batches)
+        self._states: tuple[Tensor, ...] = ()  # of the teachers after the last batch
+        self._driving: Tensor | None = None  # of the one that acts, since then
         self._optimise()
 
     @torch.no_grad()
@@ -77,8 +85,25 @@ class Distiller:
     def act_as_teacher(
         self, groups: dict[str, Tensor], state: Tensor, reset: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """The first teacher's sampled action; as ``act``."""
-        return (*sampled_action(self.teachers[0], groups, reset, self.generator), state)
+        """The first teacher's sampled action; as ``act``, whose state it leaves alone."""
+        own = self._driving
+        if own is None or len(own) != len(reset):
+            own = self._running_on(len(reset))[0]
+        action, log_prob, self._driving = sampled_action(
+            self.teachers[0], groups, own, reset, self.generator
+        )
+        return action, log_prob, state
+
+    @torch.no_grad()
+    def follow(self, batch: Batch) -> None:
+        """Let the teachers that remember see a batch from which nothing is learnt."""
+        before = self._before(batch)
+        pairs = zip(self.teachers, before, strict=True)
+        self._states = tuple(
+            teacher(batch.observations, state, batch.reset)[1] if state.shape[-1] else state
+            for teacher, state in pairs
+        )
+        self._driving = None
 
     @torch.no_grad()
     def record(self, batch: Batch, fraction: float, relative_score: float = 0.0) -> Recorded:
@@ -90,6 +115,7 @@ class Distiller:
             relative_score: (J_S - J_0) / (J_T - J_0), for weights that follow it.
         """
         config = self.config
+        batch = dataclasses.replace(batch, teacher_states=self._before(batch))
         self._prepare(batch)
         teachers = self._label(batch)
         value = self.critic(batch.observations["teacher"])
@@ -98,14 +124,15 @@ class Distiller:
         )
         own = (batch.driver == STUDENT).to(value.dtype).expand_as(value)
         reward = learning_reward(batch, config.gamma, config.fall_penalty)
-        for settings, term in self.terms:
+        for i, (settings, term) in enumerate(self.terms):
             if term.corrected:
                 # In the units of the reward, which is scaled by (1 - gamma).
                 weight = settings.at(fraction, relative_score) * (1.0 - config.gamma)
-                reward = reward + weight * pseudo_reward(
-                    term, batch, self.student, self.teachers, teachers, weights,
-                    discount=config.gamma, generator=self.generator,
-                )  # fmt: skip
+                with self._blaming(i):
+                    reward = reward + weight * pseudo_reward(
+                        term, batch, self.student, self.teachers, teachers, weights,
+                        discount=config.gamma, generator=self.generator,
+                    )  # fmt: skip
         advantage, target = critic_advantages(
             batch, reward, self.critic, gamma=config.gamma, lam=config.lam
         )
@@ -114,6 +141,19 @@ class Distiller:
         if config.mode == "aggregate":
             self._kept.keep(recorded)
         return recorded
+
+    def try_terms(self, batch: Batch) -> None:
+        """Work out the loss of every term, whatever its weight, and learn nothing.
+
+        Raises:
+            RetortError: a term cannot be worked out here, or the teachers cannot be weighed.
+        """
+        recorded = self.record(batch, 0.0)
+        ids = torch.arange(batch.num_envs)
+        sample = self._sample(recorded, ids, 0.0)
+        for i, (_, term) in enumerate(self.terms):
+            with self._blaming(i):
+                self._loss(term, sample, recorded, ids)
 
     def update(
         self, recorded: Recorded, fraction: float, relative_score: float
@@ -176,11 +216,11 @@ class Distiller:
             return term.loss(sample) * recorded.weights[:, ids, 0]
         part = (slice(None), ids)
         losses = []
-        for teacher, said in zip(self.teachers, recorded.teachers, strict=True):
-            one = dataclasses.replace(
-                sample, teacher=said.select(part), ask=_asking(teacher, sample.reset)
+        for i, said in enumerate(recorded.teachers):
+            ask = self._asking(i, recorded.batch, ids)
+            losses.append(
+                term.loss(dataclasses.replace(sample, teacher=said.select(part), ask=ask))
             )
-            losses.append(term.loss(one))
         return mix(recorded.weights[:, ids], losses)
 
     def _sample(self, recorded: Recorded, ids: Tensor, fraction: float) -> Sample:
@@ -218,7 +258,7 @@ class Distiller:
             sample.normalised = self.student.normaliser(observations["student"])
             sample.scale = self.student.normaliser.std
             sample.respond = lambda normalised: self.student.respond(normalised, held)
-            sample.ask = _asking(self.teachers[0], reset)
+            sample.ask = self._asking(0, batch, ids)
         return sample
 
     def _student(
@@ -232,25 +272,54 @@ class Distiller:
     def _label(self, batch: Batch) -> tuple[TeacherOutput, ...]:
         """What every teacher says of a batch; what stands in it already, if anything does."""
         if batch.labels is not None:
-            return batch.labels
+            return self._heard(batch.labels)
         self.queries += batch.ticks * batch.num_envs * len(self.teachers)
-        return tuple(self._said(batch))
+        labels, self._states = zip(*self._said(batch), strict=True)
+        self._driving = None
+        return labels
 
-    def _said(self, batch: Batch) -> Iterator[TeacherOutput]:
-        for teacher in self.teachers:
-            output, _ = teacher(
-                batch.observations, teacher.initial_state(batch.num_envs), batch.reset
-            )
+    def _said(self, batch: Batch) -> Iterator[tuple[TeacherOutput, Tensor]]:
+        """What every teacher says of a batch, and its hidden state after it."""
+        for teacher, before in zip(self.teachers, self._before(batch), strict=True):
+            output, after = teacher(batch.observations, before, batch.reset)
             if "teacher_features" not in self.needs:
                 output = dataclasses.replace(output, features={})
-            yield output
+            yield output, after
+
+    def _relabel(self, batch: Batch) -> tuple[TeacherOutput, ...]:
+        """As ``_label``, of a batch that was labelled before: nothing goes on from it."""
+        return tuple(output for output, _ in self._said(batch))
+
+    def _heard(self, each: tuple[T, ...]) -> tuple[T, ...]:
+        """Of what there is of each teacher, that of those which have a say."""
+        return tuple(each[i] for i in self.config.teachers.heard(len(each)))
+
+    def _before(self, batch: Batch) -> tuple[Tensor, ...]:
+        """The teachers' hidden states before a batch: its own, or where they have got to."""
+        if batch.teacher_states is not None:
+            return batch.teacher_states
+        return self._running_on(batch.num_envs)
+
+    def _running_on(self, n: int) -> tuple[Tensor, ...]:
+        """The teachers' hidden states after the last batch, new ones if there was none of ``n``."""
+        if [len(state) for state in self._states] == [n] * len(self.teachers):
+            return self._states
+        return tuple(teacher.initial_state(n) for teacher in self.teachers)
+
+    def _asking(
+        self, number: int, batch: Batch, ids: Tensor
+    ) -> Callable[[dict[str, Tensor]], TeacherOutput]:
+        """A function from observation groups along ``ids`` of a batch to what a teacher says."""
+        teacher, before = self.teachers[number], self._before(batch)[number][ids]
+        reset = batch.reset[:, ids]
+        return lambda groups: teacher(groups, before, reset)[0]
 
     def _prepare(self, batch: Batch) -> None:
         """Let terms size what they learn on the first batch; then the optimiser knows it too."""
-        waiting = [term for _, term in self.terms if not term.prepared]
+        waiting = [(i, term) for i, (_, term) in enumerate(self.terms) if not term.prepared]
         if not waiting:
             return
-        teachers = batch.labels or tuple(self._said(batch))
+        teachers = self._heard(batch.labels) if batch.labels else self._relabel(batch)
         blank = torch.zeros_like(batch.reward)
         recorded = Recorded(
             batch, teachers, torch.ones(*blank.shape, len(teachers)), blank, blank, blank
@@ -259,10 +328,20 @@ class Distiller:
         seed = int(torch.randint(1 << 31, (), generator=self.generator))
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            for term in waiting:
-                term.prepare(sample)
+            for i, term in waiting:
+                with self._blaming(i):
+                    term.prepare(sample)
                 term.prepared = True
         self._optimise()
+
+    @contextlib.contextmanager
+    def _blaming(self, place: int) -> Iterator[None]:
+        """What cannot be done within is the fault of the term at ``place``."""
+        try:
+            yield
+        except RetortError as error:
+            name = self.terms[place][0].name
+            raise TermError(f"distill.terms[{place}] ({name}): {error}") from error
 
     def _optimise(self) -> None:
         self.parameters = [
@@ -278,7 +357,7 @@ class Distiller:
         self.critic.normaliser.update(observations["teacher"])
 
     def state_dict(self) -> dict[str, Any]:
-        """Networks, optimiser, random stream."""
+        """Networks, optimiser, random stream, what teachers remember."""
         return {
             "student": self.student.state_dict(),
             "critic": self.critic.state_dict(),
@@ -287,6 +366,7 @@ class Distiller:
             "generator": self.generator.get_state(),
             "queries": self.queries,
             "kept": self._kept.state_dict(),
+            "teacher_states": numbered(self._states),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -301,7 +381,8 @@ class Distiller:
         self.generator.set_state(state["generator"])
         self.queries = int(state["queries"])
         with torch.no_grad():
-            self._kept.load_state_dict(state.get("kept", {}), lambda b: tuple(self._said(b)))
+            self._kept.load_state_dict(state.get("kept", {}), self._relabel)
+        self._states, self._driving = in_order(state.get("teacher_states", {})), None
 
 
 def _expected(
@@ -330,8 +411,3 @@ def _labels(names: list[str]) -> list[str]:
         seen[name] += 1
         made.append(name if total[name] == 1 else f"{name}_{seen[name]}")
     return made
-
-
-def _asking(teacher: Teacher, reset: Tensor) -> Any:
-    """A function from observation groups to what ``teacher`` says of them."""
-    return lambda groups: teacher(groups, teacher.initial_state(reset.shape[1]), reset)[0]

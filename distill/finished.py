@@ -11,6 +11,7 @@ from .checkpoint import load_checkpoint
 from .concurrent import LearningTeacher
 from .experiment import Experiment
 from .foreign import KINDS, ForeignTeacherError, load_teacher_file
+from .named import NamedTeacher
 from .networks import Critic, GaussianActor
 from .ppo import PPO, value_unit
 from .return_scale import ReturnScale
@@ -24,26 +25,47 @@ def load_teachers(experiment: Experiment, folder: Path, env: RobotEnv) -> list[T
     Raises:
         RetortError: one is missing, unfinished, damaged, or sees something else.
     """
+    check_weighting(experiment)
+    first = load_teacher(experiment, folder)
+    teachers: list[Teacher] = [first]
+    for i, other in enumerate(experiment.distill.teachers.named):
+        if other.is_file:
+            teachers.append(load_named_file(i, other, env))
+            continue
+        teacher = _teacher(experiment, _finished_elsewhere(other.path)["learner"])
+        sizes = [t.actor.network[0].in_features for t in (first, teacher)]
+        if sizes[0] != sizes[1]:
+            raise RetortError(
+                f"the teacher in {other.path} sees {sizes[1]} numbers and that of {folder} "
+                f"{sizes[0]}; teachers of one student must be trained on one robot and task"
+            )
+        teachers.append(teacher)
+    return teachers
+
+
+def check_weighting(experiment: Experiment) -> None:
+    """A recipe's teachers cannot be weighed by task.
+
+    Raises:
+        RetortError: they are.
+    """
     if experiment.distill.teachers.weighting == "task":
         raise RetortError(
             "distill.teachers.weighting is 'task', but a recipe has one task; use 'fixed' or "
             "'value', or route in code, where a RolloutSource is told its environments' tasks"
         )
-    first = load_teacher(experiment, folder)
-    teachers: list[Teacher] = [first]
-    for other in experiment.distill.teachers.others:
-        if Path(other).is_file():
-            teachers.append(load_teacher_file(other, env=env))
-            continue
-        teacher = _teacher(experiment, _finished_elsewhere(other)["learner"])
-        sizes = [t.actor.network[0].in_features for t in (first, teacher)]
-        if sizes[0] != sizes[1]:
-            raise RetortError(
-                f"the teacher in {other} sees {sizes[1]} numbers and that of {folder} {sizes[0]}; "
-                "teachers of one student must be trained on one robot and task"
-            )
-        teachers.append(teacher)
-    return teachers
+
+
+def load_named_file(place: int, other: NamedTeacher, env: RobotEnv) -> Teacher:
+    """The teacher in a file that a recipe names at ``place`` of its ``others``, for ``env``.
+
+    Raises:
+        ForeignTeacherError: it cannot be read, an option is not in its range, or it does not fit.
+    """
+    try:
+        return load_teacher_file(other.path, kind=other.kind, env=env, **other.options)
+    except RetortError as error:
+        raise ForeignTeacherError(f"distill.teachers.others[{place}]: {error}") from error
 
 
 def require_teachers(experiment: Experiment, folder: Path) -> None:
@@ -53,9 +75,18 @@ def require_teachers(experiment: Experiment, folder: Path) -> None:
         RetortError: one is missing, unfinished or damaged.
     """
     finished(folder / "teacher", experiment.teacher.steps, "train")
-    for other in experiment.distill.teachers.others:
-        if not Path(other).is_file():
-            _finished_elsewhere(other)
+    require_other_runs(experiment)
+
+
+def require_other_runs(experiment: Experiment) -> None:
+    """The run folders whose teachers the recipe names must hold them, finished.
+
+    Raises:
+        RetortError: one is missing, unfinished or damaged.
+    """
+    for other in experiment.distill.teachers.named:
+        if not other.is_file:
+            _finished_elsewhere(other.path)
 
 
 def load_teacher(experiment: Experiment, folder: Path) -> ActorTeacher:
@@ -79,10 +110,19 @@ def load_learning_teacher(
     Raises:
         RetortError: it is missing, unfinished or damaged, or cannot share layers with the student.
     """
-    config = experiment.distill.concurrent
     saved = finished(folder / "teacher", experiment.teacher.steps, "train")
     ppo = PPO(experiment.teacher, env, experiment.seed + 2)
     ppo.load_state_dict(saved["learner"])
+    return learning_teacher(experiment, ppo, student)
+
+
+def learning_teacher(experiment: Experiment, ppo: PPO, student: Student) -> LearningTeacher:
+    """``ppo`` as a teacher that goes on learning beside ``student``.
+
+    Raises:
+        RetortError: it cannot share layers with the student.
+    """
+    config = experiment.distill.concurrent
     shared = None
     if config.shared_layers:
         if not isinstance(student, MlpStudent):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .batch import TEACHER, Batch, no_episodes
-from .teacher import TeacherOutput
+from .teacher import TeacherOutput, in_order, numbered
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +47,7 @@ class KeptBatches:
                 batch.action,
                 batch.reset,
                 batch.initial_state,
+                batch.teacher_states,
                 recorded.teachers,
                 recorded.weights,
             )
@@ -65,6 +66,7 @@ class KeptBatches:
                 "reset": kept.batch.reset,
                 "initial_state": kept.batch.initial_state,
                 "weights": kept.weights,
+                "teacher_states": numbered(kept.batch.teacher_states or ()),
             }
             for i, kept in enumerate(self._kept)
         }
@@ -80,8 +82,9 @@ class KeptBatches:
         """
         self._kept.clear()
         for number in sorted(state, key=int):
-            saved = state[number]
-            blank = _situations(**{**saved, "teachers": ()})
+            saved = {**state[number], "teachers": ()}
+            saved["teacher_states"] = in_order(saved.get("teacher_states", {})) or None
+            blank = _situations(**saved)
             self._kept.append(dataclasses.replace(blank, teachers=label(blank.batch)))
 
 
@@ -90,6 +93,7 @@ def _situations(
     action: Tensor,
     reset: Tensor,
     initial_state: Tensor,
+    teacher_states: tuple[Tensor, ...] | None,
     teachers: tuple[TeacherOutput, ...],
     weights: Tensor,
 ) -> Recorded:
@@ -111,5 +115,6 @@ def _situations(
         level=torch.zeros(*reset.shape, 0),
         task=torch.zeros(reset.shape, dtype=torch.int64),
         episodes=no_episodes(),
+        teacher_states=teacher_states,
     )
     return Recorded(batch, teachers, weights, nothing, nothing, nothing)

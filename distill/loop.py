@@ -42,10 +42,11 @@ def distil(
     if steps_done == 0:
         # The first rollout only gives the normalisers their scale: learning from it would compare
         # probabilities under two scales.
-        observations = source.collect(distiller.act, teacher).observations
-        distiller.normalise(observations)
+        batch = source.collect(distiller.act, teacher)
+        distiller.follow(batch)
+        distiller.normalise(batch.observations)
         if learning is not None:
-            learning.ppo.normalise(observations["teacher"])
+            learning.ppo.normalise(batch.observations["teacher"])
         steps_done = per_iteration
     while steps_done < config.steps:
         began = time.perf_counter()

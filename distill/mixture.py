@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +15,9 @@ from torch import Tensor
 
 from ..hardware.checks import FINITE, POSITIVE, SHARE, RangeError, check_fields
 from ..hardware.errors import RetortError
+from .foreign import ForeignTeacherError
 from .losses.shapes import same_shape
+from .named import NamedTeacher, named_teacher
 
 _SUM_TOLERANCE = 1e-6  # of weights
 
@@ -34,10 +36,14 @@ class MixtureConfig:
     budget has told the student's critic what to compare with.
 
     ``others`` teach too, after the run's own: run folders of ours, or files of Stable-Baselines3
-    (.zip), rsl_rl (.pt) or ONNX (.onnx) teachers that were trained on the same observations.
+    (.zip), rsl_rl (.pt) or ONNX (.onnx) teachers that were trained on the same observations, each
+    by its path or as a table of ``file`` and the options of its kind (``named.named_teacher``).
+
+    A teacher of the fixed weight 0 is not heard: it neither labels nor drives, and need not have
+    what terms ask of a teacher.
     """
 
-    others: tuple[str, ...] = ()
+    others: tuple[str | dict[str, Any], ...] = ()
     weighting: Literal["fixed", "task", "value"] = "fixed"
     weights: tuple[float, ...] = ()
     temperature: float = 1.0
@@ -54,6 +60,22 @@ class MixtureConfig:
             )
         if self.weights and abs(sum(self.weights) - 1.0) > _SUM_TOLERANCE:
             raise RangeError(f"weights are {self.weights}; let them sum to 1")
+        for i, entry in enumerate(self.others):
+            try:
+                named_teacher(entry)
+            except ForeignTeacherError as error:
+                raise ValueError(f"distill.teachers.others[{i}]: {error}") from error
+
+    @property
+    def named(self) -> tuple[NamedTeacher, ...]:
+        """``others``, read."""
+        return tuple(named_teacher(entry) for entry in self.others)
+
+    def heard(self, count: int) -> tuple[int, ...]:
+        """Which of ``count`` teachers have a say at all."""
+        if self.weighting != "fixed" or not self.weights:
+            return tuple(range(count))
+        return tuple(i for i, weight in enumerate(self.weights[:count]) if weight > 0.0)
 
 
 def teacher_weights(
@@ -63,12 +85,12 @@ def teacher_weights(
     student: Tensor,
     fraction: float = 1.0,
 ) -> Tensor:
-    """Weights of every teacher in every situation, (..., teachers), without gradient.
+    """Weights of every teacher that is heard in every situation, (..., teachers), no gradient.
 
     Args:
         config: the rule.
         task: (...) int64.
-        values: V_i, (...) each, or None for a teacher without.
+        values: V_i of those, (...) each, or None for a teacher without.
         student: V_S, (...).
         fraction: of the budget that is spent.
 
@@ -87,7 +109,8 @@ def teacher_weights(
     elif config.weighting == "value":
         weights = value_weights(torch.stack(said, dim=-1), config.temperature)
     else:
-        weights = fixed_weights(config.weights or (1.0 / count,) * count, student.shape)
+        given = tuple(weight for weight in config.weights if weight > 0.0)
+        weights = fixed_weights(given or (1.0 / count,) * count, student.shape)
     if config.gated and fraction >= config.warm_up:
         weights = open_weights(weights, gate(torch.stack(said, dim=-1), student, config.margin))
     return weights

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,13 +14,14 @@ from .batch import TEACHER, Batch, Episodes, no_episodes
 from .distiller import Distiller
 from .recording import DatasetError, Recording, joined
 from .students import Student
-from .teacher import TeacherOutput
+from .teacher import Teacher, TeacherOutput, in_order, numbered
+
+# Observations by group, hidden state, resets -> the state after them.
+_Reads = Callable[[dict[str, Tensor], Tensor, Tensor], Tensor]
 
 
 class RecordedTeacher:
     """Stands for a teacher whose word is recorded and who cannot be asked for more."""
-
-    cacheable = True
 
     def initial_state(self, n: int) -> Tensor:
         return torch.zeros(n, 0)
@@ -39,7 +40,8 @@ class DatasetSource:
     episode, in random order, every one once before any comes again.
 
     The columns begin at random times of their first episodes, as simulated environments do. A
-    student that remembers starts each batch with what it remembers of the episode so far.
+    student that remembers starts each batch with what it remembers of the episode so far, and so do
+    teachers that are still there to be asked about other situations.
 
     Args:
         recordings: at least one, all of one kind.
@@ -79,6 +81,7 @@ class DatasetSource:
         self._tick = self._rng.integers(0, self._length[self._episode])
         self._whole = self._tick == 0  # the running episode is read from its start
         self._hidden: Tensor | None = None
+        self._teacher_states: tuple[Tensor, ...] = ()
 
     @property
     def teachers(self) -> tuple[RecordedTeacher, ...]:
@@ -86,10 +89,18 @@ class DatasetSource:
         return tuple(RecordedTeacher() for _ in self.labels)
 
     @torch.no_grad()
-    def collect(self, student: Student) -> Batch:
-        """The next ``ticks`` of every column; ``student`` reads on to keep up its memory."""
+    def collect(self, student: Student, teachers: Sequence[Teacher] = ()) -> Batch:
+        """The next ``ticks`` of every column; all read on to keep up their memories."""
+
+        def reads(seen: dict[str, Tensor], state: Tensor, resets: Tensor) -> Tensor:
+            return student(seen["student"], state, resets)[1]
+
         if self._hidden is None:
-            self._hidden = self._remembered(student)
+            self._hidden = self._remembered(student.initial_state, reads)
+        if len(self._teacher_states) != len(teachers):
+            self._teacher_states = tuple(
+                self._remembered(teacher.initial_state, _reading(teacher)) for teacher in teachers
+            )
         index, episode = (np.zeros((self.ticks, self.num_envs), dtype=np.int64) for _ in range(2))
         ended: list[tuple[int, np.ndarray, np.ndarray, np.ndarray]] = []
         reset = np.zeros((self.ticks, self.num_envs), dtype=bool)
@@ -108,7 +119,11 @@ class DatasetSource:
         at = torch.from_numpy(index)
         batch = self._batch(at, torch.from_numpy(reset), ended)
         if student.state_size:
-            _, self._hidden = student(batch.observations["student"], self._hidden, batch.reset)
+            self._hidden = reads(batch.observations, self._hidden, batch.reset)
+        self._teacher_states = tuple(
+            _reading(teacher)(batch.observations, state, batch.reset) if state.shape[-1] else state
+            for teacher, state in zip(teachers, self._teacher_states, strict=True)
+        )
         return batch
 
     def state_dict(self) -> dict[str, Any]:
@@ -120,6 +135,7 @@ class DatasetSource:
             "tick": self._tick,
             "whole": self._whole,
             "hidden": torch.zeros(0) if self._hidden is None else self._hidden,
+            "teacher_states": numbered(self._teacher_states),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -129,6 +145,7 @@ class DatasetSource:
             setattr(self, f"_{name}", np.asarray(state[name]).copy())
         hidden = torch.as_tensor(state["hidden"])
         self._hidden = hidden.clone() if hidden.ndim == 2 else None
+        self._teacher_states = in_order(state.get("teacher_states", {}))
 
     def _batch(self, at: Tensor, reset: Tensor, ended: list[Any]) -> Batch:
         assert self._hidden is not None
@@ -148,6 +165,7 @@ class DatasetSource:
             initial_state=self._hidden,
             episodes=self._episodes(ended),
             labels=tuple(said.select(at) for said in self.labels),
+            teacher_states=self._teacher_states or None,
             **rows,
         )
 
@@ -172,18 +190,24 @@ class DatasetSource:
         chosen, self._queue = self._queue[:count], self._queue[count:]
         return chosen
 
-    def _remembered(self, student: Student) -> Tensor:
-        """The student's state where the columns stand, from their episodes' beginnings."""
-        state = student.initial_state(self.num_envs)
-        if not student.state_size:
+    def _remembered(self, initial_state: Callable[[int], Tensor], reads: _Reads) -> Tensor:
+        """Somebody's hidden state where the columns stand, from their episodes' beginnings."""
+        state = initial_state(self.num_envs)
+        if not state.shape[-1]:
             return state
         for column, (episode, tick) in enumerate(zip(self._episode, self._tick, strict=True)):
             if tick:
                 first = self._first[episode]
-                past = self.observations["student"][first : first + tick, None]
-                never = torch.zeros(past.shape[:2], dtype=torch.bool)
-                state[column] = student(past, student.initial_state(1), never)[1][0]
+                past = {
+                    g: rows[first : first + tick, None] for g, rows in self.observations.items()
+                }
+                never = torch.zeros(tick, 1, dtype=torch.bool)
+                state[column] = reads(past, initial_state(1), never)[0]
         return state
+
+
+def _reading(teacher: Teacher) -> _Reads:
+    return lambda seen, state, resets: teacher(seen, state, resets)[1]
 
 
 def distil_offline(
@@ -204,9 +228,10 @@ def distil_offline(
             the student's own acts, or a term's schedule is ``progress``, which needs its score.
     """
     config = distiller.config
-    if len(distiller.teachers) != len(source.labels):
+    labels = config.teachers.heard(len(source.labels))
+    if len(distiller.teachers) != len(labels):
         raise DatasetError(
-            f"the data set has labels of {len(source.labels)} teachers, the distiller "
+            f"the data set has labels of {len(labels)} teachers, the distiller "
             f"{len(distiller.teachers)}; give it source.teachers"
         )
     if (source.ticks, source.num_envs) != (config.ticks, config.num_envs):
@@ -230,7 +255,7 @@ def distil_offline(
     while steps_done < config.steps:
         began = time.perf_counter()
         fraction = steps_done / config.steps
-        batch = source.collect(distiller.student)
+        batch = source.collect(distiller.student, distiller.teachers)
         losses = distiller.update(distiller.record(batch, fraction), fraction, 0.0)
         elapsed = time.perf_counter() - began
         steps_done += per_iteration

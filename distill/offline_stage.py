@@ -19,6 +19,7 @@ from .dataset import find_dataset, read_dataset, require_minari, write_dataset
 from .distiller import Distiller
 from .experiment import STUDENT_PARTS, TEACHER_PARTS, Experiment
 from .finished import load_teachers
+from .mixture import MixtureConfig
 from .offline import DatasetSource, distil_offline
 from .recording import DatasetError, Recording
 from .rollout import RolloutSource
@@ -42,7 +43,9 @@ def require_data(experiment: Experiment) -> None:
     if config.dataset is not None:
         path = find_dataset(config.dataset)
         _, _, contract = experiment.load()
-        _check_fit(path, read_dataset(path, most=1), contract)
+        recordings = read_dataset(path, most=1)
+        _check_fit(path, recordings, contract)
+        _check_labels(path, recordings[0], config.teachers)
 
 
 def distil_from_data(
@@ -68,12 +71,6 @@ def distil_from_data(
     source = DatasetSource(
         recordings, num_envs=config.num_envs, ticks=config.ticks, seed=experiment.seed + 1
     )
-    named = 1 + len(config.teachers.others)
-    if named not in (1, len(source.labels)):
-        raise DatasetError(
-            f"distill.teachers names {named - 1} others, and {path} has labels of "
-            f"{len(source.labels)} teachers; name as many, or none for all in equal parts"
-        )
     student, critic = experiment.make_learner(contract, source.observations["teacher"].shape[-1])
     said = source.teachers if teachers is None else teachers
     distiller = Distiller(config, student, said, critic, experiment.seed + 1)
@@ -98,7 +95,7 @@ def distil_from_data(
 def _record(
     experiment: Experiment, folder: Path, *, fresh: bool, progress: Progress | None
 ) -> tuple[Path, list[Teacher]]:
-    """Episodes of the run's teacher, labelled by all teachers, unless they are recorded already.
+    """Episodes of the first teacher that is heard, labelled by all, unless there are some already.
 
     Difficulty is drawn evenly from what there is. Data are whole or not there: what an interrupted
     recording left is thrown away.
@@ -112,18 +109,22 @@ def _record(
     features = any("teacher_features" in make_term(term).needs for term in config.terms)
     shape = (config.recorded_steps, config.num_envs, config.ticks, config.episode_seconds)
     others = config.teachers.others
-    key = f"{experiment.key(TEACHER_PARTS)} {shape} {config.event_rate} {others} {features}\n"
+    acts = config.teachers.heard(len(teachers))[0]
+    key = (
+        f"{experiment.key(TEACHER_PARTS)} {shape} {config.event_rate} {others} {features} {acts}\n"
+    )
     path, partial = folder / "recorded", folder / "recorded.partial"
     if not fresh and (path / _KEY).is_file() and (path / _KEY).read_text() == key:
         return path, teachers
     shutil.rmtree(partial, ignore_errors=True)
-    source = RolloutSource(env, config.ticks)
+    remembers = teachers[acts].initial_state(1).shape[-1]
+    source = RolloutSource(env, config.ticks, hidden_size=remembers)
     source.share_with_teacher(1.0)
     source.start(experiment.seed + 1)
     count = -(-config.recorded_steps // (config.ticks * config.num_envs))
     write_dataset(
         partial,
-        _reported(_acted(source, teachers[0], experiment.seed + 1), count, progress),
+        _reported(_acted(source, teachers[acts], experiment.seed + 1), count, progress),
         env.single_action_space,
         name="retort/recorded-v0",
         teachers=teachers,
@@ -141,7 +142,7 @@ def _acted(source: RolloutSource, teacher: Teacher, seed: int) -> Iterator[Batch
     generator = torch.Generator().manual_seed(seed)
 
     def act(groups: Any, state: Any, reset: Any) -> tuple[Any, Any, Any]:
-        return (*sampled_action(teacher, groups, reset, generator), state)
+        return sampled_action(teacher, groups, state, reset, generator)
 
     while True:
         yield source.collect(act)
@@ -179,6 +180,19 @@ def _check_fit(path: Path, recordings: Sequence[Recording], contract: Contract) 
         raise DatasetError(
             f"the data set {path} has {first.action.shape[-1]} actions and {contract.robot} has "
             f"{contract.action_size}; record the data on this robot"
+        )
+
+
+def _check_labels(path: Path, recording: Recording, config: MixtureConfig) -> None:
+    """Teachers must be named as they have labelled, if any are named.
+
+    Raises:
+        DatasetError: they are more or fewer.
+    """
+    if len(config.others) not in (0, len(recording.labels) - 1):
+        raise DatasetError(
+            f"distill.teachers names {len(config.others)} others, and {path} has labels of "
+            f"{len(recording.labels)} teachers; name as many, or none for all in equal parts"
         )
 
 

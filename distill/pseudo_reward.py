@@ -12,7 +12,7 @@ from .distributions import Distribution
 from .losses.policy import corrected_reward
 from .mixture import mix
 from .students import Student
-from .teacher import Teacher, TeacherOutput
+from .teacher import Teacher, TeacherOutput, states_after
 from .terms import Sample, Term
 
 
@@ -32,7 +32,7 @@ def pseudo_reward(
 
     Args:
         term: its loss needs nothing but distributions.
-        batch: what was done.
+        batch: what was done, with the teachers' states before it.
         student: asked about every next situation, as it is now.
         teachers: asked about the last and the final ones.
         said: what they said along the batch, (T, N, ...) each.
@@ -43,11 +43,17 @@ def pseudo_reward(
     answers, state, features = student.forward_features(
         batch.observations["student"], batch.initial_state, batch.reset
     )
+    assert batch.teacher_states is not None
+    states = [
+        states_after(teacher, batch.observations, before, batch.reset)
+        for teacher, before in zip(teachers, batch.teacher_states, strict=True)
+    ]
     at = _compare(term, answers, said, weights, generator)
     ended = (batch.terminated[-1] | batch.truncated[-1])[None]
     last = {group: values[None] for group, values in batch.last_observations.items()}
     after, _ = student(last["student"], state, ended)
-    last_loss = _compare(term, after, _ask(teachers, last, ended), weights[-1:], generator)[0]
+    there = _ask(teachers, last, [each[-1] for each in states], ended)
+    last_loss = _compare(term, after, there, weights[-1:], generator)[0]
     final_loss = torch.zeros_like(batch.reward)
     if len(batch.final_index):
         tick, env = batch.final_index.unbind(-1)
@@ -58,17 +64,17 @@ def pseudo_reward(
             before, seen = features["memory"][tick, env], batch.observations["student"][tick, env]
             _, memory = student(seen[None], before, never)
         there, _ = student(final["student"], memory, never)
-        rows = _compare(
-            term, there, _ask(teachers, final, never), weights[tick, env][None], generator
-        )
+        taught = _ask(teachers, final, [each[tick, env] for each in states], never)
+        rows = _compare(term, there, taught, weights[tick, env][None], generator)
         final_loss = spread(batch, rows[0])
     return corrected_reward(at, last_loss, final_loss, batch.terminated, batch.truncated, discount)
 
 
 def _ask(
-    teachers: Sequence[Teacher], groups: dict[str, Tensor], reset: Tensor
+    teachers: Sequence[Teacher], groups: dict[str, Tensor], states: Sequence[Tensor], reset: Tensor
 ) -> list[TeacherOutput]:
-    return [t(groups, t.initial_state(reset.shape[1]), reset)[0] for t in teachers]
+    pairs = zip(teachers, states, strict=True)
+    return [teacher(groups, state, reset)[0] for teacher, state in pairs]
 
 
 def _compare(

@@ -104,7 +104,7 @@ class RolloutSource:
             if len(ids):
                 final_index.append(np.stack([np.full(len(ids), t), ids], axis=1))
                 for group, values in final.items():
-                    values.append(torch.from_numpy(info[f"final_{_SOURCE[group]}"][ids]))
+                    values.append(torch.from_numpy(info[f"final_{group}"][ids]))
                 whole = ids[self._whole[ids]]
                 score, fell = info["episode_score"][whole], terminated[t][whole]
                 episodes.append((whole, score, fell, running[whole]))
@@ -162,8 +162,8 @@ class RolloutSource:
         self._whole = np.asarray(state["whole"]).copy()
 
 
-# Where each observation group comes from in the environment's info.
-_SOURCE = {"student": "student", "teacher": "teacher"}
+# Observation groups that are kept; the critics', of teacher and student, see the teacher's.
+_GROUPS = ("student", "teacher")
 
 
 @contextmanager
@@ -178,7 +178,7 @@ def one_thread() -> Iterator[None]:
 
 
 def _groups(info: dict[str, Any]) -> dict[str, Tensor]:
-    return {group: torch.from_numpy(info[name]) for group, name in _SOURCE.items()}
+    return {group: torch.from_numpy(info[group]) for group in _GROUPS}
 
 
 def _episodes(parts: list[tuple[np.ndarray, ...]], width: int) -> Episodes:

@@ -232,7 +232,9 @@ def _teacher_score(experiment: Experiment, teacher: Teacher) -> float:
 
     @torch.no_grad()
     def act(groups: dict[str, Tensor], state: Tensor, reset: Tensor) -> tuple[Any, Any, Tensor]:
-        return (*sampled_action(teacher, groups, reset, generator), state)
+        if reset.all():
+            state = teacher.initial_state(len(reset))
+        return sampled_action(teacher, groups, state, reset, generator)
 
     env, seed = _measured(experiment, 0.0), experiment.evaluation.seed + 200
     return float(run_episodes(env, act, seed).score.mean())

@@ -5,7 +5,7 @@ space. A teacher owns its observations' normaliser and its hidden state.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -55,11 +55,11 @@ class TeacherOutput:
 
 
 class Teacher(Protocol):
-    """A policy to learn from."""
+    """A policy to learn from. What it remembers of an episode is in its hidden state alone."""
 
-    cacheable: bool  # its outputs depend on the observation alone
-
-    def initial_state(self, n: int) -> Tensor: ...
+    def initial_state(self, n: int) -> Tensor:
+        """Hidden states of ``n`` beginning episodes, (n, size); (n, 0) if it remembers nothing."""
+        ...
 
     def __call__(
         self, observations: dict[str, Tensor], state: Tensor, resets: Tensor
@@ -69,32 +69,62 @@ class Teacher(Protocol):
         Args:
             observations: groups, (T, N, size) each; a teacher takes the one it knows.
             state: (N, size) hidden state before the first tick.
-            resets: (T, N) bool.
+            resets: (T, N) bool: forget before this tick.
 
         Returns:
-            Outputs of shape (T, N, ...) and the new hidden state.
+            Outputs of shape (T, N, ...) and the hidden state after the last tick, (N, size).
         """
         ...
 
 
 def sampled_action(
-    teacher: Teacher, groups: dict[str, Tensor], reset: Tensor, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """What a teacher does, with its own deviation, and the log-probability of it.
+    teacher: Teacher,
+    groups: dict[str, Tensor],
+    state: Tensor,
+    reset: Tensor,
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What a teacher does at one tick, with its own deviation.
 
     Args:
-        teacher: is asked about one tick, as if its episodes began there.
+        teacher: is asked.
         groups: observations by group, (N, size) each.
+        state: (N, size) its hidden state before the tick.
         reset: (N,) bool.
         generator: of the sample.
 
     Returns:
-        Actions (N, actions), or (N,) of choices, and log-probabilities (N,).
+        Actions (N, actions), or (N,) of choices, log-probabilities (N,), and its new hidden state.
     """
     sequence = {group: values[None] for group, values in groups.items()}
-    output, _ = teacher(sequence, teacher.initial_state(len(reset)), reset[None])
+    output, state = teacher(sequence, state, reset[None])
     action = output.distribution.sample(generator)
-    return action[0], output.distribution.log_prob(action)[0]
+    return action[0], output.distribution.log_prob(action)[0], state
+
+
+def numbered(states: Sequence[Tensor]) -> dict[str, Tensor]:
+    """Hidden states of several teachers as a checkpoint holds them."""
+    return {str(i): state for i, state in enumerate(states)}
+
+
+def in_order(states: dict[str, Tensor]) -> tuple[Tensor, ...]:
+    """The inverse of ``numbered``."""
+    return tuple(states[number] for number in sorted(states, key=int))
+
+
+@torch.no_grad()
+def states_after(
+    teacher: Teacher, observations: dict[str, Tensor], state: Tensor, resets: Tensor
+) -> Tensor:
+    """The hidden state after every tick of a sequence, (T, N, size); arguments as a teacher's."""
+    if not state.shape[-1]:
+        return state.expand(*resets.shape, 0)
+    states = []
+    for t in range(len(resets)):
+        now = {group: values[t : t + 1] for group, values in observations.items()}
+        _, state = teacher(now, state, resets[t : t + 1])
+        states.append(state)
+    return torch.stack(states)
 
 
 class ActorTeacher:
@@ -109,8 +139,6 @@ class ActorTeacher:
         columns: which numbers of them it was trained on; all when None.
         value_unit: what the critic's answers are multiplied by to be (1 - gamma) times returns.
     """
-
-    cacheable = True
 
     def __init__(
         self,

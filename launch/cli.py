@@ -44,6 +44,7 @@ INPUT_ERRORS = {
     "PolicyError",
     "RangeError",
     "RecipeError",
+    "RehearsalError",
     "ResultsError",
     "RobotFileError",
     "RunError",

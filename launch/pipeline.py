@@ -11,7 +11,8 @@ from pathlib import Path
 from types import FrameType
 
 from ..controller import load_bundle
-from ..distill.offline_stage import require_data
+from ..distill.finished import require_other_runs
+from ..distill.rehearsal import rehearse
 from ..hardware.errors import RetortError
 from . import run, virtual
 from .figures import missed
@@ -32,7 +33,9 @@ def launch(options: argparse.Namespace) -> int:
     recipe = chosen_recipe(options)
     folder = run_folder(recipe, options)
     if options.fresh or not Ledger(folder, recipe).complete("distill"):
-        require_data(recipe)  # not after hours of training
+        rehearse(recipe)  # not after hours of training
+        if recipe.distill.dataset is None:
+            require_other_runs(recipe)
     with at_work(folder):
         return _launch(recipe, folder, options)
 

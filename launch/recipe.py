@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import tomllib
 import typing
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +98,7 @@ def find_recipe(name: str | Path) -> Path:
 def load_recipe(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe and apply overrides.
 
-    A robot, task or data set given as a path is taken relative to the recipe's folder.
+    A robot, task, data set or teacher given as a path is taken relative to the recipe's folder.
 
     Args:
         name: a name in ``launch/``, a TOML file, or the folder of an earlier run.
@@ -115,16 +115,29 @@ def load_recipe(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     data.setdefault("name", path.stem)
     for override in overrides:
         _apply(data, override)
-    for table, key in ((data, "robot"), (data, "task"), (data.get("distill"), "dataset")):
-        if not isinstance(table, dict):
-            continue
-        value = table.get(key)
+    for table, key in _paths(data):
+        value = table[key]
         if isinstance(value, str) and value and (path.parent / value).exists():
             table[key] = str((path.parent / value).resolve())
     try:
         return parse(Recipe, data)
     except (TypeError, ValueError) as error:
         raise RecipeError(f"{path}: {error}") from error
+
+
+def _paths(data: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
+    """Where paths may stand in a recipe: a table or list, and the key or position in it."""
+
+    def under(table: Any, *keys: str) -> Iterator[tuple[Any, Any]]:
+        yield from ((table, key) for key in keys if isinstance(table, dict) and key in table)
+
+    yield from under(data, "robot", "task")
+    distill = data.get("distill")
+    yield from under(distill, "dataset")
+    teachers = distill.get("teachers") if isinstance(distill, dict) else None
+    others = teachers.get("others") if isinstance(teachers, dict) else None
+    for i, entry in enumerate(others if isinstance(others, list) else []):
+        yield from under(entry, "file", "statistics") if isinstance(entry, dict) else [(others, i)]
 
 
 def save_recipe(recipe: Recipe, path: Path) -> None:

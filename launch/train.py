@@ -22,7 +22,7 @@ from ..controller.host import load_host
 from ..distill import stages as learning
 from ..distill.budget import pick
 from ..distill.finished import load_student, load_teacher, require_teachers
-from ..distill.offline_stage import require_data
+from ..distill.rehearsal import rehearse
 from ..distill.students import Interface
 from .files import at_work
 from .recipe import Recipe, RecipeError, find_recipe, load_recipe
@@ -98,8 +98,9 @@ def do_stage(name: str, recipe: Recipe, folder: Path, *, fresh: bool = False) ->
 
 def _require(name: str, recipe: Recipe, folder: Path) -> None:
     """What stage ``name`` reads must be there and whole."""
+    if name in ("train", "distill"):
+        rehearse(recipe)
     if name == "distill":
-        require_data(recipe)
         if recipe.distill.dataset is None:
             require_teachers(recipe, folder)
     elif name in ("export", "eval"):

@@ -209,8 +209,6 @@ def distil_arm(
 class Silent:
     """Stands for the teacher of a student that has none: what it says is not learnt from."""
 
-    cacheable = True
-
     def __init__(self, env: LearningEnv) -> None:
         self._actions = int(np.prod(env.single_action_space.shape or ()))
 

@@ -6,10 +6,12 @@ A new kind is one file with a ``ForeignTeacher``, and one line in KINDS.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+import typing
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ...hardware.robot import parse
 from ...sim.interface import LearningEnv
 from .base import ForeignTeacher, ForeignTeacherError
 from .onnx import OnnxTeacher
@@ -25,14 +27,14 @@ class Kind(NamedTuple):
     takes: tuple[Callable[..., Any], ...]  # whose keyword arguments are its options
 
     @property
-    def options(self) -> list[str]:
-        """Names of the options it takes."""
-        return [
-            name
+    def options(self) -> dict[str, Any]:
+        """The options it takes, and their types."""
+        return {
+            name: typing.get_type_hints(taker.__init__ if inspect.isclass(taker) else taker)[name]
             for taker in self.takes
             for name, parameter in inspect.signature(taker).parameters.items()
             if parameter.kind is parameter.KEYWORD_ONLY
-        ]
+        }
 
 
 KINDS: dict[str, Kind] = {
@@ -54,28 +56,51 @@ def load_teacher_file(
         options: of ``load_sb3`` and ``Sb3Teacher``, of ``RslRlTeacher``, or of ``OnnxTeacher``.
 
     Raises:
-        ForeignTeacherError: there is no such file, kind or option, the file is not of that kind,
-            or it does not fit ``env``.
+        ForeignTeacherError: there is no such file, kind or option, an option is of another type,
+            the file is not of that kind, or it does not fit ``env``.
         RangeError: an option is not in its range.
     """
     path = Path(path)
     if not path.is_file():
         raise ForeignTeacherError(f"there is no teacher {path}; give the path of its file")
+    kind = kind_of(path, kind)
+    teacher = KINDS[kind].load(path, **checked_options(kind, options))
+    if env is not None:
+        teacher.check(env)
+    return teacher
+
+
+def kind_of(path: Path, kind: str | None = None) -> str:
+    """The kind of a teacher's file: ``kind``, or what the end of its name says.
+
+    Raises:
+        ForeignTeacherError: there is no such kind; the message lists those there are.
+    """
     if kind is None:
         kind = next((name for name, known in KINDS.items() if path.suffix == known.ending), None)
     if kind is None or kind not in KINDS:
         known = ", ".join(f"{name} ({each.ending})" for name, each in KINDS.items())
         raise ForeignTeacherError(f"the teacher {path} is of kind {kind!r}; name one of {known}")
-    unknown = sorted(options.keys() - set(KINDS[kind].options))
+    return kind
+
+
+def checked_options(kind: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of one kind of teacher, each of its type.
+
+    Raises:
+        ForeignTeacherError: there is no such option, or it is of another type.
+    """
+    known = KINDS[kind].options
+    unknown = sorted(options.keys() - known.keys())
     if unknown:
         raise ForeignTeacherError(
             f"a teacher of kind {kind!r} takes no option {unknown[0]!r}; its options are "
-            f"{', '.join(KINDS[kind].options)}"
+            f"{', '.join(known)}"
         )
-    teacher = KINDS[kind].load(path, **options)
-    if env is not None:
-        teacher.check(env)
-    return teacher
+    try:
+        return {name: parse(known[name], value, name) for name, value in options.items()}
+    except ValueError as error:
+        raise ForeignTeacherError(f"a teacher of kind {kind!r}: {error}") from error
 
 
 __all__ = [
@@ -85,6 +110,8 @@ __all__ = [
     "OnnxTeacher",
     "RslRlTeacher",
     "Sb3Teacher",
+    "checked_options",
+    "kind_of",
     "load_sb3",
     "load_teacher_file",
 ]

@@ -30,8 +30,6 @@ class ForeignTeacher:
         discrete: it chooses.
     """
 
-    cacheable = True
-
     def __init__(
         self,
         *,

@@ -185,7 +185,7 @@ def load_sb3(
     path: Path,
     *,
     algorithm: str | None = None,
-    statistics: Path | None = None,
+    statistics: str | Path | None = None,
     **options: Any,
 ) -> Sb3Teacher:
     """The model of a Stable-Baselines3 zip file. Only load files you trust: both it and the
@@ -214,16 +214,24 @@ def load_sb3(
     try:
         with torch.random.fork_rng():  # loading seeds torch and draws weights
             model = getattr(stable_baselines3, name).load(path, device="cpu")
-        normaliser = None
-        if statistics is not None:
-            with open(statistics, "rb") as file:
-                normaliser = pickle.load(file)
     except Exception as error:  # whatever unpickling somebody's classes raises
         raise ForeignTeacherError(
             f"cannot read {path} as a {name} model of Stable-Baselines3 "
             f"{stable_baselines3.__version__}: {error}; save it again with this version"
         ) from error
-    return Sb3Teacher(model, normaliser, **options)
+    return Sb3Teacher(model, None if statistics is None else _unpickled(statistics), **options)
+
+
+def _unpickled(statistics: str | Path) -> Any:
+    """What ``VecNormalize.save`` wrote."""
+    try:
+        with open(statistics, "rb") as file:
+            return pickle.load(file)
+    except Exception as error:  # whatever unpickling somebody's classes raises
+        raise ForeignTeacherError(
+            f"cannot read the statistics {statistics} ({error}); give the file that "
+            "VecNormalize.save wrote"
+        ) from error
 
 
 def _algorithm(path: Path) -> str:

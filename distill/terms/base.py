@@ -41,6 +41,11 @@ class TermConfig:
         if self.begin >= self.until:
             raise RangeError(f"begin is {self.begin}; use less than until, which is {self.until}")
 
+    @property
+    def ever(self) -> bool:
+        """Whether it has a weight at any time."""
+        return self.weight != 0.0 or (self.schedule != "constant" and self.end != 0.0)
+
     def at(self, fraction: float, relative_score: float) -> float:
         """The weight after ``fraction`` of the budget, the student being at ``relative_score``."""
         schedule = Schedule(

@@ -9,9 +9,15 @@ import pytest
 import torch
 from gymnasium.spaces import Box, Discrete
 from onnx import TensorProto, helper, numpy_helper
+from retort.distill.batch import STUDENT, Batch, no_episodes
+from retort.distill.distill_config import DistillConfig
+from retort.distill.distiller import Distiller
+from retort.distill.distributions import Gaussian
 from retort.distill.foreign import KINDS, load_teacher_file
 from retort.distill.networks import Critic, make_actor
-from retort.distill.teacher import ActorTeacher
+from retort.distill.students import Interface, StudentConfig, make_student
+from retort.distill.teacher import ActorTeacher, TeacherOutput
+from retort.distill.terms import TermConfig
 
 SIZE = 4
 BOX, CHOICES = Box(-2, 2, (2,), np.float32), Discrete(3)
@@ -65,8 +71,34 @@ def onnx_file(path, actions):
     return load_teacher_file(path / "policy.onnx", discrete=discrete)
 
 
+class Remembering:
+    """A recurrent teacher, as somebody may write one."""
+
+    def __init__(self):
+        self.memory = torch.nn.GRU(SIZE, 3).requires_grad_(False)
+        self.head = torch.nn.Linear(3, 2).requires_grad_(False)
+
+    def initial_state(self, n):
+        return torch.zeros(n, 3)
+
+    def __call__(self, observations, state, resets):
+        outputs = []
+        for seen, reset in zip(observations["teacher"], resets, strict=True):
+            state = torch.where(reset[:, None], torch.zeros_like(state), state)
+            (_, state) = self.memory(seen[None], state[None].contiguous())
+            state = state[0]
+            outputs.append(self.head(state))
+        mean = torch.stack(outputs)
+        return TeacherOutput(Gaussian(mean, torch.full_like(mean, 0.1)), mean[..., 0]), state
+
+
+def remembering(path, actions):
+    return Remembering()
+
+
 TEACHERS = {
     "ours": (ours, BOX),
+    "somebody's, recurrent": (remembering, BOX),
     "ours, discrete": (ours, CHOICES),
     "sb3 PPO": (sb3("PPO"), BOX),
     "sb3 A2C, discrete": (sb3("A2C"), CHOICES),
@@ -102,7 +134,8 @@ def sequence(ticks=5, n=6):
 
 
 def test_every_kind_of_file_is_here():
-    assert {name.split(",")[0].split()[0] for name in TEACHERS} == {"ours", *KINDS}
+    kinds = {name.split(",")[0].split()[0] for name in TEACHERS}
+    assert kinds == {"ours", "somebody's", *KINDS}
 
 
 def test_it_answers_a_whole_sequence_in_the_students_action_space(teacher):
@@ -120,17 +153,97 @@ def test_it_answers_a_whole_sequence_in_the_students_action_space(teacher):
         assert output.critics(sample).shape[1:] == (5, 6)
 
 
-def test_what_may_be_cached_depends_on_the_observation_alone(teacher):
-    assert teacher.cacheable
+def close(one, other):
+    torch.testing.assert_close(
+        one.distribution.mode(), other.distribution.mode(), atol=1e-6, rtol=1e-5
+    )
+    if one.value is not None:
+        torch.testing.assert_close(one.value, other.value, atol=1e-6, rtol=1e-5)
+
+
+def resets_of(ticks, n):
+    resets = torch.rand(ticks, n, generator=torch.Generator().manual_seed(1)) < 0.2
+    resets[0] = True
+    return resets
+
+
+def test_environments_have_nothing_to_do_with_each_other(teacher):
     seen = sequence()
     whole, _ = ask(teacher, seen)
     order = torch.tensor([4, 0, 5, 2, 1, 3])
-    parts = [ask(teacher, seen[t : t + 1, order])[0] for t in range(5)]
-    again = torch.cat([part.distribution.mode() for part in parts])
-    torch.testing.assert_close(again, whole.distribution.mode()[:, order], atol=1e-6, rtol=1e-5)
-    if whole.value is not None:
-        value = torch.cat([part.value for part in parts])
-        torch.testing.assert_close(value, whole.value[:, order], atol=1e-6, rtol=1e-5)
+    close(ask(teacher, seen[:, order])[0], whole.select((slice(None), order)))
+
+
+@pytest.mark.parametrize("pieces", [[5, 5], [1] * 10, [3, 7]])
+def test_what_it_says_hangs_on_its_hidden_state_and_not_on_where_a_sequence_is_cut(teacher, pieces):
+    seen, resets = sequence(10), resets_of(10, 6)
+    whole, end = teacher({"teacher": seen}, teacher.initial_state(6), resets)
+    state, begin = teacher.initial_state(6), 0
+    for length in pieces:
+        part = slice(begin, begin + length)
+        said, state = teacher({"teacher": seen[part]}, state, resets[part])
+        close(said, whole.select(part))
+        begin += length
+    torch.testing.assert_close(state, end, atol=1e-6, rtol=1e-5)
+
+
+def test_a_reset_forgets_everything(teacher):
+    seen, resets = sequence(10), torch.zeros(10, 6, dtype=torch.bool)
+    resets[4] = True
+    whole, end = teacher({"teacher": seen}, teacher.initial_state(6), resets)
+    said, state = ask(teacher, seen[4:])
+    close(said, whole.select(slice(4, None)))
+    torch.testing.assert_close(state, end, atol=1e-6, rtol=1e-5)
+
+
+def test_asking_leaves_the_given_state_as_it_is(teacher):
+    _, state = ask(teacher, sequence())
+    before = state.clone()
+    teacher({"teacher": sequence()}, state, resets_of(5, 6))
+    assert torch.equal(state, before)
+
+
+def batch_of(seen, resets):
+    """Ticks in which somebody else acted."""
+    nothing, never = torch.zeros(resets.shape), torch.zeros_like(resets)
+    groups = {"student": seen, "teacher": seen}
+    return Batch(
+        observations=groups,
+        action=torch.zeros(*resets.shape, 2),
+        log_prob=nothing,
+        driver=torch.full((resets.shape[1],), STUDENT),
+        reward=nothing,
+        terminated=never,
+        truncated=never,
+        reset=resets,
+        final_index=torch.zeros(0, 2, dtype=torch.int64),
+        final_observations={group: seen[0, :0] for group in groups},
+        last_observations={group: seen[-1] for group in groups},
+        initial_state=torch.zeros(resets.shape[1], 0),
+        level=torch.zeros(*resets.shape, 0),
+        task=torch.zeros(resets.shape, dtype=torch.int64),
+        episodes=no_episodes(),
+    )
+
+
+def test_a_distiller_s_batches_are_labelled_and_driven_as_one_long_sequence(teacher):
+    seen, resets = sequence(12), resets_of(12, 6)
+    whole, _ = teacher({"teacher": seen}, teacher.initial_state(6), resets)
+    config = DistillConfig(num_envs=6, ticks=4, minibatches=1, terms=(TermConfig(name="entropy"),))
+    student = make_student(StudentConfig(hidden=(4,)), Interface.plain(SIZE, 2))
+    distiller = Distiller(config, student, teacher, Critic(SIZE, (4,)), seed=0)
+    first, second, third = (slice(i, i + 4) for i in (0, 4, 8))
+    distiller.follow(batch_of(seen[first], resets[first]))
+    said = distiller.record(batch_of(seen[second], resets[second]), 0.0).teachers[0]
+    close(said, whole.select(second))
+    for t in range(8, 12):
+        action, log_prob, _ = distiller.act_as_teacher(
+            {"teacher": seen[t]}, torch.zeros(6, 0), resets[t]
+        )
+        density = whole.select(t).distribution.log_prob(action)
+        torch.testing.assert_close(density, log_prob, atol=1e-4, rtol=1e-4)
+    said = distiller.record(batch_of(seen[third], resets[third]), 0.0).teachers[0]
+    close(said, whole.select(third))
 
 
 def test_asking_changes_neither_random_streams_nor_what_is_asked(teacher):

@@ -22,8 +22,6 @@ pytest.importorskip("h5py")
 class Plain:
     """The function above as a teacher that remembers how long it has been asked."""
 
-    cacheable = False
-
     def initial_state(self, n):
         return torch.zeros(n, 1)
 

@@ -15,7 +15,7 @@ from retort.distill.offline import DatasetSource, RecordedTeacher, distil_offlin
 from retort.distill.recording import DatasetError
 from retort.distill.students import Interface, StudentConfig, make_student
 from retort.distill.teacher import TeacherOutput
-from retort.distill.terms import TermConfig
+from retort.distill.terms import TermConfig, TermError
 
 from .recorded import ACTIONS, ENVS, TICKS, box, foreign_data, make_batches
 
@@ -272,7 +272,7 @@ def test_going_on_learns_what_going_through_would_have(linear):
 
 
 def test_terms_that_ask_the_teacher_say_that_there_is_none(linear):
-    with pytest.raises(DatasetError, match="asks the teacher about situations"):
+    with pytest.raises(TermError, match=r"\(corrected\): a term asks the teacher about situations"):
         distilled(linear, terms=(TermConfig(name="corrected"), TermConfig(name="rl")))
 
 

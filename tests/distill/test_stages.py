@@ -18,6 +18,7 @@ from retort.distill.checkpoint import CheckpointError, load_checkpoint
 from retort.distill.concurrent import ConcurrentConfig
 from retort.distill.curriculum import CurriculumConfig
 from retort.distill.distill_config import DistillConfig
+from retort.distill.distributions import Gaussian
 from retort.distill.evaluation import EvaluationConfig, actor_of, run_episodes
 from retort.distill.experiment import Experiment
 from retort.distill.finished import load_teacher, require_teachers
@@ -210,6 +211,37 @@ def test_every_way_to_distil_resumes_to_the_bit(finished, tmp_path, changes):
             assert torch.equal(value, ends[1][key]), key
         elif key.split("/")[-1] != "seconds":
             assert value == ends[1][key], key
+
+
+class Remembering:
+    """A teacher whose action hangs on all that was seen in the episode."""
+
+    def __init__(self, teacher):
+        self.teacher = teacher
+
+    def initial_state(self, n):
+        return torch.zeros(n, 1)
+
+    def __call__(self, observations, state, resets):
+        said, _ = self.teacher(observations, torch.zeros(resets.shape[1], 0), resets)
+        seen = []
+        for now, reset in zip(observations["teacher"], resets, strict=True):
+            state = torch.where(reset[:, None], torch.zeros_like(state), state)
+            state = 0.99 * state + 0.01 * now.mean(-1, keepdim=True)
+            seen.append(state)
+        mean = said.distribution.mean + torch.tanh(torch.stack(seen))
+        return dataclasses.replace(said, distribution=Gaussian(mean, said.distribution.std)), state
+
+
+@pytest.mark.parametrize(
+    "changes", [{"mode": "student"}, {"mode": "aggregate", "kept_batches": 2}], ids=str
+)
+def test_a_teacher_that_remembers_resumes_to_the_bit(finished, tmp_path, monkeypatch, changes):
+    load = stages.load_teachers
+    monkeypatch.setattr(stages, "load_teachers", lambda *given: [Remembering(*load(*given))])
+    test_every_way_to_distil_resumes_to_the_bit(finished, tmp_path, changes)
+    saved = load_checkpoint(tmp_path / "whole" / "distillation" / "checkpoint.safetensors")
+    assert saved["learner"]["teacher_states"]["0"].unique().numel() == 32
 
 
 def test_a_teacher_that_goes_on_learning_resumes_to_the_bit_and_is_the_one_evaluated(

@@ -124,6 +124,46 @@ def test_a_data_set_given_by_path_is_relative_to_the_recipe_and_an_id_stays(smal
         assert load_recipe(small).distill.dataset == expected
 
 
+def test_teachers_given_by_path_are_relative_to_the_recipe_and_are_saved_so(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for name in ("sac.zip", "statistics.pkl"):
+        (small.parent / name).touch()
+    (small.parent / "second").mkdir()
+    small.write_text(
+        f"{SMALL}[distill.teachers]\n"
+        'others = ["second", "sac.zip", "runs/third", '
+        '{file = "sac.zip", statistics = "statistics.pkl", std_floor = 1}]\n'
+    )
+    monkeypatch.chdir(elsewhere)
+    recipe = load_recipe(small)
+    second, plain_file, third, table = recipe.distill.teachers.others
+    assert second == str(small.parent / "second")
+    assert plain_file == str(small.parent / "sac.zip")
+    assert third == "runs/third"
+    assert table == {
+        "file": str(small.parent / "sac.zip"),
+        "statistics": str(small.parent / "statistics.pkl"),
+        "std_floor": 1,
+    }
+    assert recipe.distill.teachers.named[-1].options["std_floor"] == 1.0
+    save_recipe(recipe, elsewhere / "recipe.toml")
+    assert load_recipe(elsewhere) == recipe
+
+
+def test_an_option_that_a_teacher_has_not_lists_those_it_has(
+    small: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = 'distill.teachers.others=[{file="a.onnx", noise=0.1}]'
+    assert main(["train", str(small), "--set", wrong]) == 2
+    said = capsys.readouterr().err
+    assert "distill.teachers.others[0]: a teacher of kind 'onnx' takes no option 'noise'" in said
+    assert "noise_std, discrete" in said
+    assert len(said.strip().splitlines()) == 1
+
+
 def test_a_robot_given_by_path_is_relative_to_the_recipe(small: Path) -> None:
     folder = small.parent / "my_robot"
     folder.mkdir()

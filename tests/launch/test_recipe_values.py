@@ -111,6 +111,19 @@ TOGETHER = {
     "simulation.substeps=0": "simulation.substeps is 0; use 1 to",
     'distill.terms=[{name="foo"}]': "there is no term 'foo'",
     "seed=18446744073709551616": "seed is 18446744073709551616; use 0 to 4294967295",
+    'distill.teachers.others=["typo.zip"]': r"others\[0\]: there is no teacher typo\.zip",
+    'distill.terms=[{name="q"}]': r"distill\.terms\[0\] \(q\): .*Q-values of discrete actions",
+    'distill.terms=[{name="q_ascent"}]': r"distill\.terms\[0\] \(q_ascent\): .*such as SAC",
+    'distill.terms=[{name="policy_kl", options={temperature=2.0}}]': "temperature is 2.0, but only",
+    "distill.epsilon=0.1": r"distill\.epsilon is for discrete actions",
+    'distill.terms=[{name="saliency"}]': "say with the options `student` and `teacher` which",
+    'distill.terms=[{name="saliency", options={student=[60], teacher=[0]}}]': (
+        "position 60 of the student's observation, which has 60 numbers"
+    ),
+    'distill.terms=[{name="latent", options={student="l7"}}]': "no layer 'l7'; it has layer0",
+    'distill.teachers={others=["x"], weighting="task"}': "a recipe has one task",
+    'student={kind="gru"}\ndistill.adversary={}': r"distill\.adversary: .*use kind 'mlp'",
+    'distill.mode="concurrent"\ndistill.concurrent.shared_layers=5': r"5 shared layers, but the",
 }
 
 
@@ -119,11 +132,44 @@ TOGETHER = {
 def test_wrong_values_end_a_verb_before_it_leaves_a_trace(
     verb: str, override: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([verb, "balancer", f"--out={tmp_path / 'run'}", "--set", override]) == 2
+    given = [f"--set={each}" for each in override.splitlines()]
+    assert main([verb, "balancer", f"--out={tmp_path / 'run'}", *given]) == 2
     said = capsys.readouterr().err
     assert re.search(TOGETHER[override], said)
     assert len(said.splitlines()) == 1
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("mode", ["offline", "teacher"])
+def test_a_weight_that_follows_progress_is_refused_where_there_is_none(mode: str) -> None:
+    terms = 'distill.terms=[{name="value"}, {name="policy_kl", schedule="progress"}]'
+    with pytest.raises(RecipeError, match=rf"terms\[1\]: policy_kl follows .* in mode '{mode}'"):
+        load_recipe("balancer", [terms, f"distill.mode={mode}"])
+
+
+@pytest.mark.parametrize(
+    ("others", "words"),
+    [
+        ("", r"terms\[0\]: corrected is half a reward, which the term 'rl' learns from"),
+        (', {name="rl", weight=0.0}', "half a reward, which the term 'rl' learns from"),
+    ],
+)
+def test_a_term_that_is_half_a_reward_needs_somebody_to_learn_from_it(
+    others: str, words: str
+) -> None:
+    with pytest.raises(RecipeError, match=words):
+        load_recipe("balancer", [f'distill.terms=[{{name="corrected"}}{others}]'])
+    both = 'distill.terms=[{name="corrected"}, {name="rl", weight=0.0, end=1.0, schedule="linear"}]'
+    load_recipe("balancer", [both])
+    for mode in ("offline", "teacher"):
+        with pytest.raises(RecipeError, match=f"in mode '{mode}' it does not act"):
+            load_recipe("balancer", [both, f"distill.mode={mode}"])
+
+
+def test_a_teacher_that_goes_on_learning_is_the_only_one() -> None:
+    given = ['distill.teachers.others=["runs/second"]', "distill.mode=concurrent"]
+    with pytest.raises(RecipeError, match=r"distill\.teachers\.others .* goes on learning"):
+        load_recipe("balancer", given)
 
 
 def test_weights_of_teachers_must_sum_to_one() -> None:

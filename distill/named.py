@@ -1,0 +1,45 @@
+"""The teachers that a recipe names beside the run's own: where they are and how they are read."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from .foreign import KINDS, ForeignTeacherError, checked_options, kind_of
+
+_OF_FILES = {kind.ending for kind in KINDS.values()}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NamedTeacher:
+    """One entry of ``distill.teachers.others``."""
+
+    path: str  # a run folder of ours, or somebody else's file
+    kind: str | None  # of the file (``foreign.KINDS``); None for a folder, and told when it is read
+    options: dict[str, Any]  # of the file's kind
+
+    @property
+    def is_file(self) -> bool:
+        """It is, or should be, a file and not a run folder."""
+        return self.kind is not None or Path(self.path).is_file()
+
+
+def named_teacher(entry: str | dict[str, Any]) -> NamedTeacher:
+    """What an entry says: a path, or a table of ``file``, ``kind`` if its name does not tell, and
+    the options of that kind.
+
+    Raises:
+        ForeignTeacherError: the table names no file, no known kind, or an option that it has not.
+    """
+    table = {"file": entry} if isinstance(entry, str) else dict(entry)
+    path, kind = table.pop("file", None), table.pop("kind", None)
+    if not isinstance(path, str) or not path:
+        raise ForeignTeacherError(
+            f"got {entry!r}; name a run folder or a file, as 'sac.zip' or "
+            "{file = 'sac.zip', noise_std = 0.1}"
+        )
+    if kind is not None or table or Path(path).suffix in _OF_FILES:
+        kind = kind_of(Path(path), kind)
+        table = checked_options(kind, table)
+    return NamedTeacher(path=path, kind=kind, options=table)
