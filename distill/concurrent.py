@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ from torch import nn
 from ..hardware.checks import NOT_NEGATIVE, above, between, check_fields
 from .batch import TEACHER, Batch
 from .distributions import Distribution
-from .networks import Actor, GaussianActor
+from .networks import Actor, Critic, GaussianActor
 from .ppo import PPO
 from .students import MlpStudent, Student
 from .teacher import ActorTeacher
@@ -28,14 +28,16 @@ from .teacher import ActorTeacher
 class ConcurrentConfig:
     """How teacher and student share the work.
 
-    With ``shared_layers`` teacher and student are two encoders before the same last layers
-    (concurrent teacher and student, Wang et al. 2024); with 0 they are two networks. ``pull``
+    With ``shared_layers`` teacher and student are two encoders before the same last layers, and
+    with ``shared_critic_layers`` so are their critics (concurrent teacher and student, Wang et al.
+    2024); with 0 they are two networks. ``pull``
     weighs KL(pi_T || pi_S) in the teacher's own loss, which keeps it near what the student can do
     (guided policy optimisation, 2025). A student update that moves KL(pi_T || pi_S) above
     ``kl_guard`` times its running mean counts as a divergence and is taken back.
     """
 
     shared_layers: int = 0
+    shared_critic_layers: int = 0
     pull: float = 0.0
     kl_guard: float = 10.0
 
@@ -43,6 +45,7 @@ class ConcurrentConfig:
         check_fields(
             self,
             shared_layers=between(0, 100),
+            shared_critic_layers=between(0, 100),
             pull=NOT_NEGATIVE,
             kl_guard=above(1.0),
         )
@@ -55,10 +58,11 @@ class LearningTeacher:
         ppo: the learner; its optimiser is made anew where layers are shared.
         config: settings.
         student: whose last layers are shared, if any are.
+        critic: the student's, whose last layers are shared, if any are.
         std_floor: least deviation the teacher may claim.
 
     Raises:
-        ValueError: the layers do not fit.
+        ValueError: the layers do not fit, or the critics have no unit in common.
     """
 
     def __init__(
@@ -66,6 +70,7 @@ class LearningTeacher:
         ppo: PPO,
         config: ConcurrentConfig,
         student: MlpStudent | None = None,
+        critic: Critic | None = None,
         *,
         std_floor: float = 0.05,
     ) -> None:
@@ -74,6 +79,16 @@ class LearningTeacher:
             if student is None:
                 raise ValueError("shared_layers needs a student of kind 'mlp'")
             share_head(ppo.actor, student, config.shared_layers)
+        if config.shared_critic_layers:
+            if critic is None:
+                raise ValueError("shared_critic_layers needs the student's critic")
+            if ppo.config.reward_scale != "horizon":
+                raise ValueError(
+                    "shared_critic_layers needs critics of one unit; set teacher.reward_scale to "
+                    "'horizon'"
+                )
+            share_critic(ppo.critic, critic, config.shared_critic_layers)
+        if config.shared_layers or config.shared_critic_layers:
             ppo.make_optimiser()
         self.teacher = ActorTeacher(
             ppo.actor, ppo.critic, std_floor=std_floor, frozen=False, value_unit=ppo.value_unit
@@ -134,33 +149,56 @@ def share_head(actor: Actor, student: MlpStudent, layers: int) -> None:
     Raises:
         ValueError: widths or activations differ, or no layer would be left for an encoder.
     """
-    network = actor.network
-    places = [i for i, module in enumerate(network) if isinstance(module, nn.Linear)]
-    if not 1 <= layers < min(len(places), len(student.layers)):
-        raise ValueError(
-            f"{layers} shared layers, but the teacher has {len(places)} and the student "
-            f"{len(student.layers)}; share at least one and leave each an encoder"
-        )
-    if actor.activation != student.config.activation:
-        raise ValueError(
-            f"the teacher's activation is {actor.activation} and the student's "
-            f"{student.config.activation}; make them equal"
-        )
-    own = [layer for layer in student.layers if isinstance(layer, nn.Linear)][-layers:]
-    theirs, ours = network[places[-layers]], own[0]
-    assert isinstance(theirs, nn.Linear)
-    if theirs.weight.shape != ours.weight.shape:
-        raise ValueError(
-            f"the teacher's encoder ends {theirs.weight.shape[1]} wide and the student's "
-            f"{ours.weight.shape[1]}; make them equal"
-        )
-    for place, layer in zip(places[-layers:], own, strict=True):
-        layer.load_state_dict(network[place].state_dict())
-        network[place] = layer
+    pair = (actor.activation, student.config.activation)
+    _share_last(actor.network, student.layers, layers, pair, "shared layers")
     if isinstance(actor, GaussianActor) and student.log_std is not None:
         with torch.no_grad():
             student.log_std.copy_(actor.log_std)
         actor.log_std = student.log_std
+
+
+def share_critic(theirs: Critic, ours: Critic, layers: int) -> None:
+    """``share_head`` for the critics of teacher and student.
+
+    Raises:
+        ValueError: widths or activations differ, or no layer would be left for an encoder.
+    """
+    pair = (theirs.activation, ours.activation)
+    _share_last(theirs.network, ours.network, layers, pair, "shared critic layers")
+
+
+def _share_last(
+    theirs: nn.Sequential,
+    ours: Iterable[nn.Module],
+    layers: int,
+    activations: tuple[str, str],
+    what: str,
+) -> None:
+    """Let ``theirs`` end in the linear layers that ``ours`` ends in, with its own weights."""
+    places = [i for i, module in enumerate(theirs) if isinstance(module, nn.Linear)]
+    own = [module for module in ours if isinstance(module, nn.Linear)]
+    if not 1 <= layers < min(len(places), len(own)):
+        raise ValueError(
+            f"{layers} {what}, but the teacher has {len(places)} and the student {len(own)}; share "
+            "at least one and leave each an encoder"
+        )
+    if activations[0] != activations[1]:
+        raise ValueError(
+            f"{what}: the teacher's activation is {activations[0]} and the student's "
+            f"{activations[1]}; make them equal"
+        )
+    for place, layer in zip(places[-layers:], own[-layers:], strict=True):
+        known = theirs[place]
+        assert isinstance(known, nn.Linear)
+        if known.weight.shape != layer.weight.shape:
+            wide = [one.weight.shape[1] for one in (known, layer)]
+            raise ValueError(
+                f"{what}: the teacher's encoder ends {wide[0]} wide and the student's {wide[1]}; "
+                "make them equal"
+            )
+    for place, layer in zip(places[-layers:], own[-layers:], strict=True):
+        layer.load_state_dict(theirs[place].state_dict())
+        theirs[place] = layer
 
 
 @torch.no_grad()

@@ -29,7 +29,7 @@ def load_teachers(experiment: Experiment, folder: Path, env: RobotEnv) -> list[T
     first = load_teacher(experiment, folder)
     teachers: list[Teacher] = [first]
     for i, other in enumerate(experiment.distill.teachers.named):
-        if other.is_file:
+        if other.is_file and Path(other.path).exists():
             teachers.append(load_named_file(i, other, env))
             continue
         teacher = _teacher(experiment, _finished_elsewhere(other.path)["learner"])
@@ -85,7 +85,7 @@ def require_other_runs(experiment: Experiment) -> None:
         RetortError: one is missing, unfinished or damaged.
     """
     for other in experiment.distill.teachers.named:
-        if not other.is_file:
+        if not (other.is_file and Path(other.path).exists()):
             _finished_elsewhere(other.path)
 
 
@@ -103,7 +103,7 @@ def load_teacher(experiment: Experiment, folder: Path) -> ActorTeacher:
 
 
 def load_learning_teacher(
-    experiment: Experiment, folder: Path, env: RobotEnv, student: Student
+    experiment: Experiment, folder: Path, env: RobotEnv, student: Student, critic: Critic
 ) -> LearningTeacher:
     """The teacher of a run folder as a learner that goes on beside ``student``.
 
@@ -113,11 +113,13 @@ def load_learning_teacher(
     saved = finished(folder / "teacher", experiment.teacher.steps, "train")
     ppo = PPO(experiment.teacher, env, experiment.seed + 2)
     ppo.load_state_dict(saved["learner"])
-    return learning_teacher(experiment, ppo, student)
+    return learning_teacher(experiment, ppo, student, critic)
 
 
-def learning_teacher(experiment: Experiment, ppo: PPO, student: Student) -> LearningTeacher:
-    """``ppo`` as a teacher that goes on learning beside ``student``.
+def learning_teacher(
+    experiment: Experiment, ppo: PPO, student: Student, critic: Critic
+) -> LearningTeacher:
+    """``ppo`` as a teacher that goes on learning beside ``student`` and its ``critic``.
 
     Raises:
         RetortError: it cannot share layers with the student.
@@ -129,7 +131,7 @@ def learning_teacher(experiment: Experiment, ppo: PPO, student: Student) -> Lear
             raise RetortError("shared_layers needs a student of kind 'mlp'; set it to 0")
         shared = student
     try:
-        return LearningTeacher(ppo, config, shared, std_floor=experiment.distill.std_floor)
+        return LearningTeacher(ppo, config, shared, critic, std_floor=experiment.distill.std_floor)
     except ValueError as error:
         raise RetortError(f"distill.concurrent: {error}") from error
 

@@ -191,6 +191,7 @@ class Critic(nn.Module):
         self, inputs: int, hidden: tuple[int, ...], activation: Activation = "elu"
     ) -> None:
         super().__init__()
+        self.activation: Activation = activation
         self.normaliser = Normaliser(inputs)
         self.network = mlp((inputs, *hidden, 1), activation)
 

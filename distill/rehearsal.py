@@ -19,6 +19,7 @@ from .distill_config import DistillConfig
 from .distiller import Distiller
 from .experiment import Experiment
 from .finished import check_weighting, learning_teacher, load_named_file
+from .networks import Critic
 from .offline import DatasetSource
 from .offline_stage import require_data
 from .ppo import PPO
@@ -72,7 +73,7 @@ def _with_teachers(experiment: Experiment, config: DistillConfig) -> None:
         _ENVS, episode_seconds=config.episode_seconds, event_rate=config.event_rate
     )
     student, critic = experiment.make_learner(env.contract, env.teacher_size)
-    teachers = _teachers(experiment, env, student)
+    teachers = _teachers(experiment, env, student, critic)
     distiller = Distiller(config, student, teachers, critic, experiment.seed)
     try:
         learnt_in = lied_to(env, student, config.adversary, config.steps, experiment.seed)
@@ -97,10 +98,12 @@ def _try(distiller: Distiller, batch: Batch) -> None:
     distiller.try_terms(batch)
 
 
-def _teachers(experiment: Experiment, env: RobotEnv, student: Student) -> list[Teacher]:
+def _teachers(
+    experiment: Experiment, env: RobotEnv, student: Student, critic: Critic
+) -> list[Teacher]:
     if experiment.distill.mode == "concurrent":
         ppo = PPO(experiment.teacher, env, experiment.seed)
-        return [learning_teacher(experiment, ppo, student).teacher]
+        return [learning_teacher(experiment, ppo, student, critic).teacher]
     ppo = PPO(experiment.teacher, env, experiment.seed)
     ours = ActorTeacher(ppo.actor, ppo.critic, std_floor=experiment.distill.std_floor)
     named = enumerate(experiment.distill.teachers.named)

@@ -88,7 +88,7 @@ def distil_student(
     student, critic = experiment.make_learner(env.contract, env.teacher_size)
     learning = None  # a teacher that goes on learning
     if config.mode == "concurrent":
-        learning = load_learning_teacher(experiment, folder, env, student)
+        learning = load_learning_teacher(experiment, folder, env, student, critic)
     teachers = load_teachers(experiment, folder, env) if learning is None else [learning.teacher]
     distiller = Distiller(config, student, teachers, critic, experiment.seed + 1)
     stage = Stage(folder / "distillation", experiment.key(STUDENT_PARTS), config.steps, fresh)

@@ -49,15 +49,15 @@ def learn(config, iterations=50):
     )  # fmt: skip
     torch.manual_seed(0)
     student = make_student(StudentConfig(hidden=(16, 16)), env.contract)
-    learning = LearningTeacher(ppo, config, student)
-    critic = Critic(env.teacher_size, (16,))
+    critic = Critic(env.teacher_size, (32,))
+    learning = LearningTeacher(ppo, config, student, critic)
     distiller = Distiller(settings, student, learning.teacher, critic, seed=0)
     curriculum = Curriculum(CurriculumConfig(kind="none"), env.axes, N, np.zeros(5))
     source = RolloutSource(env, TICKS, running=curriculum.running)
     source.share_with_teacher(settings.share(0.0))
     source.start(0)
     rows = list(distil(distiller, source, curriculum, learning=learning))
-    return rows, ppo, student
+    return rows, ppo, distiller
 
 
 @pytest.mark.parametrize(
@@ -66,8 +66,9 @@ def learn(config, iterations=50):
         ConcurrentConfig(),
         ConcurrentConfig(pull=0.3),
         ConcurrentConfig(shared_layers=1),
+        ConcurrentConfig(shared_layers=1, shared_critic_layers=1),
     ],
-    ids=["two networks", "pulled teacher", "shared head"],
+    ids=["two networks", "pulled teacher", "shared head", "shared head and critic"],
 )
 def test_both_learn(config):
     rows, _, _ = learn(config)
@@ -86,8 +87,29 @@ def test_a_pulled_teacher_stays_nearer_to_its_student():
 
 
 def test_a_shared_head_is_one_and_stays_one():
-    _, ppo, student = learn(ConcurrentConfig(shared_layers=1), iterations=3)
-    assert ppo.actor.network[-1] is student.layers[-1]
+    shared = ConcurrentConfig(shared_layers=1, shared_critic_layers=1)
+    _, ppo, distiller = learn(shared, iterations=3)
+    assert ppo.actor.network[-1] is distiller.student.layers[-1]
+    assert ppo.critic.network[-1] is distiller.critic.network[-1]
+    assert ppo.critic.network[0] is not distiller.critic.network[0]
+
+
+@pytest.mark.parametrize(
+    ("teacher", "hidden", "said"),
+    [
+        ({"reward_scale": "return"}, (16,), "reward_scale"),
+        ({}, (24,), "16 wide and the student's 24"),
+        ({}, (), "leave each an encoder"),
+        ({"activation": "relu"}, (16,), "activation is relu and the student's elu"),
+    ],
+    ids=str,
+)
+def test_critics_that_cannot_share_layers_are_refused(teacher, hidden, said):
+    env = RobotEnv(num_envs=2)
+    ppo = PPO(PPOConfig(critic_hidden=(16,), num_envs=2, **teacher), env, seed=0)
+    critic = Critic(env.teacher_size, hidden)
+    with pytest.raises(ValueError, match=said):
+        LearningTeacher(ppo, ConcurrentConfig(shared_critic_layers=1), None, critic)
 
 
 def test_heads_of_different_width_are_refused():
@@ -126,9 +148,9 @@ def test_an_update_that_leaves_the_teacher_far_behind_is_taken_back(monkeypatch)
         return losses
 
     monkeypatch.setattr(Distiller, "update", explode)
-    rows, _, student = learn(ConcurrentConfig(), iterations=12)
+    rows, _, distiller = learn(ConcurrentConfig(), iterations=12)
     assert rows[-1]["divergences"] == 1
-    assert student.layers[-1].bias.abs().max() < 10
+    assert distiller.student.layers[-1].bias.abs().max() < 10
 
 
 def test_a_learning_teacher_tells_values_in_the_unit_of_all_teachers():

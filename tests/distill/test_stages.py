@@ -32,7 +32,7 @@ SMALL = Experiment(
     robot="balancer",
     task="balancer",
     teacher=PPOConfig(steps=32 * 24 * 8, num_envs=32, hidden=(16,), critic_hidden=(16,)),
-    distill=DistillConfig(steps=32 * 24 * 8, num_envs=32, episode_seconds=0.3),
+    distill=DistillConfig(steps=32 * 24 * 8, num_envs=32, episode_seconds=0.3, critic_hidden=(16,)),
     curriculum=CurriculumConfig(window=4, teacher_least=2),
     evaluation=EvaluationConfig(episodes=3, seconds=0.5, hardest_episodes=4, hardest_seconds=0.5),
 )
@@ -253,7 +253,7 @@ def test_a_teacher_that_goes_on_learning_resumes_to_the_bit_and_is_the_one_evalu
             SMALL.distill,
             mode="concurrent",
             teacher_share=0.75,
-            concurrent=ConcurrentConfig(shared_layers=1, pull=0.1),
+            concurrent=ConcurrentConfig(shared_layers=1, shared_critic_layers=1, pull=0.1),
         ),
         student=StudentConfig(hidden=(16,)),
     )
