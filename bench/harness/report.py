@@ -117,11 +117,12 @@ def plot_profiles(scores: Mapping[str, np.ndarray], at: np.ndarray, path: Path, 
     figure, axis = plt.subplots(figsize=(6.5, 3.4), layout="constrained")
     for number, (arm, values) in enumerate(scores.items()):
         middle, low, high = bootstrap_profile(values, at, np.random.default_rng(0))
-        axis.plot(at, middle, color=f"C{number}", label=arm, linewidth=1.2)
-        axis.fill_between(at, low, high, color=f"C{number}", alpha=0.12)
+        style = {"color": f"C{number}", "drawstyle": "steps-post"}
+        axis.plot(at, middle, label=arm, linewidth=1.2, **style)
+        axis.fill_between(at, low, high, color=f"C{number}", alpha=0.12, step="post")
     axis.set(xlabel=what, ylabel="share of runs above", ylim=(-0.02, 1.02))
     axis.grid(alpha=0.3)
-    axis.legend(fontsize=8)
+    figure.legend(fontsize=8, loc="outside lower center", ncols=4)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, metadata={"Date": None})
     plt.close(figure)
