@@ -22,12 +22,13 @@ from .distill_config import DistillConfig
 from .distributions import Categorical, Distribution
 from .diverged import check_finite
 from .kept import KeptBatches, Recorded
+from .memories import Memories
 from .mixture import mix, teacher_weights
 from .networks import Critic
 from .ppo import learning_reward
 from .pseudo_reward import pseudo_reward
 from .students import Student
-from .teacher import Teacher, TeacherOutput, in_order, numbered, sampled_action
+from .teacher import Teacher, TeacherOutput
 from .terms import Sample, Term, TermError, make_term
 
 T = TypeVar("T")
@@ -66,8 +67,7 @@ class Distiller:
         self.generator = torch.Generator().manual_seed(seed)
         self.queries = 0  # situations the teachers have labelled
         self._kept = KeptBatches(config.kept_batches)
-        self._states: tuple[Tensor, ...] = ()  # of the teachers after the last batch
-        self._driving: Tensor | None = None  # of the one that acts, since then
+        self._memories = Memories()
         self._optimise()
 
     @torch.no_grad()
@@ -86,24 +86,12 @@ class Distiller:
         self, groups: dict[str, Tensor], state: Tensor, reset: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The first teacher's sampled action; as ``act``, whose state it leaves alone."""
-        own = self._driving
-        if own is None or len(own) != len(reset):
-            own = self._running_on(len(reset))[0]
-        action, log_prob, self._driving = sampled_action(
-            self.teachers[0], groups, own, reset, self.generator
-        )
+        action, log_prob = self._memories.drive(self.teachers, groups, reset, self.generator)
         return action, log_prob, state
 
-    @torch.no_grad()
     def follow(self, batch: Batch) -> None:
         """Let the teachers that remember see a batch from which nothing is learnt."""
-        before = self._before(batch)
-        pairs = zip(self.teachers, before, strict=True)
-        self._states = tuple(
-            teacher(batch.observations, state, batch.reset)[1] if state.shape[-1] else state
-            for teacher, state in pairs
-        )
-        self._driving = None
+        self._memories.follow(self.teachers, batch)
 
     @torch.no_grad()
     def record(self, batch: Batch, fraction: float, relative_score: float = 0.0) -> Recorded:
@@ -274,8 +262,8 @@ class Distiller:
         if batch.labels is not None:
             return self._heard(batch.labels)
         self.queries += batch.ticks * batch.num_envs * len(self.teachers)
-        labels, self._states = zip(*self._said(batch), strict=True)
-        self._driving = None
+        labels, states = zip(*self._said(batch), strict=True)
+        self._memories.advance(states)
         return labels
 
     def _said(self, batch: Batch) -> Iterator[tuple[TeacherOutput, Tensor]]:
@@ -295,16 +283,7 @@ class Distiller:
         return tuple(each[i] for i in self.config.teachers.heard(len(each)))
 
     def _before(self, batch: Batch) -> tuple[Tensor, ...]:
-        """The teachers' hidden states before a batch: its own, or where they have got to."""
-        if batch.teacher_states is not None:
-            return batch.teacher_states
-        return self._running_on(batch.num_envs)
-
-    def _running_on(self, n: int) -> tuple[Tensor, ...]:
-        """The teachers' hidden states after the last batch, new ones if there was none of ``n``."""
-        if [len(state) for state in self._states] == [n] * len(self.teachers):
-            return self._states
-        return tuple(teacher.initial_state(n) for teacher in self.teachers)
+        return self._memories.before(self.teachers, batch)
 
     def _asking(
         self, number: int, batch: Batch, ids: Tensor
@@ -366,7 +345,7 @@ class Distiller:
             "generator": self.generator.get_state(),
             "queries": self.queries,
             "kept": self._kept.state_dict(),
-            "teacher_states": numbered(self._states),
+            "teacher_states": self._memories.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -382,7 +361,7 @@ class Distiller:
         self.queries = int(state["queries"])
         with torch.no_grad():
             self._kept.load_state_dict(state.get("kept", {}), self._relabel)
-        self._states, self._driving = in_order(state.get("teacher_states", {})), None
+        self._memories.load_state_dict(state.get("teacher_states", {}))
 
 
 def _expected(

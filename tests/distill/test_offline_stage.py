@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 from gymnasium.spaces import Discrete
-from retort.distill import stages
+from retort.distill import offline_stage, stages
 from retort.distill.checkpoint import load_checkpoint
 from retort.distill.dataset import find_dataset, read_dataset
 from retort.distill.distill_config import DistillConfig
@@ -22,6 +22,7 @@ from retort.distill.students import StudentConfig
 from retort.distill.terms import TermConfig
 from retort.hardware import RetortError
 
+from .counting import Counting
 from .recorded import ACTIONS, box, foreign_data, make_batches
 
 pytest.importorskip("minari")
@@ -128,6 +129,17 @@ def test_terms_may_ask_the_recorded_teacher_about_other_situations(folder):
     terms = (TermConfig(name="saliency", options=options), TermConfig(name="time_attention"))
     stages.distil_student(changed(terms=terms, steps=BATCH), folder)
     assert checkpoint(folder)["steps"] == BATCH
+
+
+def test_a_teacher_that_remembers_is_recorded_as_it_acts_along_an_episode(folder, monkeypatch):
+    monkeypatch.setattr(offline_stage, "load_teachers", lambda *given: [Counting(2)])
+    stages.distil_student(changed(steps=5 * 32, ticks=5), folder)
+    recordings = read_dataset(folder / "recorded")
+    assert max(map(len, recordings)) > 5
+    for recording in recordings:
+        count = torch.arange(1.0, len(recording) + 1)[:, None].expand(-1, 2)
+        torch.testing.assert_close(recording.action, count, atol=0.01, rtol=0)
+        assert torch.equal(recording.labels[0].distribution.mean, count)
 
 
 def test_other_recorded_steps_are_recorded_again(folder):

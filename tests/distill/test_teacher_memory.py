@@ -10,38 +10,18 @@ from retort.distill.curriculum import Curriculum, CurriculumConfig
 from retort.distill.dataset import read_dataset, write_dataset
 from retort.distill.distill_config import DistillConfig
 from retort.distill.distiller import Distiller
-from retort.distill.distributions import Gaussian
 from retort.distill.loop import distil
 from retort.distill.networks import Critic
 from retort.distill.offline import DatasetSource, distil_offline
 from retort.distill.rollout import RolloutSource
 from retort.distill.students import Interface, StudentConfig, make_student
-from retort.distill.teacher import TeacherOutput
 from retort.distill.terms import TermConfig
 
+from .counting import Counting
 from .recorded import ACTIONS, make_batches
 
 ENVS, TICKS, EPISODE = 4, 5, 12
 KL = (TermConfig(name="policy_kl"),)
-
-
-class Counting:
-    """Says which tick of the episode it is, from 1 on, and nothing else."""
-
-    def __init__(self, actions=1):
-        self.actions = actions
-
-    def initial_state(self, n):
-        return torch.zeros(n, 1)
-
-    def __call__(self, observations, state, resets):
-        counts = []
-        for reset in resets:
-            state = torch.where(reset[:, None], torch.zeros_like(state), state) + 1.0
-            counts.append(state)
-        mean = torch.stack(counts).expand(*resets.shape, self.actions)
-        mean = mean + 0.0 * observations["teacher"].sum(-1, keepdim=True)
-        return TeacherOutput(Gaussian(mean, torch.full_like(mean, 1e-3)), mean[..., 0]), state
 
 
 def started(tracking, teacher=None, share=0.5, **changes):

@@ -82,6 +82,19 @@ def test_data_that_are_not_there_are_missed_before_anything_begins(
     assert not out.exists()
 
 
+def test_a_run_that_is_not_there_is_missed_before_a_launch_and_may_come_after_a_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    given = [f"--out={out}", "--set", f'distill.teachers.others=["{tmp_path / "second"}"]']
+    assert main(["launch", "balancer", *given]) == 1
+    said = capsys.readouterr().err
+    assert f"there is no checkpoint {tmp_path / 'second'}" in said
+    assert not out.exists()
+    monkeypatch.setattr("retort.launch.train._make", lambda *_, **__: None)
+    assert main(["train", "balancer", *given]) == 0
+
+
 def test_interrupting_says_how_to_resume(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
