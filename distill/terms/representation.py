@@ -106,13 +106,6 @@ class Saliency(Term):
                 "saliency: teacher and student see different observations; say with the options "
                 "`student` and `teacher` which positions mean the same"
             )
-        for group, positions in (("student", self.student), ("teacher", self.teacher)):
-            size = sample.observations[group].shape[-1]
-            if positions and max(positions) >= size:
-                raise TermError(
-                    f"saliency compares position {max(positions)} of the {group}'s observation, "
-                    f"which has {size} numbers, counted from 0; name others"
-                )
         normalised = required(sample.normalised, "saliency", "normalised observations")
         scale = required(sample.scale, "saliency", "normalised observations")
         for whose, positions in (("student", self.student), ("teacher", self.teacher)):

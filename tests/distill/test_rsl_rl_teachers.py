@@ -100,7 +100,11 @@ def test_rsl_rl_checkpoints_of_older_versions(tmp_path, normaliser_inside):
     ("options", "error", "message"),
     [
         ({"activation": "sine"}, ForeignTeacherError, "'sine'; use one of elu"),
-        ({"state_dependent_std": "exp"}, ForeignTeacherError, "'exp'; use 'scalar' or 'log'"),
+        (
+            {"state_dependent_std": "exp"},
+            ForeignTeacherError,
+            "'exp'; it must be one of 'scalar', 'log'",
+        ),
         ({"gamma": 1.0}, RangeError, "gamma is 1.0"),
         ({"normaliser_epsilon": -1.0}, RangeError, "normaliser_epsilon is -1.0"),
         ({"std_floor": 0.0}, RangeError, "std_floor is 0.0"),

@@ -87,9 +87,9 @@ def test_a_run_that_is_not_there_is_missed_before_a_launch_and_may_come_after_a_
 ) -> None:
     out = tmp_path / "run"
     given = [f"--out={out}", "--set", f'distill.teachers.others=["{tmp_path / "second"}"]']
-    assert main(["launch", "balancer", *given]) == 1
+    assert main(["launch", "balancer", *given]) == 2
     said = capsys.readouterr().err
-    assert f"there is no checkpoint {tmp_path / 'second'}" in said
+    assert f"there is no {tmp_path / 'second'}, which distill.teachers.others names" in said
     assert not out.exists()
     monkeypatch.setattr("retort.launch.train._make", lambda *_, **__: None)
     assert main(["train", "balancer", *given]) == 0

@@ -118,7 +118,7 @@ TOGETHER = {
     "distill.epsilon=0.1": r"distill\.epsilon is for discrete actions",
     'distill.terms=[{name="saliency"}]': "say with the options `student` and `teacher` which",
     'distill.terms=[{name="saliency", options={student=[60], teacher=[0]}}]': (
-        "position 60 of the student's observation, which has 60 numbers"
+        "the student has no position 60"
     ),
     'distill.terms=[{name="latent", options={student="l7"}}]': "no layer 'l7'; it has layer0",
     'distill.teachers={others=["x"], weighting="task"}': "a recipe has one task",
