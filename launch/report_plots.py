@@ -284,7 +284,8 @@ def _words(name: str) -> str:
 
 
 def _svg(figure: Figure) -> str:
-    figure.tight_layout(pad=0.4)
+    # A browser may set labels wider than they are measured here.
+    figure.tight_layout(pad=0.4, rect=(0.02, 0.0, 1.0, 1.0))
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
