@@ -45,9 +45,10 @@ TABLE = "partial-observation"
 SEEDS = (1, 2, 3)
 TASKS = ("HalfCheetah", "Hopper")
 NOISE = (0.0, 0.1, 0.2, 0.3)
-# Hopper is sampled 125 times a second, HalfCheetah 20 times: a speed takes more frames to be seen
-# through the noise, and longer to be learnt from.
-STEPS = {"HalfCheetah": 200_000, "Hopper": 400_000}
+# On a tuning seed, noise 0.1, a student of HalfCheetah came to 0.75 of its teacher in 0.2 M steps
+# and to 0.90 in 0.6 M. Hopper is sampled 125 times a second, HalfCheetah 20 times: a speed takes
+# more frames to be seen through the noise.
+STEPS = {"HalfCheetah": 600_000, "Hopper": 400_000}
 FRAMES = {"HalfCheetah": 8, "Hopper": 32}  # that a student sees of the past
 CLOSURE = 0.89
 _POINTS = 5  # on a curve
