@@ -13,7 +13,7 @@ from .experiment import Experiment
 from .foreign import KINDS, ForeignTeacherError, load_teacher_file
 from .named import NamedTeacher
 from .networks import Critic, GaussianActor
-from .ppo import PPO, value_unit
+from .ppo import PPO
 from .return_scale import ReturnScale
 from .students import MlpStudent, Student, make_student
 from .teacher import ActorTeacher, Teacher
@@ -29,7 +29,7 @@ def load_teachers(experiment: Experiment, folder: Path, env: RobotEnv) -> list[T
     first = load_teacher(experiment, folder)
     teachers: list[Teacher] = [first]
     for i, other in enumerate(experiment.distill.teachers.named):
-        if other.is_file and Path(other.path).exists():
+        if Path(other.path).is_file():
             teachers.append(load_named_file(i, other, env))
             continue
         teacher = _teacher(experiment, _finished_elsewhere(other.path)["learner"])
@@ -85,7 +85,7 @@ def require_other_runs(experiment: Experiment) -> None:
         RetortError: one is missing, unfinished or damaged.
     """
     for other in experiment.distill.teachers.named:
-        if not (other.is_file and Path(other.path).exists()):
+        if not Path(other.path).is_file():
             _finished_elsewhere(other.path)
 
 
@@ -192,7 +192,7 @@ def _teacher(experiment: Experiment, saved: dict[str, Any]) -> ActorTeacher:
     critic.load_state_dict(saved["critic"])
     scale = ReturnScale(experiment.teacher.gamma)
     scale.load_state_dict(saved.get("return_scale", {}))
-    unit = value_unit(experiment.teacher, scale)
+    unit = scale.value_unit(experiment.teacher.reward_scale)
     return ActorTeacher(actor, critic, std_floor=experiment.distill.std_floor, value_unit=unit)
 
 

@@ -188,7 +188,7 @@ class PPO:
     @property
     def value_unit(self) -> float:
         """What the critic's answers are multiplied by to be (1 - gamma) times the return."""
-        return value_unit(self.config, self.return_scale)
+        return self.return_scale.value_unit(self.config.reward_scale)
 
     def critic_of_returns(self) -> Critic:
         """The critic in units of (1 - gamma) times the return, as teachers give values."""
@@ -342,11 +342,6 @@ class PPO:
         load_optimiser_state(self.optimiser, state["optimiser"])
         self.generator.set_state(state["generator"])
         self.return_scale.load_state_dict(state.get("return_scale", {}))
-
-
-def value_unit(config: PPOConfig, scale: ReturnScale) -> float:
-    """What a critic learnt under ``config`` is multiplied by to be (1 - gamma) times the return."""
-    return 1.0 if config.reward_scale == "horizon" else (1.0 - config.gamma) * scale.std
 
 
 def learning_reward(batch: Batch, gamma: float, fall_penalty: float) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -22,6 +22,10 @@ class ReturnScale:
     def std(self) -> float:
         """Never zero."""
         return math.sqrt(self._variance) + 1e-8
+
+    def value_unit(self, reward_scale: Literal["horizon", "return"]) -> float:
+        """What a critic of rewards so scaled is multiplied by to be (1 - gamma) times returns."""
+        return 1.0 if reward_scale == "horizon" else (1.0 - self.gamma) * self.std
 
     def update(self, batch: Batch) -> None:
         """Merge the returns of a batch that follows on the last one."""

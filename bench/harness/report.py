@@ -65,11 +65,14 @@ def paired_ratio(ours: Sequence[Result], theirs: Sequence[Result]) -> Interval |
 def ratio_over_seeds(ours: Sequence[Result], theirs: Sequence[Result]) -> str:
     """``paired_ratio`` in words."""
     found = paired_ratio(ours, theirs)
-    if found is None:
-        return ""
+    return "" if found is None else said(found)
+
+
+def said(found: Interval, digits: int = 3) -> str:
+    """A value with its interval; the value alone where there is one seed and so no interval."""
     if found.low == found.high:
-        return f"{found.value:.3f}"
-    return f"{found.value:.3f} ({found.low:.3f} to {found.high:.3f})"
+        return f"{found.value:.{digits}f}"
+    return f"{found.value:.{digits}f} ({found.low:.{digits}f} to {found.high:.{digits}f})"
 
 
 def normalised_over_seeds(
@@ -85,10 +88,7 @@ def normalised_over_seeds(
         return ""
     students, teachers = np.array(pairs).T
     scores = normalised_ratio(students, teachers, random)
-    found = bootstrap(interquartile_mean, scores[:, None], np.random.default_rng(0))
-    if found.low == found.high:
-        return f"{found.value:.3f}"
-    return f"{found.value:.3f} ({found.low:.3f} to {found.high:.3f})"
+    return said(bootstrap(interquartile_mean, scores[:, None], np.random.default_rng(0)))
 
 
 def better_than(ours: Sequence[Result], theirs: Sequence[Result]) -> str:

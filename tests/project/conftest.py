@@ -9,6 +9,14 @@ BENCH = Path(__file__).parents[2] / "bench"
 
 
 @pytest.fixture(scope="module")
+def bench_on_path():
+    """Scripts are started from their own folder; nothing of theirs is installed."""
+    sys.path.insert(0, str(BENCH))
+    yield
+    sys.path.remove(str(BENCH))
+
+
+@pytest.fixture(scope="module")
 def hopper_place():
     """A place of a tiny budget with a teacher of Hopper, removed afterwards; runs one thread."""
     import tempfile

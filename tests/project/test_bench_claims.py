@@ -1,6 +1,5 @@
 """What the tables are to show stands before them, with what falls short and why."""
 
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,11 +8,7 @@ import pytest
 BENCH = Path(__file__).parents[2] / "bench"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def bench_on_path():
-    sys.path.insert(0, str(BENCH))
-    yield
-    sys.path.remove(str(BENCH))
+pytestmark = pytest.mark.usefixtures("bench_on_path")
 
 
 def claiming(name, *answers):

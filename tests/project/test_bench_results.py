@@ -11,12 +11,7 @@ import pytest
 BENCH = Path(__file__).parents[2] / "bench"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def bench_on_path():
-    """Scripts are started from their own folder; nothing of theirs is installed."""
-    sys.path.insert(0, str(BENCH))
-    yield
-    sys.path.remove(str(BENCH))
+pytestmark = pytest.mark.usefixtures("bench_on_path")
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ from retort.sim.switches import Switch
 from ..changing import GRADIENT, MEMORYLESS, RECURRENT, TASKS, TEACHER, Change, Changing
 from ..claims import Claim
 from ..meta import learn_start
-from ..report import COSTS, cost_cells, markdown_table, paragraph, settings_note, verdict
+from ..report import COSTS, cost_cells, markdown_table, paragraph, said, settings_note, verdict
 from ..results import Result, read_results
 from ..runs import Log, Made, Place, Run
 from ..varied import distil_varied, load_teacher, teach
@@ -151,8 +151,8 @@ def _relative(series: dict[str, list[float]], change: Change) -> np.ndarray:
 
 
 _WHY = {
-    "balancer": "in some episodes the student falls before it knows the robot, and what has fallen "
-    "earns nothing for the rest of them; the oracle's row says how much of that can be avoided",
+    "balancer": "the oracle, which is told, is back at once, so that it can be done; what the "
+    "student does meanwhile has not been looked at",
     "HalfCheetah": "a heavier body runs slower whoever drives it: the oracle is not back either",
 }
 
@@ -287,10 +287,7 @@ def _late(result: Result, change: Change) -> float:
 
 def _interval(values: Sequence[float]) -> str:
     scores = np.array(values)[:, None]
-    found = bootstrap(interquartile_mean, scores, np.random.default_rng(0))
-    if found.low == found.high:
-        return f"{found.value:.2f}"
-    return f"{found.value:.2f} ({found.low:.2f} to {found.high:.2f})"
+    return said(bootstrap(interquartile_mean, scores, np.random.default_rng(0)), 2)
 
 
 def _plot(every: Sequence[Result], path: Path) -> str:

@@ -25,9 +25,12 @@ from ..distilling import KL, VALUE, Arm, distil_arm, first_std, let_go
 from ..report import (
     COSTS,
     cost_cells,
+    interval_over_seeds,
     markdown_table,
+    paired_ratio,
     paragraph,
     ratio_over_seeds,
+    said,
     settings_note,
     verdict,
 )
@@ -46,8 +49,8 @@ CLEAN, KEPT = 0.95, 0.8  # of the teacher, and of one's own clean return
 _POINTS = 5  # on a curve
 _ALONE = 0.4  # share of the time without lies: who is always lied to does better so than without
 _WHY = (
-    "a gait that outlasts the attacks is another one than the teacher's, and a slower one after "
-    "these steps of the student's own"
+    "what keeps its return under attack was learnt from the student's own reward, and that earns "
+    "less than the teacher does after these steps"
 )
 _PASSES = {"epochs": 5, "minibatches": 4}  # large minibatches: ten steps of ascent in every one
 
@@ -169,15 +172,13 @@ def claims(results: Path) -> list[Claim]:
     every, taught = read_results(results, TABLE), read_results(results, TEACHERS)
     made = []
     for task in TASKS:
-        clean = {r.seed: r.mean_return for r in taught if r.task == task}
+        teachers = [result for result in taught if result.task == task]
         arms, groups = {}, {}
         for name in ARMS[1:]:
             group = [r for r in every if (r.task, r.arm) == (task, name)]
-            group = [r for r in group if r.seed in clean]
-            if group:
-                unharmed = _interval([r.mean_return / clean[r.seed] for r in group]).value
-                kept = _interval([r.figures["worst"] / r.figures["none"] for r in group]).value
-                arms[name], groups[name] = (unharmed, kept), group
+            clean = paired_ratio(group, teachers)
+            if clean is not None:
+                arms[name], groups[name] = (clean.value, _kept(group).value), group
         if arms:
             best = max(arms, key=lambda name: min(arms[name][0] / CLEAN, arms[name][1] / KEPT))
             unharmed, kept = arms[best]
@@ -252,22 +253,22 @@ def _arms_said() -> str:
 
 
 def _row(name: str, group: Sequence[Result], teachers: Sequence[Result]) -> list[str | int]:
-    kept = _interval([r.figures["worst"] / r.figures["none"] for r in group])
-    by_seed = {r.seed: r.mean_return for r in teachers}
-    clean = [r.mean_return / by_seed[r.seed] for r in group if r.seed in by_seed]
+    kept, clean = _kept(group), paired_ratio(group, teachers)
     met = ""
-    if clean and name != "teacher":
-        met = verdict(kept.value >= KEPT and _interval(clean).value >= CLEAN, group, SEEDS)
+    if clean is not None and name != "teacher":
+        met = verdict(kept.value >= KEPT and clean.value >= CLEAN, group, SEEDS)
     return [
         *cost_cells(group),
-        f"{_interval([r.mean_return for r in group]).value:.0f}",
+        interval_over_seeds(group),
         ratio_over_seeds(group, teachers),
         *(f"{np.mean([r.figures[a] / r.figures['none'] for r in group]):.2f}" for a in ATTACKS),
-        f"{kept.value:.2f}" + (f" ({kept.low:.2f} to {kept.high:.2f})" if len(group) > 1 else ""),
+        said(kept, 2),
         met,
         f"{np.mean([r.figures['push'] / r.figures['none'] for r in group]):.2f}",
     ]
 
 
-def _interval(values: Sequence[float]) -> Interval:
-    return bootstrap(interquartile_mean, np.array(values)[:, None], np.random.default_rng(0))
+def _kept(group: Sequence[Result]) -> Interval:
+    """Return under the worst named attack, of the policy's own clean one, over seeds."""
+    shares = np.array([[r.figures["worst"] / r.figures["none"]] for r in group])
+    return bootstrap(interquartile_mean, shares, np.random.default_rng(0))

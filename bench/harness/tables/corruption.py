@@ -103,8 +103,8 @@ def _distil(run: Run, place: Place, log: Log) -> Made:
 
 
 _WHY = (
-    "the damage leaves the teacher next to nothing, so that it teaches next to nothing; what is "
-    "left is PPO in these steps, which on some seeds learns to hop on the spot and stays there"
+    "the damage leaves the teacher next to nothing; a student that copies that first comes to less "
+    "by its own reward afterwards than one that never had a teacher"
 )
 
 

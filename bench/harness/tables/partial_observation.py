@@ -31,6 +31,7 @@ from ..report import (
     mean_figure,
     paragraph,
     ratio_over_seeds,
+    said,
     settings_note,
     verdict,
 )
@@ -178,7 +179,7 @@ def claims(results: Path) -> list[Claim]:
                 Claim(
                     what=f"{task}, noise {noise:g}",
                     wanted=_WANTED[noise],
-                    found=_said(closed) if noise == 0.1 and closed else found,
+                    found=said(closed, 2) if noise == 0.1 and closed else found,
                     met=met,
                     why=_WHY.get(task, ""),
                 )
@@ -253,7 +254,7 @@ def _row(
         *cost_cells(group),
         interval_over_seeds(group),
         ratio_over_seeds(group, teachers),
-        "" if closed is None or arm == "ppo" else _said(closed),
+        "" if closed is None or arm == "ppo" else said(closed, 2),
     ]
 
 
@@ -298,12 +299,6 @@ def _met(noise: float, closed: Interval | None, groups: dict[str, list[Result]])
     if all(found.low > 0.0 for found in others):
         return verdict(True, groups["ours"], SEEDS)
     return "not shown" if all(found.value > 0.0 for found in others) else "no"
-
-
-def _said(found: Interval) -> str:
-    if found.low == found.high:
-        return f"{found.value:.2f}"
-    return f"{found.value:.2f} ({found.low:.2f} to {found.high:.2f})"
 
 
 def _untrained(task: str, group: Sequence[Result]) -> list[list[str]]:

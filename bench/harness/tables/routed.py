@@ -23,6 +23,7 @@ from ..report import (
     markdown_table,
     mean_figure,
     paragraph,
+    said,
     settings_note,
     verdict,
 )
@@ -212,10 +213,7 @@ def _ratios(group: list[Result], teachers: list[Result]) -> np.ndarray:
 
 def _interval(ratios: np.ndarray) -> str:
     """Interquartile mean over seeds (seeds,) with its 95 % interval."""
-    if len(ratios) == 1:
-        return f"{ratios[0]:.3f}"
-    found = bootstrap(interquartile_mean, ratios[:, None], np.random.default_rng(0))
-    return f"{found.value:.3f} ({found.low:.3f} to {found.high:.3f})"
+    return said(bootstrap(interquartile_mean, ratios[:, None], np.random.default_rng(0)))
 
 
 def _met(ratios: np.ndarray, group: list[Result], teachers: list[Result]) -> bool:
