@@ -207,4 +207,4 @@ def test_a_policy_is_back_when_two_windows_in_a_row_are_near_its_own_rate():
     assert met(lost, lost) == "no, so far"
     assert met(quick, quick) == "neither was thrown off"
     _, still = traced([-0.1, 0.0], [2.0, 2.0, 2.0])  # has nothing to come back to
-    assert met(quick, still).startswith("not defined")
+    assert met(quick, still).startswith("undefined")

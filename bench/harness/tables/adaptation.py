@@ -269,7 +269,7 @@ def _met(change: Change, groups: dict[str, list[Result]]) -> str:
         return ""
     pair = [groups[RECURRENT], groups[MEMORYLESS]]
     if any(_steady(result, change) <= 0.0 for group in pair for result in group):
-        return "not defined: one had no steady rate"
+        return "undefined: one had no steady rate"
     recurrent, memoryless = (float(np.median(_times(change, group))) <= SOON for group in pair)
     if recurrent and memoryless:
         return "neither was thrown off"

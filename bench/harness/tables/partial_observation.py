@@ -152,8 +152,8 @@ def _under_noise(task: str, teacher: ActorTeacher, student: Student) -> dict[str
 
 
 _WHY = {
-    "Hopper": "what the teacher does cannot be done without seeing speeds, so that a student has "
-    "to find another gait by its own reward, and at the end of these steps it is still learning: "
+    "Hopper": "copying the teacher earns little (`dagger`), so that a student has to find another "
+    "gait by its own reward, and at the end of these steps it is still learning: "
     "on a tuning seed 0.69 of its teacher with 0.4 M steps, 0.80 with 0.8 M",
 }
 
