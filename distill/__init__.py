@@ -1,4 +1,9 @@
-"""Learning: teachers, distillation, curriculum, export."""
+"""Learning: teachers, distillation, curriculum, export.
+
+``ppo`` and ``distiller`` are the two algorithms, each readable from top to bottom; what they share
+stands beside them. ``teachers``, ``students``, ``sources`` and ``terms`` (``losses`` with a name)
+are what a recipe chooses from, ``stages`` run it, ``evaluation`` measures what came of it.
+"""
 
 import os
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .teacher import TeacherOutput
+from .teachers import TeacherOutput
 
 STUDENT, TEACHER = 0, 1  # who acted
 

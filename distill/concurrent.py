@@ -21,7 +21,7 @@ from .distributions import Distribution
 from .networks import Actor, Critic, GaussianActor
 from .ppo import PPO
 from .students import MlpStudent, Student
-from .teacher import ActorTeacher
+from .teachers import ActorTeacher
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

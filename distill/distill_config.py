@@ -6,10 +6,10 @@ import dataclasses
 from typing import Literal
 
 from ..hardware.checks import POSITIVE, SHARE, Range, between, check, check_fields
-from .adversary import AdversaryConfig
 from .concurrent import ConcurrentConfig
-from .mixture import MixtureConfig
 from .ppo import LEARNING
+from .sources.adversary import AdversaryConfig
+from .teachers.mixture import MixtureConfig
 from .terms import Term, TermConfig, TermError, make_term
 
 Mode = Literal["offline", "student", "teacher", "mixed", "aggregate", "concurrent"]

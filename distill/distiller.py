@@ -21,15 +21,15 @@ from .checkpoint import load_optimiser_state, optimiser_state
 from .distill_config import DistillConfig
 from .distributions import Categorical, Distribution
 from .diverged import check_finite
-from .kept import KeptBatches, Recorded
-from .memories import Memories
-from .mixture import mix, teacher_weights
 from .networks import Critic
 from .ppo import learning_reward
-from .pseudo_reward import pseudo_reward
+from .sources.kept import KeptBatches, Recorded
 from .students import Student
-from .teacher import Teacher, TeacherOutput
+from .teachers import Teacher, TeacherOutput
+from .teachers.memories import Memories
+from .teachers.mixture import mix, teacher_weights
 from .terms import Sample, Term, TermError, make_term
+from .terms.pseudo_reward import pseudo_reward
 
 T = TypeVar("T")
 

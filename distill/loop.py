@@ -13,7 +13,7 @@ from .batch import STUDENT, TEACHER
 from .concurrent import LearningTeacher
 from .curriculum import Curriculum
 from .distiller import Distiller
-from .rollout import RolloutSource
+from .sources.rollout import RolloutSource
 
 
 def distil(

@@ -34,7 +34,7 @@ from .diverged import check_finite
 from .networks import Activation, Actor, Critic, GaussianActor, flatten, make_actor
 from .ppo_gradient import Rows, is_written_out, ppo_gradient
 from .return_scale import ReturnScale
-from .rollout import RolloutSource
+from .sources.rollout import RolloutSource
 
 WIDTH = between(1, 65_536)  # of a layer
 # What learning of any kind may be given.

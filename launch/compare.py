@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..distill.comparison import ArmScores, Comparison, compare_arms
 from ..distill.evaluation import (
     EvaluationConfig,
     Reuse,
@@ -22,9 +21,10 @@ from ..distill.evaluation import (
     random_actor,
     run_episodes,
 )
-from ..distill.finished import load_student, load_teacher
-from ..distill.outcomes import Outcomes, fingerprint, outcomes_path
-from ..distill.statistics import Interval
+from ..distill.evaluation.comparison import ArmScores, Comparison, compare_arms
+from ..distill.evaluation.outcomes import Outcomes, fingerprint, outcomes_path
+from ..distill.evaluation.statistics import Interval
+from ..distill.stages.finished import load_student, load_teacher
 from ..hardware.errors import RetortError
 from .files import at_work, write_whole
 from .recipe import Recipe, load_recipe, plain, sections

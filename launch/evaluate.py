@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..distill.evaluation import Reuse, actor_of
-from ..distill.finished import load_student, load_teacher
-from ..distill.forgetting import Forgetting, forgetting_of_run
-from ..distill.outcomes import outcomes_of_run, outcomes_path
-from ..distill.sweeps import Sweep, attack_sweep, noise_sweep, observation_deviation
-from ..distill.target import learn_target
+from ..distill.evaluation.forgetting import Forgetting, forgetting_of_run
+from ..distill.evaluation.outcomes import outcomes_of_run, outcomes_path
+from ..distill.evaluation.sweeps import Sweep, attack_sweep, noise_sweep, observation_deviation
+from ..distill.evaluation.target import learn_target
+from ..distill.stages.finished import load_student, load_teacher
 from . import train
 from .compare import OUT, CompareError, compare_runs
 from .files import at_work, write_whole

@@ -17,10 +17,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..distill.comparison import Comparison, Profiles
-from ..distill.forgetting import Forgetting
-from ..distill.statistics import Interval
-from ..distill.sweeps import Sweep
+from ..distill.evaluation.comparison import Comparison, Profiles
+from ..distill.evaluation.forgetting import Forgetting
+from ..distill.evaluation.statistics import Interval
+from ..distill.evaluation.sweeps import Sweep
 from .report_plots import INK
 from .report_plots import STYLE as _REPORT_STYLE
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from types import FrameType
 
 from ..controller import load_bundle
-from ..distill.finished import require_other_runs
-from ..distill.rehearsal import rehearse
+from ..distill.stages.finished import require_other_runs
+from ..distill.stages.rehearsal import rehearse
 from ..hardware.errors import RetortError
 from . import run, virtual
 from .figures import missed

@@ -13,7 +13,7 @@ from ..hardware.errors import RetortError
 from .files import at_work, write_whole
 
 if TYPE_CHECKING:
-    from ..distill.statistics import Interval
+    from ..distill.evaluation.statistics import Interval
     from .recipe import Recipe
 
 STAGES = ("train", "distill", "export", "eval")
@@ -118,7 +118,7 @@ def read_result(size: int, folder: Path) -> SizeResult:
     Raises:
         SweepRunError: there is none, or it is damaged.
     """
-    from ..distill.statistics import Interval
+    from ..distill.evaluation.statistics import Interval
 
     path = folder / "evaluation.json"
     try:

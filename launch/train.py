@@ -19,11 +19,11 @@ from rich.progress import (
 )
 
 from ..controller.host import load_host
-from ..distill import stages as learning
-from ..distill.budget import pick
-from ..distill.finished import load_student, load_teacher, require_teachers
-from ..distill.rehearsal import rehearse
+from ..distill.stages import verbs as learning
+from ..distill.stages.finished import load_student, load_teacher, require_teachers
+from ..distill.stages.rehearsal import rehearse
 from ..distill.students import Interface
+from ..distill.students.budget import pick
 from .files import at_work
 from .recipe import Recipe, RecipeError, find_recipe, load_recipe
 from .stages import Ledger, again

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from retort.distill.attacks import Bounds, push_attack
 from retort.distill.evaluation import actor_of, run_episodes
+from retort.distill.evaluation.attacks import Bounds, push_attack
+from retort.distill.evaluation.sweeps import attack_sweep
+from retort.distill.evaluation.target import ATTACKS, Target, learn_target
 from retort.distill.networks import Actor
 from retort.distill.students import Student
-from retort.distill.sweeps import attack_sweep
-from retort.distill.target import ATTACKS, Target, learn_target
 from torch import Tensor
 
 from .runs import Log

@@ -11,7 +11,6 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from gymnasium.spaces import Discrete
-from retort.distill.adversary import lied_to
 from retort.distill.concurrent import LearningTeacher
 from retort.distill.curriculum import Curriculum, CurriculumConfig
 from retort.distill.distill_config import DistillConfig
@@ -20,12 +19,13 @@ from retort.distill.distributions import Gaussian
 from retort.distill.evaluation import actor_of
 from retort.distill.loop import distil
 from retort.distill.networks import Critic
-from retort.distill.offline import DatasetSource, distil_offline
 from retort.distill.ppo import PPO
-from retort.distill.recording import Recording
-from retort.distill.rollout import RolloutSource
+from retort.distill.sources.adversary import lied_to
+from retort.distill.sources.offline import DatasetSource, distil_offline
+from retort.distill.sources.recording import Recording
+from retort.distill.sources.rollout import RolloutSource
 from retort.distill.students import Interface, MlpStudent, Student, StudentConfig, make_student
-from retort.distill.teacher import ActorTeacher, Teacher, TeacherOutput
+from retort.distill.teachers import ActorTeacher, Teacher, TeacherOutput
 from retort.distill.terms import TermConfig
 from retort.sim.gymnasium_tasks import GymnasiumTaskEnv, StudentView
 from retort.sim.interface import LearningEnv

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 
 from retort.distill.evaluation import actor_of, run_episodes
+from retort.distill.evaluation.sweeps import noisy, observation_deviation
+from retort.distill.evaluation.target import Target, attacked, learn_target, watch
 from retort.distill.losses.smoothness import temporal_smoothness
-from retort.distill.rollout import Actor
+from retort.distill.sources.rollout import Actor
 from retort.distill.students import Student
-from retort.distill.sweeps import noisy, observation_deviation
-from retort.distill.target import Target, attacked, learn_target, watch
-from retort.distill.teacher import ActorTeacher, BoundCritics, TeacherOutput
+from retort.distill.teachers import ActorTeacher, BoundCritics, TeacherOutput
 from torch import Tensor
 
 from .teaching import STD_FLOOR, teacher_settings

@@ -14,9 +14,9 @@ from retort.distill.adaptation import (
 )
 from retort.distill.adaptation.meta import Situation
 from retort.distill.batch import Batch
-from retort.distill.rollout import Actor, RolloutSource
+from retort.distill.sources.rollout import Actor, RolloutSource
 from retort.distill.students import Student
-from retort.distill.teacher import ActorTeacher
+from retort.distill.teachers import ActorTeacher
 from torch import Tensor
 
 from .training import seeded

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import gymnasium
 import torch
 from retort.distill.checkpoint import load_checkpoint, save_checkpoint
-from retort.distill.foreign import Sb3Teacher
-from retort.distill.rollout import Actor
+from retort.distill.sources.rollout import Actor
+from retort.distill.teachers.foreign import Sb3Teacher
 from torch import Tensor
 
 from .peers.stable_baselines3 import watched_by

@@ -10,7 +10,7 @@ from typing import Any
 
 import matplotlib
 import numpy as np
-from retort.distill.statistics import (
+from retort.distill.evaluation.statistics import (
     Interval,
     bootstrap,
     bootstrap_profile,

@@ -7,7 +7,7 @@ import dataclasses
 from retort.distill.networks import Actor, Critic
 from retort.distill.ppo import PPOConfig
 from retort.distill.ppo_settings import gymnasium_ppo
-from retort.distill.teacher import ActorTeacher
+from retort.distill.teachers import ActorTeacher
 
 from .runs import Log, Made, Place, Run
 from .training import final_returns, learn_ppo, load_policy, save_policy

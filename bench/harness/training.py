@@ -14,7 +14,7 @@ from retort.distill.checkpoint import load_checkpoint, save_checkpoint
 from retort.distill.evaluation import actor_of, random_actor, run_episodes
 from retort.distill.networks import Critic, make_actor
 from retort.distill.ppo import PPO, PPOConfig, train
-from retort.distill.rollout import Actor, RolloutSource
+from retort.distill.sources.rollout import Actor, RolloutSource
 from retort.sim.gymnasium_tasks import GymnasiumTaskEnv, StudentView
 from retort.sim.interface import LearningEnv
 from retort.sim.several import SeveralEnv

@@ -15,13 +15,13 @@ from retort.distill.curriculum import Curriculum, CurriculumConfig
 from retort.distill.distill_config import DistillConfig
 from retort.distill.distiller import Distiller
 from retort.distill.evaluation import actor_of, random_scores, run_episodes
-from retort.distill.forgetting import keep_snapshots
+from retort.distill.evaluation.forgetting import keep_snapshots
 from retort.distill.loop import distil
 from retort.distill.networks import Critic
 from retort.distill.ppo import PPOConfig
-from retort.distill.rollout import Actor, RolloutSource
+from retort.distill.sources.rollout import Actor, RolloutSource
 from retort.distill.students import Interface, Student, StudentConfig, make_student
-from retort.distill.teacher import ActorTeacher
+from retort.distill.teachers import ActorTeacher
 from retort.sim.env import RobotEnv
 from retort.sim.gymnasium_tasks import Difficulty, GymnasiumTaskEnv, StudentView
 from retort.sim.interface import LearningEnv

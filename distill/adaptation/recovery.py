@@ -16,8 +16,8 @@ import numpy as np
 import torch
 
 from ...sim.interface import LearningEnv
-from ..rollout import Actor, one_thread
-from ..statistics import StatisticsError, steps_to_reach, summarise_reach
+from ..evaluation.statistics import StatisticsError, steps_to_reach, summarise_reach
+from ..sources.rollout import Actor, one_thread
 
 WINDOW = 0.5  # [s] a few strides
 TARGET = 0.9  # of the policy's own steady rate

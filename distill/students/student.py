@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from ..distributions import Categorical, Distribution, Gaussian
 from ..networks import ACTIVATIONS, Normaliser, linear
-from ..quantisation import quantise, rounded
 from .config import Interface, StudentConfig
+from .quantisation import quantise, rounded
 
 Run = tuple[Tensor, Tensor, dict[str, Tensor]]
 

@@ -13,7 +13,7 @@ from ...hardware.checks import FINITE, NOT_NEGATIVE, POSITIVE, RangeError, check
 from ...hardware.errors import RetortError
 from ..distributions import Distribution
 from ..schedules import Kind, Schedule
-from ..teacher import TeacherOutput
+from ..teachers import TeacherOutput
 
 
 class TermError(RetortError):

@@ -13,10 +13,10 @@ from retort.distill.batch import STUDENT, Batch, no_episodes
 from retort.distill.distill_config import DistillConfig
 from retort.distill.distiller import Distiller
 from retort.distill.distributions import Gaussian
-from retort.distill.foreign import KINDS, load_teacher_file
 from retort.distill.networks import Critic, make_actor
 from retort.distill.students import Interface, StudentConfig, make_student
-from retort.distill.teacher import ActorTeacher, TeacherOutput
+from retort.distill.teachers import ActorTeacher, TeacherOutput
+from retort.distill.teachers.foreign import KINDS, load_teacher_file
 from retort.distill.terms import TermConfig
 
 SIZE = 4

@@ -10,11 +10,11 @@ from retort.distill.curriculum import Curriculum, CurriculumConfig
 from retort.distill.distill_config import DistillConfig
 from retort.distill.distiller import Distiller
 from retort.distill.loop import distil
-from retort.distill.mixture import MixtureConfig
 from retort.distill.networks import Critic, GaussianActor
-from retort.distill.rollout import RolloutSource
+from retort.distill.sources.rollout import RolloutSource
 from retort.distill.students import StudentConfig, make_student
-from retort.distill.teacher import ActorTeacher, BoundCritics
+from retort.distill.teachers import ActorTeacher, BoundCritics
+from retort.distill.teachers.mixture import MixtureConfig
 from retort.distill.terms import TERMS, TermConfig
 from retort.sim import RobotEnv
 

@@ -2,7 +2,7 @@
 
 import torch
 from retort.distill.distributions import Gaussian
-from retort.distill.teacher import TeacherOutput
+from retort.distill.teachers import TeacherOutput
 
 
 class Counting:

@@ -6,7 +6,7 @@ import torch
 from gymnasium.spaces import Box, Discrete
 from retort.distill.batch import Batch, no_episodes
 from retort.distill.distributions import Categorical, Gaussian, TanhGaussian
-from retort.distill.teacher import TeacherOutput
+from retort.distill.teachers import TeacherOutput
 
 TICKS, ENVS = 20, 6
 ACTIONS = Box(-1, 1, (2,), np.float32)

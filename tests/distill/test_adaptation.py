@@ -24,9 +24,9 @@ from retort.distill.adaptation import (
 )
 from retort.distill.distributions import Gaussian
 from retort.distill.evaluation import actor_of
+from retort.distill.evaluation.statistics import StatisticsError
 from retort.distill.ppo import PPO, PPOConfig
-from retort.distill.rollout import RolloutSource
-from retort.distill.statistics import StatisticsError
+from retort.distill.sources.rollout import RolloutSource
 from retort.distill.students import Interface, StudentConfig, make_student
 from retort.sim.env import RobotEnv
 from retort.sim.gymnasium_tasks import GymnasiumTaskEnv

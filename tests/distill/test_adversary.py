@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from retort.distill.adversary import AdversarialEnv, AdversaryConfig
+from retort.distill.sources.adversary import AdversarialEnv, AdversaryConfig
 from retort.distill.students import Interface, StudentConfig, make_student
 from retort.hardware.checks import RangeError
 

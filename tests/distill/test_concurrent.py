@@ -9,11 +9,11 @@ from retort.distill.curriculum import Curriculum, CurriculumConfig
 from retort.distill.distill_config import DistillConfig
 from retort.distill.distiller import Distiller
 from retort.distill.experiment import Experiment
-from retort.distill.finished import load_teacher
 from retort.distill.loop import distil
 from retort.distill.networks import Critic
 from retort.distill.ppo import PPO, PPOConfig
-from retort.distill.rollout import RolloutSource
+from retort.distill.sources.rollout import RolloutSource
+from retort.distill.stages.finished import load_teacher
 from retort.distill.students import StudentConfig, make_student
 from retort.distill.terms import TermConfig
 from retort.sim import RobotEnv

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.spaces import Discrete
-from retort.distill.dataset import read_dataset, write_dataset
-from retort.distill.recording import DatasetError
-from retort.distill.teacher import TeacherOutput
+from retort.distill.sources.dataset import read_dataset, write_dataset
+from retort.distill.sources.recording import DatasetError
+from retort.distill.teachers import TeacherOutput
 from retort.hardware.checks import RangeError
 
 from .recorded import ACTIONS, ENVS, TICKS, box, foreign_data, make_batches, said_of

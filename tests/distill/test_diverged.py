@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from retort.distill import stage, stages
 from retort.distill.checkpoint import load_checkpoint
 from retort.distill.curriculum import CurriculumConfig
 from retort.distill.distill_config import DistillConfig
 from retort.distill.diverged import DivergedError, check_finite
 from retort.distill.experiment import Experiment
 from retort.distill.ppo import PPOConfig, standardise
+from retort.distill.stages import base as stage
+from retort.distill.stages import verbs as stages
 from retort.sim import RobotEnv
 
 ENVS, TICKS, ITERATIONS = 8, 6, 5

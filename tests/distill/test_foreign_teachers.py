@@ -6,11 +6,11 @@ import torch
 from retort.distill.curriculum import Curriculum, CurriculumConfig
 from retort.distill.distill_config import DistillConfig
 from retort.distill.distiller import Distiller
-from retort.distill.foreign import ForeignTeacherError, Sb3Teacher, load_teacher_file
 from retort.distill.loop import distil
 from retort.distill.networks import Critic
-from retort.distill.rollout import RolloutSource
+from retort.distill.sources.rollout import RolloutSource
 from retort.distill.students import Interface, StudentConfig, make_student
+from retort.distill.teachers.foreign import ForeignTeacherError, Sb3Teacher, load_teacher_file
 from retort.distill.terms import TermConfig
 from retort.hardware.checks import RangeError
 from retort.sim.wrapped import WrappedEnv

@@ -8,13 +8,11 @@ import signal
 import numpy as np
 import pytest
 import torch
-from retort.distill import stages
 from retort.distill.checkpoint import load_checkpoint
 from retort.distill.curriculum import CurriculumConfig
 from retort.distill.distill_config import DistillConfig
 from retort.distill.evaluation import EvaluationConfig, actor_of
-from retort.distill.experiment import Experiment
-from retort.distill.forgetting import (
+from retort.distill.evaluation.forgetting import (
     ForgettingError,
     forgetting_of_run,
     keep_snapshots,
@@ -22,7 +20,9 @@ from retort.distill.forgetting import (
     load_snapshots,
     measure_forgetting,
 )
+from retort.distill.experiment import Experiment
 from retort.distill.ppo import PPOConfig
+from retort.distill.stages import verbs as stages
 from retort.distill.students import Interface, StudentConfig, make_student
 
 SMALL = Experiment(

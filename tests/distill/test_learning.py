@@ -10,12 +10,12 @@ from retort.distill.curriculum import Curriculum, CurriculumConfig
 from retort.distill.distill_config import DistillConfig
 from retort.distill.distiller import Distiller
 from retort.distill.loop import distil
-from retort.distill.mixture import MixtureConfig
 from retort.distill.networks import Critic, GaussianActor, Normaliser, make_actor
 from retort.distill.ppo import PPO, PPOConfig, train
-from retort.distill.rollout import RolloutSource
+from retort.distill.sources.rollout import RolloutSource
 from retort.distill.students import Interface, StudentConfig, make_student
-from retort.distill.teacher import ActorTeacher
+from retort.distill.teachers import ActorTeacher
+from retort.distill.teachers.mixture import MixtureConfig
 from retort.distill.terms import TermConfig
 from retort.hardware.errors import RetortError
 from retort.sim import RobotEnv

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.spaces import Box, Discrete
-from retort.distill.attacks import (
+from retort.distill.distributions import Categorical, Gaussian
+from retort.distill.evaluation.attacks import (
     Bounds,
     Transitions,
     critic_attack,
@@ -17,7 +18,6 @@ from retort.distill.attacks import (
     random_attack,
     sarsa_attack,
 )
-from retort.distill.distributions import Categorical, Gaussian
 from retort.distill.losses.robust import robust_kl, robust_label_kl, worst_perturbation
 from retort.distill.losses.shapes import ShapeError
 from retort.distill.losses.smoothness import spatial_smoothness, temporal_smoothness

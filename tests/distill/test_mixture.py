@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 from retort.distill.losses.shapes import ShapeError
-from retort.distill.mixture import (
+from retort.distill.teachers.mixture import (
     MixtureError,
     fixed_weights,
     gate,

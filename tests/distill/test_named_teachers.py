@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.spaces import Box
-from retort.distill import stages
 from retort.distill.checkpoint import load_checkpoint
 from retort.distill.distill_config import DistillConfig
 from retort.distill.experiment import Experiment
-from retort.distill.finished import load_teachers
-from retort.distill.foreign import Sb3Teacher
-from retort.distill.mixture import MixtureConfig, teacher_weights
 from retort.distill.ppo import PPOConfig
-from retort.distill.rehearsal import RehearsalError, rehearse
+from retort.distill.stages import verbs as stages
+from retort.distill.stages.finished import load_teachers
+from retort.distill.stages.rehearsal import RehearsalError, rehearse
+from retort.distill.teachers.foreign import Sb3Teacher
+from retort.distill.teachers.mixture import MixtureConfig, teacher_weights
 from retort.distill.terms import TermConfig
 
 from .foreign_models import excite, sb3_model

@@ -5,16 +5,16 @@ import pytest
 import torch
 from gymnasium.spaces import Discrete
 from retort.distill.batch import TEACHER
-from retort.distill.dataset import read_dataset, write_dataset
 from retort.distill.distill_config import DistillConfig
 from retort.distill.distiller import Distiller
 from retort.distill.distributions import Gaussian
-from retort.distill.mixture import MixtureConfig
 from retort.distill.networks import Critic
-from retort.distill.offline import DatasetSource, RecordedTeacher, distil_offline
-from retort.distill.recording import DatasetError
+from retort.distill.sources.dataset import read_dataset, write_dataset
+from retort.distill.sources.offline import DatasetSource, RecordedTeacher, distil_offline
+from retort.distill.sources.recording import DatasetError
 from retort.distill.students import Interface, StudentConfig, make_student
-from retort.distill.teacher import TeacherOutput
+from retort.distill.teachers import TeacherOutput
+from retort.distill.teachers.mixture import MixtureConfig
 from retort.distill.terms import TermConfig, TermError
 
 from .recorded import ACTIONS, ENVS, TICKS, box, foreign_data, make_batches

@@ -8,17 +8,18 @@ import sys
 import pytest
 import torch
 from gymnasium.spaces import Discrete
-from retort.distill import offline_stage, stages
 from retort.distill.checkpoint import load_checkpoint
-from retort.distill.dataset import find_dataset, read_dataset
 from retort.distill.distill_config import DistillConfig
 from retort.distill.evaluation import EvaluationConfig
 from retort.distill.experiment import Experiment
-from retort.distill.mixture import MixtureConfig
-from retort.distill.offline_stage import require_data
 from retort.distill.ppo import PPOConfig
-from retort.distill.recording import DatasetError
+from retort.distill.sources.dataset import find_dataset, read_dataset
+from retort.distill.sources.recording import DatasetError
+from retort.distill.stages import offline as offline_stage
+from retort.distill.stages import verbs as stages
+from retort.distill.stages.offline import require_data
 from retort.distill.students import StudentConfig
+from retort.distill.teachers.mixture import MixtureConfig
 from retort.distill.terms import TermConfig
 from retort.hardware import RetortError
 
@@ -201,7 +202,7 @@ def test_as_many_teachers_must_be_named_as_have_labelled(finished, tmp_path):
 
 def wide_data(path, size, actions):
     """A data set of one episode as wide as a student sees."""
-    from retort.distill.dataset import write_dataset
+    from retort.distill.sources.dataset import write_dataset
 
     [batch] = make_batches(1)
     shape = batch.reward.shape

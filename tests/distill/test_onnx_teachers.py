@@ -5,7 +5,7 @@ import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
-from retort.distill.foreign import ForeignTeacherError, load_teacher_file
+from retort.distill.teachers.foreign import ForeignTeacherError, load_teacher_file
 from retort.sim.wrapped import WrappedEnv
 
 from .foreign_models import ask, sequence

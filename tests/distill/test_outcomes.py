@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from retort.distill.checkpoint import CheckpointError, save_checkpoint
 from retort.distill.evaluation import Outcome, actor_of
+from retort.distill.evaluation.outcomes import Outcomes, fingerprint, outcomes_of_run
+from retort.distill.evaluation.sweeps import attack_sweep, noise_sweep
+from retort.distill.evaluation.target import Target
 from retort.distill.experiment import Experiment
-from retort.distill.outcomes import Outcomes, fingerprint, outcomes_of_run
-from retort.distill.sweeps import attack_sweep, noise_sweep
-from retort.distill.target import Target
 
 RNG = np.random.default_rng(0)
 FIRST, SECOND = (
@@ -74,7 +74,7 @@ def test_a_fingerprint_changes_with_all_that_episodes_depend_on(run, monkeypatch
     for stage in ("teacher", "distillation"):
         save_checkpoint(folder / stage / "checkpoint.safetensors", {"weights": np.zeros(3)})
         seen.append(fingerprint(experiment, folder))
-    monkeypatch.setattr("retort.distill.outcomes.version", lambda name: "later")
+    monkeypatch.setattr("retort.distill.evaluation.outcomes.version", lambda name: "later")
     seen.append(fingerprint(experiment, folder))
     assert len(set(seen)) == len(seen) == 7
 

@@ -11,7 +11,7 @@ from retort.distill.evaluation import actor_of, run_episodes
 from retort.distill.ppo import PPO, PPOConfig, train
 from retort.distill.ppo_settings import discrete_ppo, gymnasium_ppo
 from retort.distill.return_scale import ReturnScale
-from retort.distill.rollout import RolloutSource
+from retort.distill.sources.rollout import RolloutSource
 from retort.sim.gymnasium_tasks import TASKS, GymnasiumTaskEnv
 from retort.sim.wrapped import WrappedEnv
 

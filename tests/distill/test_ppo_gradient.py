@@ -8,7 +8,7 @@ from retort.distill.networks import Critic, make_actor
 from retort.distill.ppo import PPO, surrogate
 from retort.distill.ppo_gradient import Rows, is_written_out, ppo_gradient
 from retort.distill.ppo_settings import gymnasium_ppo
-from retort.distill.rollout import RolloutSource
+from retort.distill.sources.rollout import RolloutSource
 from retort.sim.gymnasium_tasks import GymnasiumTaskEnv
 
 ROWS, SIZE, ACTIONS, CLIP, WEIGHT = 96, 7, 3, 0.2, 0.7

@@ -8,10 +8,10 @@ from retort.distill.distill_config import DistillConfig
 from retort.distill.distiller import Distiller
 from retort.distill.loop import distil
 from retort.distill.networks import Critic
-from retort.distill.rollout import RolloutSource
 from retort.distill.schedules import behind
+from retort.distill.sources.rollout import RolloutSource
 from retort.distill.students import Interface, StudentConfig, make_student
-from retort.distill.teacher import ActorTeacher
+from retort.distill.teachers import ActorTeacher
 from retort.distill.terms import TermConfig
 
 N, TICKS = 32, 20

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from retort.distill.foreign import ForeignTeacherError, load_teacher_file
+from retort.distill.teachers.foreign import ForeignTeacherError, load_teacher_file
 from retort.hardware.checks import RangeError
 
 from .foreign_models import ENVS, TICKS, ask, excite, rows, sequence

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from retort.distill.distributions import Categorical, Gaussian, TanhGaussian
-from retort.distill.foreign import ForeignTeacherError, Sb3Teacher, load_teacher_file
+from retort.distill.teachers.foreign import ForeignTeacherError, Sb3Teacher, load_teacher_file
 
 from .foreign_models import ENVS, TICKS, Space, ask, excite, rows, sb3_model, sequence
 

@@ -12,8 +12,6 @@ import onnxruntime
 import pytest
 import torch
 from retort.controller import load_bundle
-from retort.distill import stages
-from retort.distill.adversary import AdversaryConfig
 from retort.distill.checkpoint import CheckpointError, load_checkpoint
 from retort.distill.concurrent import ConcurrentConfig
 from retort.distill.curriculum import CurriculumConfig
@@ -21,11 +19,13 @@ from retort.distill.distill_config import DistillConfig
 from retort.distill.distributions import Gaussian
 from retort.distill.evaluation import EvaluationConfig, actor_of, run_episodes
 from retort.distill.experiment import Experiment
-from retort.distill.finished import load_teacher, require_teachers
-from retort.distill.foreign import ForeignTeacherError
-from retort.distill.mixture import MixtureConfig
 from retort.distill.ppo import PPOConfig
+from retort.distill.sources.adversary import AdversaryConfig
+from retort.distill.stages import verbs as stages
+from retort.distill.stages.finished import load_teacher, require_teachers
 from retort.distill.students import StudentConfig
+from retort.distill.teachers.foreign import ForeignTeacherError
+from retort.distill.teachers.mixture import MixtureConfig
 from retort.hardware import RetortError
 
 SMALL = Experiment(

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from retort.distill import statistics as st
+from retort.distill.evaluation import statistics as st
 
 
 @pytest.fixture

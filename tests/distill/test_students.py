@@ -12,15 +12,15 @@ import pytest
 import torch
 from retort.controller import load_bundle
 from retort.controller.host import FAMILIES, Host, HostError, Timing, load_host, make_policy
-from retort.distill import stages
-from retort.distill.budget import MARGIN, BudgetError, candidates, pick
 from retort.distill.curriculum import CurriculumConfig
 from retort.distill.distill_config import DistillConfig
 from retort.distill.evaluation import EvaluationConfig
 from retort.distill.experiment import Experiment
 from retort.distill.ppo import PPOConfig
-from retort.distill.quantisation import quantise, rounded
+from retort.distill.stages import verbs as stages
 from retort.distill.students import Interface, StudentConfig, make_student
+from retort.distill.students.budget import MARGIN, BudgetError, candidates, pick
+from retort.distill.students.quantisation import quantise, rounded
 from retort.hardware.robot import parse
 
 INTERFACE = Interface.plain(20, 3)

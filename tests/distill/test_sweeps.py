@@ -6,14 +6,21 @@ import math
 import numpy as np
 import pytest
 import torch
-from retort.distill.corruption import corrupted, corrupted_teacher
 from retort.distill.evaluation import actor_of
+from retort.distill.evaluation.sweeps import attack_sweep, noise_sweep, observation_deviation
+from retort.distill.evaluation.target import (
+    ATTACKS,
+    SweepError,
+    Target,
+    attacked,
+    learn_target,
+    watch,
+)
 from retort.distill.experiment import Experiment
 from retort.distill.networks import Critic, GaussianActor, make_actor
 from retort.distill.students import KINDS, Interface, StudentConfig, make_student
-from retort.distill.sweeps import attack_sweep, noise_sweep, observation_deviation
-from retort.distill.target import ATTACKS, SweepError, Target, attacked, learn_target, watch
-from retort.distill.teacher import ActorTeacher
+from retort.distill.teachers import ActorTeacher
+from retort.distill.teachers.corruption import corrupted, corrupted_teacher
 from retort.sim.wrapped import WrappedEnv
 
 EPSILON, STD = 0.3, 2.0
@@ -144,7 +151,7 @@ def test_negative_strengths_are_refused(tracking, tracker):
 
 
 def test_what_was_cut_off_is_not_learnt_from(tracking, tracker):
-    from retort.distill.target import transitions
+    from retort.distill.evaluation.target import transitions
 
     batch = watch(tracking(4, 5, autoreset=True), actor_of(tracker()), 1, 12, 0)
     rows = transitions(batch, Target(tracker()), 0.9)

@@ -7,13 +7,13 @@ import pytest
 import torch
 from retort.distill.checkpoint import load_checkpoint, save_checkpoint
 from retort.distill.curriculum import Curriculum, CurriculumConfig
-from retort.distill.dataset import read_dataset, write_dataset
 from retort.distill.distill_config import DistillConfig
 from retort.distill.distiller import Distiller
 from retort.distill.loop import distil
 from retort.distill.networks import Critic
-from retort.distill.offline import DatasetSource, distil_offline
-from retort.distill.rollout import RolloutSource
+from retort.distill.sources.dataset import read_dataset, write_dataset
+from retort.distill.sources.offline import DatasetSource, distil_offline
+from retort.distill.sources.rollout import RolloutSource
 from retort.distill.students import Interface, StudentConfig, make_student
 from retort.distill.terms import TermConfig
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from retort.distill.distill_config import DistillConfig
 from retort.distill.distributions import Categorical, Gaussian, TanhGaussian
-from retort.distill.teacher import TeacherOutput
+from retort.distill.teachers import TeacherOutput
 from retort.distill.terms import Sample, TermConfig, TermError, make_term
 
 

@@ -9,8 +9,8 @@ import pytest
 import tomli_w
 from retort.distill.curriculum import CurriculumConfig
 from retort.distill.distill_config import Mode
-from retort.distill.mixture import MixtureConfig
 from retort.distill.students import KINDS
+from retort.distill.teachers.mixture import MixtureConfig
 from retort.distill.terms import TERMS
 from retort.launch.recipe import find_recipe, load_recipe
 from retort.sim.gymnasium_tasks import AXES as GYMNASIUM_AXES

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from retort.distill.comparison import ArmScores, compare_arms
 from retort.distill.evaluation import Outcome, run_episodes
-from retort.distill.statistics import StatisticsError
+from retort.distill.evaluation.comparison import ArmScores, compare_arms
+from retort.distill.evaluation.statistics import StatisticsError
 from retort.launch import evaluate
 from retort.launch.cli import main
 from retort.launch.compare import CompareError, group, load_runs, table
@@ -200,7 +200,8 @@ class Interruption:
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.ran, self.at = 0, -1
-        from retort.distill import evaluation, forgetting, sweeps
+        from retort.distill.evaluation import episodes as evaluation
+        from retort.distill.evaluation import forgetting, sweeps
         from retort.launch import compare
 
         for module in (evaluation, forgetting, sweeps, compare):

@@ -61,7 +61,7 @@ def test_only_arms_that_say_so_are_lied_to(done):
 
 
 def test_the_worst_is_the_least_of_the_attacks(done):
-    from retort.distill.target import ATTACKS
+    from retort.distill.evaluation.target import ATTACKS
 
     for result in done:
         assert result.figures["worst"] == min(result.figures[name] for name in ATTACKS)

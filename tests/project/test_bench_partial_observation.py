@@ -106,7 +106,7 @@ def test_the_view_hides_velocities_and_is_as_noisy_as_a_sweep_of_the_same_deviat
     """The noise that students meet in training, and that of ``retort eval --noise``."""
     from harness.teaching import load_teacher, teacher_run
     from harness.training import make_env
-    from retort.distill.sweeps import noisy
+    from retort.distill.evaluation.sweeps import noisy
 
     teacher = load_teacher(hopper_place, teacher_run("Hopper", 1))
     n, noise = 3000, 0.2

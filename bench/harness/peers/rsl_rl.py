@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from retort.distill.ppo_settings import gymnasium_ppo
-from retort.distill.teacher import ActorTeacher
+from retort.distill.teachers import ActorTeacher
 from retort.sim.gymnasium_tasks import GymnasiumTaskEnv
 from torch import Tensor, nn
 

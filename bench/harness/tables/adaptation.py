@@ -22,8 +22,8 @@ from retort.distill.adaptation import (
 from retort.distill.adaptation.recovery import TARGET, WINDOW
 from retort.distill.curriculum import CurriculumConfig
 from retort.distill.evaluation import actor_of
-from retort.distill.rollout import Actor
-from retort.distill.statistics import bootstrap, interquartile_mean
+from retort.distill.evaluation.statistics import bootstrap, interquartile_mean
+from retort.distill.sources.rollout import Actor
 from retort.sim.switches import Switch
 
 from ..changing import GRADIENT, MEMORYLESS, RECURRENT, TASKS, TEACHER, Change, Changing

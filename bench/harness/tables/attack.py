@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from retort.distill.adversary import AdversaryConfig
 from retort.distill.concurrent import ConcurrentConfig
 from retort.distill.evaluation import actor_of
-from retort.distill.statistics import Interval, bootstrap, interquartile_mean
+from retort.distill.evaluation.statistics import Interval, bootstrap, interquartile_mean
+from retort.distill.evaluation.target import ATTACKS
+from retort.distill.sources.adversary import AdversaryConfig
 from retort.distill.students import StudentConfig
-from retort.distill.target import ATTACKS
 from retort.distill.terms import TermConfig
 
 from ..attacking import EPSILON, attacked_returns

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from retort.controller.host import LARGEST, Host, measure_host, time_steps
 from retort.controller.policy import Stack
-from retort.distill.budget import MARGIN, BudgetError, Candidate, candidates, pick
 from retort.distill.students import Interface, StudentConfig, make_student
+from retort.distill.students.budget import MARGIN, BudgetError, Candidate, candidates, pick
 
 from ..claims import Claim
 from ..report import markdown_table, paragraph

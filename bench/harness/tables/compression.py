@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from retort.distill.statistics import normalised_ratio
+from retort.distill.evaluation.statistics import normalised_ratio
 from retort.distill.students import StudentConfig
 
 from ..claims import Claim

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from retort.distill.corruption import corrupted_teacher
 from retort.distill.evaluation import actor_of
 from retort.distill.students import StudentConfig
-from retort.distill.teacher import ActorTeacher
+from retort.distill.teachers import ActorTeacher
+from retort.distill.teachers.corruption import corrupted_teacher
 
 from ..claims import Claim
 from ..distilling import ARMS, distil_arm, first_std, let_go

@@ -14,7 +14,7 @@ import numpy as np
 from retort.distill.curriculum import CurriculumConfig
 from retort.distill.distill_config import DistillConfig
 from retort.distill.evaluation import actor_of
-from retort.distill.forgetting import load_snapshots, measure_forgetting, snapshot_actors
+from retort.distill.evaluation.forgetting import load_snapshots, measure_forgetting, snapshot_actors
 from retort.distill.ppo_settings import gymnasium_ppo
 from retort.distill.students import StudentConfig
 from retort.distill.terms import TermConfig

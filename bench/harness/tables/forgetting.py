@@ -11,7 +11,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from retort.distill.statistics import bootstrap, interquartile_mean
+from retort.distill.evaluation.statistics import bootstrap, interquartile_mean
 
 from ..claims import Claim
 from ..report import markdown_table, paragraph, settings_note, verdict

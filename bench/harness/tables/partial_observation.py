@@ -13,11 +13,11 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 from retort.distill.evaluation import actor_of
-from retort.distill.rollout import Actor
-from retort.distill.statistics import Interval, bootstrap, interquartile_mean
+from retort.distill.evaluation.statistics import Interval, bootstrap, interquartile_mean
+from retort.distill.evaluation.sweeps import noise_sweep
+from retort.distill.sources.rollout import Actor
 from retort.distill.students import Student, StudentConfig
-from retort.distill.sweeps import noise_sweep
-from retort.distill.teacher import ActorTeacher
+from retort.distill.teachers import ActorTeacher
 from retort.distill.terms import TermConfig
 from retort.sim.gymnasium_tasks import StudentView
 

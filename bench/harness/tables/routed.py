@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from retort.distill.mixture import MixtureConfig
-from retort.distill.statistics import bootstrap, interquartile_mean
+from retort.distill.evaluation.statistics import bootstrap, interquartile_mean
 from retort.distill.students import StudentConfig
-from retort.distill.teacher import ActorTeacher
+from retort.distill.teachers import ActorTeacher
+from retort.distill.teachers.mixture import MixtureConfig
 
 from ..claims import Claim
 from ..distilling import ARMS, KL, Arm, distil_arm

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from retort.distill.statistics import Reach, steps_to_reach, summarise_reach
+from retort.distill.evaluation.statistics import Reach, steps_to_reach, summarise_reach
 
 from ..claims import Claim
 from ..report import markdown_table, paragraph, settings_note, verdict

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from retort.distill.evaluation import actor_of
-from retort.distill.mixture import MixtureConfig
 from retort.distill.students import StudentConfig
-from retort.distill.teacher import ActorTeacher
+from retort.distill.teachers import ActorTeacher
+from retort.distill.teachers.mixture import MixtureConfig
 
 from ..distilling import ARMS, distil_arm
 from ..report import (

@@ -17,7 +17,7 @@ from retort.distill.evaluation import actor_of
 from retort.distill.ppo import PPO
 from retort.distill.ppo_settings import gymnasium_ppo
 from retort.distill.students import StudentConfig
-from retort.distill.teacher import ActorTeacher
+from retort.distill.teachers import ActorTeacher
 from retort.distill.terms import TermConfig
 
 from ..claims import Claim

@@ -1,0 +1,1 @@
+"""Sources of experience: simulated, kept, recorded, from a data set, under attack."""

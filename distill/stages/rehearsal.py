@@ -1,0 +1,121 @@
+"""What distillation would stumble over, found before anything trains: a few ticks of all of it.
+
+Nothing is learnt and nothing is left behind. Untrained networks stand in for teachers of our own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import torch
+
+from ...hardware.errors import RetortError
+from ...sim.env import RobotEnv
+from ..batch import Batch
+from ..distill_config import DistillConfig
+from ..distiller import Distiller
+from ..experiment import Experiment
+from ..networks import Critic
+from ..ppo import PPO
+from ..sources.adversary import lied_to
+from ..sources.dataset import find_dataset, read_dataset
+from ..sources.offline import DatasetSource
+from ..sources.recording import label, label_arrays, label_kind
+from ..sources.rollout import RolloutSource
+from ..students import Student
+from ..teachers import ActorTeacher, Teacher
+from .finished import check_weighting, learning_teacher, load_named_file
+from .offline import require_data
+
+_ENVS, _TICKS = 2, 4
+
+
+class RehearsalError(RetortError):
+    """Distillation would fail with this robot, these teachers and terms, or these data."""
+
+
+def rehearse(experiment: Experiment) -> None:
+    """Let robot, teachers, student, data and every term of a recipe meet once.
+
+    Teachers from elsewhere are loaded and must fit. Where run folders are named, their teachers may
+    still be to come.
+
+    Raises:
+        RehearsalError: distillation would fail; the message says on what.
+    """
+    config = dataclasses.replace(
+        experiment.distill, num_envs=_ENVS, ticks=_TICKS, minibatches=1, kept_batches=1
+    )
+    try:
+        check_weighting(experiment)
+        require_data(experiment)
+        with torch.random.fork_rng():
+            if config.dataset is not None:
+                _with_data(experiment, config, config.dataset)
+            else:
+                _with_teachers(experiment, config)
+    except RetortError as error:
+        raise RehearsalError(str(error)) from error
+
+
+def _with_data(experiment: Experiment, config: DistillConfig, dataset: str) -> None:
+    recordings = read_dataset(find_dataset(dataset), most=1)
+    source = DatasetSource(recordings, num_envs=_ENVS, ticks=_TICKS, seed=experiment.seed)
+    _, _, contract = experiment.load()
+    student, critic = experiment.make_learner(contract, source.observations["teacher"].shape[-1])
+    distiller = Distiller(config, student, source.teachers, critic, experiment.seed)
+    _try(distiller, source.collect(student, distiller.teachers))
+
+
+def _with_teachers(experiment: Experiment, config: DistillConfig) -> None:
+    env = experiment.make_env(
+        _ENVS, episode_seconds=config.episode_seconds, event_rate=config.event_rate
+    )
+    student, critic = experiment.make_learner(env.contract, env.teacher_size)
+    teachers = _teachers(experiment, env, student, critic)
+    distiller = Distiller(config, student, teachers, critic, experiment.seed)
+    try:
+        learnt_in = lied_to(env, student, config.adversary, config.steps, experiment.seed)
+    except ValueError as error:
+        raise RehearsalError(f"distill.adversary: {error}") from error
+    source = RolloutSource(learnt_in, _TICKS, hidden_size=student.state_size)
+    source.share_with_teacher(0.5)
+    source.start(experiment.seed)
+    batch = source.collect(distiller.act, distiller.act_as_teacher)
+    if config.mode == "offline":
+        batch = _as_recorded(batch, teachers)
+    _try(distiller, batch)
+
+
+def _try(distiller: Distiller, batch: Batch) -> None:
+    distiller.normalise(batch.observations)
+    distiller.act(
+        {group: rows[0] for group, rows in batch.observations.items()},
+        batch.initial_state,
+        batch.reset[0],
+    )
+    distiller.try_terms(batch)
+
+
+def _teachers(
+    experiment: Experiment, env: RobotEnv, student: Student, critic: Critic
+) -> list[Teacher]:
+    if experiment.distill.mode == "concurrent":
+        ppo = PPO(experiment.teacher, env, experiment.seed)
+        return [learning_teacher(experiment, ppo, student, critic).teacher]
+    ppo = PPO(experiment.teacher, env, experiment.seed)
+    ours = ActorTeacher(ppo.actor, ppo.critic, std_floor=experiment.distill.std_floor)
+    named = enumerate(experiment.distill.teachers.named)
+    return [ours, *(load_named_file(i, n, env) if n.is_file else ours for i, n in named)]
+
+
+@torch.no_grad()
+def _as_recorded(batch: Batch, teachers: Sequence[Teacher]) -> Batch:
+    """A batch with what is left of the teachers' words once they have been written and read."""
+    labels = []
+    for teacher in teachers:
+        before = teacher.initial_state(batch.num_envs)
+        said, _ = teacher(batch.observations, before, batch.reset)
+        labels.append(label(label_arrays(said, keep_features=True), label_kind(said)))
+    return dataclasses.replace(batch, labels=tuple(labels))

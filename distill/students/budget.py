@@ -1,0 +1,123 @@
+"""The largest student whose step fits a time budget, from a host file measured on the target."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import torch
+
+from ...controller.host import Host, Timing
+from ...hardware.errors import RetortError
+from . import Interface, StudentConfig, make_student
+from .tcn import CHANNELS
+
+MARGIN = 0.03  # of a budget, left for what differs from one measurement to the next
+
+
+class BudgetError(RetortError):
+    """No student fits the budget, or the host file does not tell of its kind."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """A student of one width, and what its step is expected to take."""
+
+    config: StudentConfig
+    width: int
+    parameters: int
+    p50: float  # [us]
+
+
+def candidates(host: Host, config: StudentConfig, interface: Interface) -> tuple[Candidate, ...]:
+    """Students with the layers of ``config``, all of one width, from small to large.
+
+    At a given width the time grows linearly with the parameters, that is with the inputs:
+    interpolated linearly between the sizes measured, never below the smallest, and beyond the
+    largest continued in proportion to the parameters, which is too slow rather than too fast.
+    Over widths the running maximum is taken, so that a larger student never counts as faster.
+
+    Raises:
+        BudgetError: the host file tells nothing of such layers.
+    """
+    memory_layers, dense_layers = _family(config)
+    wanted = (config.kind, memory_layers, dense_layers, config.activation)
+    rows: dict[int, list[Timing]] = {}
+    for row in host.timings:
+        if (row.kind, row.memory_layers, row.dense_layers, row.activation) == wanted:
+            rows.setdefault(row.width, []).append(row)
+    if not rows:
+        known = sorted({(r.kind, r.memory_layers, r.dense_layers) for r in host.timings})
+        listed = ", ".join(f"{kind} {memory}+{dense}" for kind, memory, dense in known)
+        raise BudgetError(
+            f"the host file has no {config.kind} of {memory_layers} memory and {dense_layers} "
+            f"dense layers with {config.activation}; it has {listed} (memory + dense)"
+        )
+    result: list[Candidate] = []
+    slowest = 0.0
+    for width in sorted(rows):
+        scaled = _scaled(config, width)
+        parameters = _count(scaled, interface)
+        slowest = max(slowest, _expected(rows[width], parameters))
+        result.append(Candidate(scaled, width, parameters, slowest))
+    return tuple(result)
+
+
+def pick(
+    host: Host, config: StudentConfig, interface: Interface, budget: float
+) -> tuple[Candidate, Candidate | None]:
+    """The largest student that fits with ``MARGIN`` left, and the next larger one, which does not.
+
+    Args:
+        host: measured on the robot's computer.
+        config: kind, number of layers, activation and everything but the widths.
+        interface: what goes in and out.
+        budget: microseconds of a step (median); ``MARGIN`` of it stays free.
+
+    Returns:
+        The student, and the next one; None if even the largest measured one fits.
+
+    Raises:
+        BudgetError: not even the smallest fits, or the host file does not tell of its kind.
+    """
+    if not budget > 0:
+        raise BudgetError(f"the budget is {budget} us; it must be positive")
+    sizes = candidates(host, config, interface)
+    count = sum(candidate.p50 <= budget * (1.0 - MARGIN) for candidate in sizes)
+    if count == 0:
+        least = sizes[0]
+        raise BudgetError(
+            f"no {config.kind} with these layers fits {budget:g} us: the smallest, of width "
+            f"{least.width}, takes {least.p50:.1f} us there, and {MARGIN:.0%} of a budget "
+            "stays free; allow more time or use fewer layers"
+        )
+    return sizes[count - 1], sizes[count] if count < len(sizes) else None
+
+
+def _family(config: StudentConfig) -> tuple[int, int]:
+    memory = {"mlp": 0, "gru": 1, "tcn": len(config.channels or CHANNELS)}
+    return memory[config.kind], len(config.hidden)
+
+
+def _scaled(config: StudentConfig, width: int) -> StudentConfig:
+    memory_layers, dense_layers = _family(config)
+    scaled = dataclasses.replace(config, hidden=(width,) * dense_layers)
+    if config.kind == "gru":
+        return dataclasses.replace(scaled, recurrent=width)
+    if config.kind == "tcn":
+        return dataclasses.replace(scaled, channels=(width,) * memory_layers)
+    return scaled
+
+
+def _count(config: StudentConfig, interface: Interface) -> int:
+    with torch.random.fork_rng(), torch.device("meta"):
+        return make_student(config, interface).parameter_count()
+
+
+def _expected(rows: list[Timing], parameters: int) -> float:
+    rows = sorted(rows, key=lambda row: row.parameters)
+    sizes = np.array([row.parameters for row in rows], float)
+    times = np.maximum.accumulate([row.p50 for row in rows])
+    if parameters > sizes[-1]:
+        return float(times[-1] * parameters / sizes[-1])
+    return float(np.interp(parameters, sizes, times))

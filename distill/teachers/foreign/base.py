@@ -1,0 +1,101 @@
+"""What every teacher from elsewhere shares: one observation group, no memory, checked sizes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+from torch import Tensor
+
+from ....hardware.errors import RetortError
+from ....sim.interface import LearningEnv
+from ..teacher import TeacherOutput
+
+
+class ForeignTeacherError(RetortError):
+    """A teacher's file cannot be read, or does not fit what is to be learnt."""
+
+
+class ForeignTeacher:
+    """A memoryless teacher over the flat observations of one group; subclasses say what it says.
+
+    Args:
+        group: the observations it knows.
+        observation_size: of them; None takes any.
+        actions: its action space, or None where its file does not tell; its outputs then have
+            ``outputs`` columns.
+        outputs: actions, or choices if discrete.
+        discrete: it chooses.
+    """
+
+    def __init__(
+        self,
+        *,
+        group: str,
+        observation_size: int | None,
+        actions: gymnasium.Space[Any] | None,
+        outputs: int,
+        discrete: bool,
+    ) -> None:
+        self.group, self.observation_size = group, observation_size
+        self.actions, self.outputs, self.discrete = actions, outputs, discrete
+
+    def initial_state(self, n: int) -> Tensor:
+        return torch.zeros(n, 0)
+
+    def __call__(
+        self, observations: dict[str, Tensor], state: Tensor, resets: Tensor
+    ) -> tuple[TeacherOutput, Tensor]:
+        if self.group not in observations:
+            raise ForeignTeacherError(
+                f"the teacher knows the observation group {self.group!r}, there are "
+                f"{', '.join(observations)}; set its option group to one of them"
+            )
+        observation = observations[self.group]
+        self._check_size(observation.shape[-1])
+        shape = observation.shape[:-1]
+        output = self.describe(observation.reshape(-1, observation.shape[-1]))
+        return output.select(torch.arange(shape.numel()).view(shape)), state
+
+    def describe(self, observation: Tensor) -> TeacherOutput:
+        """What it says of single observations (n, size)."""
+        raise NotImplementedError
+
+    def check(self, env: LearningEnv) -> None:
+        """That it can teach in ``env``.
+
+        Raises:
+            ForeignTeacherError: observations or actions differ; the message says how.
+        """
+        if self.group not in env.groups:
+            raise ForeignTeacherError(
+                f"the teacher knows the observation group {self.group!r}, the environment has "
+                f"{', '.join(env.groups)}; set its option group to one of them"
+            )
+        self._check_size(env.groups[self.group])
+        space = env.single_action_space
+        if isinstance(space, gymnasium.spaces.Discrete):
+            fits = self.discrete and self.outputs == space.n
+        else:
+            fits = not self.discrete and space.shape == (self.outputs,)
+        known = self.actions
+        box = gymnasium.spaces.Box
+        if fits and isinstance(known, box) and isinstance(space, box):
+            fits = np.allclose(known.low, space.low) and np.allclose(known.high, space.high)
+        if not fits:
+            kind = "choices" if self.discrete else "continuous actions"
+            raise ForeignTeacherError(
+                f"the teacher's actions are {known or f'{self.outputs} {kind}'}, the "
+                f"environment's {space}; use the environment it was trained on, with the same "
+                "wrappers"
+            )
+
+    def _check_size(self, size: int) -> None:
+        if self.observation_size not in (None, size):
+            raise ForeignTeacherError(
+                f"got observations of {size} numbers in group {self.group!r}, the teacher expects "
+                f"{self.observation_size}; use the environment it was trained on, with the same "
+                "wrappers"
+            )
