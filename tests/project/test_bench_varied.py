@@ -157,9 +157,9 @@ def test_adaptation_from_oracle_to_table(tmp_path, task, arms):
     text = section(adaptation, done(adaptation, task, arms, tmp_path))
     assert {cells(text, task, arm)[2] for arm in arms} == {"1"}
     for change in adaptation.TASKS[task].changes:
-        assert cells(text, task, change.name, "oracle")[6] in ("1.00", "")
+        assert cells(text, task, change.name, "oracle")[7] in ("1.00", "")
         for arm in arms:
-            verdict = cells(text, task, change.name, arm)[7]
+            verdict = cells(text, task, change.name, arm)[8]
             assert (verdict != "") == (arm == "recurrent")
     assert (tmp_path / "results" / "figures" / "adaptation.svg").exists()
 
@@ -179,13 +179,14 @@ def test_students_that_are_compared_are_as_large_and_see_one_moment():
         assert 0.95 < sizes[0] / sizes[1] < 1.05
 
 
-def traced(before, after):
+def traced(before, after, never=()):
     """A result of one change, as rates."""
     from harness import results
     from harness.changing import Change
 
     change = Change("payload", 0.0, 0.5)
-    series = {f"{change.name}, before": before, f"{change.name}, after": after}
+    rates = {"before": before, "after": after, "never otherwise": never}
+    series = {f"{change.name}, {when}": each for when, each in rates.items()}
     return change, dataclasses.replace(matrix(results, "a", 1, {"0": [1.0]}), series=series)
 
 
@@ -208,3 +209,14 @@ def test_a_policy_is_back_when_two_windows_in_a_row_are_near_its_own_rate():
     assert met(quick, quick) == "neither was thrown off"
     _, still = traced([-0.1, 0.0], [2.0, 2.0, 2.0])  # has nothing to come back to
     assert met(quick, still).startswith("undefined")
+
+
+def test_who_is_worse_with_the_new_robot_has_adapted_all_the_same():
+    from harness.tables import adaptation
+
+    change, adapted = traced([2.0, 2.0], [0.7, 1.0], never=[1.0, 1.0])
+    _, slow = traced([2.0, 2.0], [0.7, 0.8], never=[1.0, 1.0])
+    _, nothing = traced([2.0, 2.0], [0.7, 0.8], never=[0.0, -1.0])
+    assert adaptation._itself(change, [adapted]) == 1.0
+    assert adaptation._itself(change, [slow]) == pytest.approx(0.8)
+    assert np.isnan(adaptation._itself(change, [nothing]))
