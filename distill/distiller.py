@@ -170,7 +170,7 @@ class Distiller:
         means = (totals / (config.epochs * config.minibatches)).tolist()
         losses = dict(zip(self.labels, means, strict=True))
         check_finite("distill", losses, self.parameters)
-        self.normalise(recorded.batch.observations)
+        self.measure(recorded.batch)
         return losses
 
     def _descend(
@@ -334,6 +334,16 @@ class Distiller:
         """Merge observations (..., size) into the statistics of student and critic."""
         self.student.normaliser.update(observations["student"])
         self.critic.normaliser.update(observations["teacher"])
+
+    def measure(self, batch: Batch) -> None:
+        """Merge a batch into all statistics of student and critic."""
+        self.normalise(batch.observations)
+        self.whiten(batch)
+
+    def whiten(self, batch: Batch) -> None:
+        """Merge a batch into what student and critic know of windows, if they whiten them."""
+        self.student.whiten(batch.observations["student"], batch.initial_state, batch.reset)
+        self.critic.whiten(batch.observations["teacher"])
 
     def state_dict(self) -> dict[str, Any]:
         """Networks, optimiser, random stream, what teachers remember."""

@@ -44,7 +44,7 @@ def distil(
         # probabilities under two scales.
         batch = source.collect(distiller.act, teacher)
         distiller.follow(batch)
-        distiller.normalise(batch.observations)
+        distiller.measure(batch)
         if learning is not None:
             learning.ppo.normalise(batch.observations["teacher"])
         steps_done = per_iteration

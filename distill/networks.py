@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..hardware.errors import RetortError
 from .distributions import Categorical, Gaussian
+from .whitening import Whitening
 
 Activation = Literal["elu", "tanh", "relu"]
 ACTIVATIONS: dict[str, type[nn.Module]] = {"elu": nn.ELU, "tanh": nn.Tanh, "relu": nn.ReLU}
@@ -188,12 +189,25 @@ class Critic(nn.Module):
     """Normalised observation to a value, (...)."""
 
     def __init__(
-        self, inputs: int, hidden: tuple[int, ...], activation: Activation = "elu"
+        self,
+        inputs: int,
+        hidden: tuple[int, ...],
+        activation: Activation = "elu",
+        *,
+        whiten: bool = False,
     ) -> None:
         super().__init__()
         self.activation: Activation = activation
         self.normaliser = Normaliser(inputs)
         self.network = mlp((inputs, *hidden, 1), activation)
+        self.whitening = Whitening(inputs) if whiten else None
+
+    def whiten(self, observation: Tensor) -> None:
+        """Learn from observations, (..., inputs), how to whiten them, if that is wanted."""
+        first = self.network[0]
+        if self.whitening is not None and isinstance(first, nn.Linear):
+            self.whitening.update(first, self.normaliser(observation).flatten(0, -2))
 
     def forward(self, observation: Tensor) -> Tensor:
-        return self.network(self.normaliser(observation)).squeeze(-1)
+        x = self.normaliser(observation)
+        return self.network(x if self.whitening is None else self.whitening(x)).squeeze(-1)

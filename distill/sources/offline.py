@@ -256,6 +256,8 @@ def distil_offline(
         began = time.perf_counter()
         fraction = steps_done / config.steps
         batch = source.collect(distiller.student, distiller.teachers)
+        if steps_done == 0:
+            distiller.whiten(batch)
         losses = distiller.update(distiller.record(batch, fraction), fraction, 0.0)
         elapsed = time.perf_counter() - began
         steps_done += per_iteration

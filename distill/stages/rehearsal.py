@@ -89,7 +89,7 @@ def _with_teachers(experiment: Experiment, config: DistillConfig) -> None:
 
 
 def _try(distiller: Distiller, batch: Batch) -> None:
-    distiller.normalise(batch.observations)
+    distiller.measure(batch)
     distiller.act(
         {group: rows[0] for group, rows in batch.observations.items()},
         batch.initial_state,

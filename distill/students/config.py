@@ -21,6 +21,9 @@ class StudentConfig:
     ``gru``: dense layers ``hidden``, then ``recurrent`` gated units, over the newest frame.
     ``tcn``: causal convolutions ``channels`` over the newest frames, the dilation doubling from
     layer to layer, then dense layers ``hidden``.
+
+    ``whiten``: what the first layer reads, history and all, is decorrelated while it learns
+    (``whitening``); the robot runs the same network as without.
     """
 
     kind: Literal["mlp", "gru", "tcn"] = "mlp"
@@ -28,6 +31,7 @@ class StudentConfig:
     recurrent: int | None = None  # gru: units that remember; 16 when absent
     channels: tuple[int, ...] | None = None  # tcn: of each convolution; 16, 16 when absent
     kernel: int | None = None  # tcn: ticks each convolution looks at; 3 when absent
+    whiten: bool = False  # mlp and tcn
     activation: Activation = "elu"
     initial_std: float = 0.3
     quantise: Literal["none", "int8"] = "none"  # weights; the normaliser stays float32
@@ -40,6 +44,11 @@ class StudentConfig:
                     f"student.{name} belongs to kind = {kind!r}, the student is {self.kind!r}; "
                     "remove it or change the kind"
                 )
+        if self.whiten and self.kind == "gru":
+            raise ValueError(
+                "student.whiten decorrelates a window of the past, and kind = 'gru' reads one "
+                "moment; remove it or use 'mlp' or 'tcn'"
+            )
         width = between(1, 65_536)
         check_fields(
             self,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from torch import Tensor, nn
 
+from ..whitening import Whitening
 from .config import Interface, StudentConfig
 from .student import Run, Student, dense
 
@@ -14,8 +15,18 @@ class MlpStudent(Student):
     def __init__(self, config: StudentConfig, interface: Interface) -> None:
         super().__init__(config, interface)
         self.layers = dense((self.inputs, *config.hidden, interface.outputs), head=True)
+        if config.whiten:
+            self.whitening = Whitening(self.inputs)
 
     def _run(self, x: Tensor, state: Tensor, resets: Tensor, *, keep: bool) -> Run:
         features: dict[str, Tensor] = {}
-        x = self._dense(self.layers[:-1], x, features)
+        x = self._dense(self.layers[:-1], self._whitened(x), features)
         return self.layers[-1](x), state, features
+
+    def _reader(self) -> nn.Linear:
+        layer = self.layers[0]
+        assert isinstance(layer, nn.Linear)
+        return layer
+
+    def _read(self, x: Tensor, state: Tensor, resets: Tensor) -> Tensor:
+        return x.reshape(-1, self.inputs)

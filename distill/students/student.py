@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ..distributions import Categorical, Distribution, Gaussian
 from ..networks import ACTIVATIONS, Normaliser, linear
+from ..whitening import Whitening
 from .config import Interface, StudentConfig
 from .quantisation import quantise, rounded
 
@@ -31,6 +32,7 @@ class Student(nn.Module):
     def __init__(self, config: StudentConfig, interface: Interface) -> None:
         super().__init__()
         self.config, self.interface = config, interface
+        self.whitening: Whitening | None = None
         self.normaliser = Normaliser(interface.observation_size, interface.limit)
         columns = interface.columns(config.kind)
         self._columns: slice | Tensor = torch.from_numpy(columns)
@@ -95,6 +97,12 @@ class Student(nn.Module):
             return Categorical(output)
         return Gaussian(output, self.log_std.exp().expand_as(output))
 
+    def whiten(self, sequence: Tensor, state: Tensor, resets: Tensor) -> None:
+        """Learn from what ``forward`` would get how to whiten it, if that is wanted."""
+        if self.whitening is not None:
+            x = self.normaliser(sequence)[..., self._columns]
+            self.whitening.update(self._reader(), self._read(x, state, resets))
+
     def parameter_count(self) -> int:
         """What is stored and multiplied on the robot, normaliser aside."""
         return sum(p.numel() for name, p in self.named_parameters() if name != "log_std")
@@ -109,6 +117,8 @@ class Student(nn.Module):
         for name, parameter in self.named_parameters():
             if name != "log_std":
                 tensors[self._exported(name)] = parameter
+                if self.whitening is not None and parameter is self._reader().weight:
+                    tensors[self._exported(name)] = self.whitening.merged(self._reader())
         tensors = {name: t.detach().float().contiguous().clone() for name, t in tensors.items()}
         if self.config.quantise == "int8":
             meta |= {"weights": "int8", "group": self.config.group}
@@ -121,6 +131,9 @@ class Student(nn.Module):
             return self
         twin = copy.deepcopy(self)
         with torch.no_grad():
+            if twin.whitening is not None:
+                twin._reader().weight.copy_(twin.whitening.merged(twin._reader()))
+                twin.whitening = None
             for name, parameter in twin.named_parameters():
                 if name != "log_std" and parameter.ndim == 2:
                     parameter.copy_(rounded(parameter, self.config.group))
@@ -128,6 +141,18 @@ class Student(nn.Module):
 
     def _run(self, x: Tensor, state: Tensor, resets: Tensor, *, keep: bool) -> Run:
         """Normalised inputs (T, N, inputs) to outputs, state and, if ``keep``, inner layers."""
+        raise NotImplementedError
+
+    def _whitened(self, x: Tensor) -> Tensor:
+        """What the first layer reads, in the coordinates that it is learnt in."""
+        return x if self.whitening is None else self.whitening(x)
+
+    def _reader(self) -> nn.Linear:
+        """The layer that reads what is whitened."""
+        raise NotImplementedError
+
+    def _read(self, x: Tensor, state: Tensor, resets: Tensor) -> Tensor:
+        """What it reads at every tick, (T * N, size), as if every episode had begun at rest."""
         raise NotImplementedError
 
     def _exported(self, name: str) -> str:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ..networks import linear
+from ..whitening import Whitening
 from .config import Interface, StudentConfig
 from .student import Run, Student, dense
 
@@ -31,6 +32,8 @@ class TcnStudent(Student):
             size = width
         self.state_size = sum(inputs * ticks for inputs, ticks in self.sizes)
         self.layers = dense((size, *config.hidden, interface.outputs), head=True)
+        if config.whiten:
+            self.whitening = Whitening(taps * self.inputs)
 
     def _run(self, x: Tensor, state: Tensor, resets: Tensor, *, keep: bool) -> Run:
         features: dict[str, Tensor] = {}
@@ -42,7 +45,7 @@ class TcnStudent(Student):
             buffer = parts[i].reshape(-1, past, inputs).transpose(0, 1)
             timeline = torch.cat([buffer, x])
             lags = range(past, -1, -(2**i))
-            taps = [_back(timeline, len(x), lag, age) for lag in lags]
+            taps = torch.cat([_back(timeline, len(x), lag, age) for lag in lags], dim=-1)
             if keep:
                 window = [_back(timeline, len(x), lag, age) for lag in range(past, 0, -1)]
                 before.append(torch.cat(window, dim=-1))
@@ -51,11 +54,25 @@ class TcnStudent(Student):
                 lag = torch.arange(past - 1, -1, -1)[:, None]
                 rest = rest * (age[-1] >= lag)[..., None]
             after.append(rest.transpose(0, 1).reshape(len(state), -1))
-            x = self._dense([convolution], torch.cat(taps, dim=-1), features)
+            x = self._dense([convolution], self._whitened(taps) if i == 0 else taps, features)
         x = self._dense(self.layers[:-1], x, features)
         if keep:
             features = {"memory": torch.cat(before, dim=-1), **features}
         return self.layers[-1](x), torch.cat(after, dim=1), features
+
+    def _reader(self) -> nn.Linear:
+        layer = self.convolutions[0]
+        assert isinstance(layer, nn.Linear)
+        return layer
+
+    def _read(self, x: Tensor, state: Tensor, resets: Tensor) -> Tensor:
+        inputs, past = self.sizes[0]
+        buffer = state[:, : inputs * past].reshape(-1, past, inputs).transpose(0, 1)
+        timeline, age = torch.cat([buffer, x]), _age(resets)
+        now = torch.arange(past, past + len(x))[:, None]
+        when = [now - age.clamp(max=lag) for lag in range(past, -1, -1)]  # an episode's first, once
+        taps = [timeline.gather(0, t[..., None].expand(-1, -1, inputs)) for t in when]
+        return torch.cat(taps, dim=-1).flatten(0, 1)
 
 
 def _age(resets: Tensor) -> Tensor:
