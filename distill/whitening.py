@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-FLOOR = 1e-4  # of the largest variance; what is smaller is taken for noise
+FLOOR = 1e-2  # of the largest variance: what is much smaller is taken for noise and kept small
 
 
 class Whitening(nn.Module):
-    """``M x`` with ``M = U (l + floor max l)^-1/2 U'``, where ``U l U'`` are second moments of x.
+    """``M x`` with ``M = (l + floor max l)^-1/2 U'``, where ``U l U'`` are second moments of x.
 
     From one frame to the next positions hardly change, so that a speed is a small difference of
     large numbers; gradient descent on the layer that reads them finds it late, by as much as their
@@ -32,7 +32,7 @@ class Whitening(nn.Module):
         self.made_of: Tensor
 
     def forward(self, x: Tensor) -> Tensor:
-        return x @ self.matrix
+        return x @ self.matrix.T
 
     @torch.no_grad()
     def update(self, layer: nn.Linear, x: Tensor) -> None:
@@ -48,10 +48,10 @@ class Whitening(nn.Module):
             return
         values, vectors = torch.linalg.eigh(self.moment / self.count)
         values = values.clamp(min=0.0) + FLOOR * values.max().clamp(min=1e-12)
-        back = (vectors * values.sqrt()) @ vectors.T
+        back = vectors * values.sqrt()
         if self.made_of > 0:
             layer.weight.copy_(layer.weight.double() @ self.matrix.double() @ back)
-        self.matrix.copy_((vectors / values.sqrt()) @ vectors.T)
+        self.matrix.copy_((vectors / values.sqrt()).T)
         self.made_of.copy_(self.count)
 
     @torch.no_grad()

@@ -103,8 +103,8 @@ def _distil(run: Run, place: Place, log: Log) -> Made:
 
 
 _WHY = (
-    "the damage leaves the teacher next to nothing; a student that copies that first comes to less "
-    "by its own reward afterwards than one that never had a teacher"
+    "the damage leaves the teacher next to nothing; with as little left on a tuning seed, 0.02, a "
+    "student came to 0.99 all the same, and PPO without a teacher to 1.05"
 )
 
 
