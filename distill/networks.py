@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import gymnasium
 import torch
@@ -204,8 +204,8 @@ class Critic(nn.Module):
 
     def whiten(self, observation: Tensor) -> None:
         """Learn from observations, (..., inputs), how to whiten them, if that is wanted."""
-        first = self.network[0]
-        if self.whitening is not None and isinstance(first, nn.Linear):
+        if self.whitening is not None:
+            first = cast(nn.Linear, self.network[0])
             self.whitening.update(first, self.normaliser(observation).flatten(0, -2))
 
     def forward(self, observation: Tensor) -> Tensor:

@@ -17,7 +17,8 @@ class Whitening(nn.Module):
     what runs on the robot: ``M`` costs nothing there, and makes nothing expressible that was not.
 
     ``M`` is of all that was seen, the identity before, and made anew each time that this has
-    doubled. From the second time on the layer is told how to say what it said before.
+    doubled. From the second time on the layer is told how to say what it said before, as in natural
+    neural networks (Desjardins et al. 2015), here for the first layer only.
     """
 
     def __init__(self, size: int) -> None:
@@ -39,8 +40,8 @@ class Whitening(nn.Module):
         """Count in the rows of ``x``; every so often change ``matrix``, and ``layer`` with it.
 
         Args:
-            layer: reads what ``forward`` gives.
-            x: (rows, size), centred.
+            layer: reads what ``forward`` gives; size to any width.
+            x: (rows, size), normalised.
         """
         self.moment += (x.T @ x).double()
         self.count += len(x)

@@ -35,6 +35,7 @@ from torch import Tensor
 from .runs import Log
 from .teaching import HIDDEN, STD_FLOOR, teacher_settings
 from .training import EVERYTHING, Curve, final_returns, follow, make_env, seeded
+from .windows import WindowEnv
 
 KL = TermConfig(name="policy_kl")
 RL = TermConfig(name="rl")
@@ -178,11 +179,7 @@ def distil_arm(
     env = make_env(task, config.num_envs, view=view)
     student = seeded(seed, lambda: _student(env, view, student_config, taught[0]))
     learnt_in: LearningEnv = env if around is None else around(env)
-    window = student_config.whiten and around is not None  # the critic sees what the student does
-    critic = seeded(
-        seed + 1,
-        lambda: _critic(learnt_in, config.critic_hidden, student, taught[0], whiten=window),
-    )
+    critic = seeded(seed + 1, lambda: _critic(learnt_in, config.critic_hidden, student, taught[0]))
     teachers = [_floored(t, config.std_floor) for t in taught] if arm.taught else [Silent(env)]
     distiller = Distiller(config, student, teachers, critic, seed)
     every = every or max(1, steps // _POINTS)
@@ -255,15 +252,11 @@ def _student(
 
 
 def _critic(
-    env: LearningEnv,
-    hidden: tuple[int, ...],
-    student: Student,
-    teacher: Teacher,
-    *,
-    whiten: bool = False,
+    env: LearningEnv, hidden: tuple[int, ...], student: Student, teacher: Teacher
 ) -> Critic:
     """A new critic, behind the teacher's normaliser or, of a window of its observations, that of
-    the student; behind none where the student has none."""
+    the student; behind none where the student has none. It whitens a window if the student does."""
+    whiten = student.whitening is not None and isinstance(env, WindowEnv)
     critic = Critic(env.groups["teacher"], hidden, "tanh", whiten=whiten)
     if float(student.normaliser.count) == 0.0 or not isinstance(teacher, ActorTeacher):
         return critic

@@ -107,17 +107,9 @@ def push_attack(
         steps: of ascent.
     """
 
-    def attack(observation: Tensor) -> Tensor:
-        return observation + worst_perturbation(
-            lambda perturbed: (direction * policy(perturbed).mode()).sum(-1),
-            observation,
-            epsilon,
-            generator,
-            steps=steps,
-            method="pgd",
-        )
-
-    return attack
+    return _ascent(
+        lambda perturbed: (direction * policy(perturbed).mode()).sum(-1), epsilon, generator, steps
+    )
 
 
 def critic_attack(
@@ -136,14 +128,20 @@ def critic_attack(
         steps: of descent.
     """
 
+    return _ascent(lambda perturbed: -value(perturbed), epsilon, generator, steps)
+
+
+def _ascent(
+    objective: Callable[[Tensor], Tensor],
+    epsilon: float,
+    generator: torch.Generator | None,
+    steps: int,
+) -> Attack:
+    """The observation at which ``objective``, (..., size) to (...), is largest."""
+
     def attack(observation: Tensor) -> Tensor:
         return observation + worst_perturbation(
-            lambda perturbed: -value(perturbed),
-            observation,
-            epsilon,
-            generator,
-            steps=steps,
-            method="pgd",
+            objective, observation, epsilon, generator, steps=steps, method="pgd"
         )
 
     return attack

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from torch import Tensor, nn
 
 from ..whitening import Whitening
@@ -23,10 +25,8 @@ class MlpStudent(Student):
         x = self._dense(self.layers[:-1], self._whitened(x), features)
         return self.layers[-1](x), state, features
 
-    def _reader(self) -> nn.Linear:
-        layer = self.layers[0]
-        assert isinstance(layer, nn.Linear)
-        return layer
+    def _first_layer(self) -> nn.Linear:
+        return cast(nn.Linear, self.layers[0])
 
-    def _read(self, x: Tensor, state: Tensor, resets: Tensor) -> Tensor:
+    def _first_inputs(self, x: Tensor, state: Tensor, resets: Tensor) -> Tensor:
         return x.reshape(-1, self.inputs)

@@ -98,10 +98,16 @@ class Student(nn.Module):
         return Gaussian(output, self.log_std.exp().expand_as(output))
 
     def whiten(self, sequence: Tensor, state: Tensor, resets: Tensor) -> None:
-        """Learn from what ``forward`` would get how to whiten it, if that is wanted."""
+        """Learn from what ``forward`` would get how to whiten it, if that is wanted.
+
+        Args:
+            sequence: (T, N, observation_size), not normalised.
+            state: (N, state_size) before the first tick.
+            resets: (T, N) bool.
+        """
         if self.whitening is not None:
             x = self.normaliser(sequence)[..., self._columns]
-            self.whitening.update(self._reader(), self._read(x, state, resets))
+            self.whitening.update(self._first_layer(), self._first_inputs(x, state, resets))
 
     def parameter_count(self) -> int:
         """What is stored and multiplied on the robot, normaliser aside."""
@@ -114,11 +120,9 @@ class Student(nn.Module):
             "normaliser.mean": self.normaliser.mean[self._columns],
             "normaliser.std": self.normaliser.std[self._columns],
         }
-        for name, parameter in self.named_parameters():
+        for name, parameter in self._multiplied_out().named_parameters():
             if name != "log_std":
                 tensors[self._exported(name)] = parameter
-                if self.whitening is not None and parameter is self._reader().weight:
-                    tensors[self._exported(name)] = self.whitening.merged(self._reader())
         tensors = {name: t.detach().float().contiguous().clone() for name, t in tensors.items()}
         if self.config.quantise == "int8":
             meta |= {"weights": "int8", "group": self.config.group}
@@ -129,11 +133,8 @@ class Student(nn.Module):
         """The student as it will run: weights rounded if they leave training as int8."""
         if self.config.quantise == "none":
             return self
-        twin = copy.deepcopy(self)
+        twin = copy.deepcopy(self._multiplied_out())
         with torch.no_grad():
-            if twin.whitening is not None:
-                twin._reader().weight.copy_(twin.whitening.merged(twin._reader()))
-                twin.whitening = None
             for name, parameter in twin.named_parameters():
                 if name != "log_std" and parameter.ndim == 2:
                     parameter.copy_(rounded(parameter, self.config.group))
@@ -147,11 +148,21 @@ class Student(nn.Module):
         """What the first layer reads, in the coordinates that it is learnt in."""
         return x if self.whitening is None else self.whitening(x)
 
-    def _reader(self) -> nn.Linear:
+    def _multiplied_out(self) -> Student:
+        """The same policy without whitening: its first layer reads what is there."""
+        if self.whitening is None:
+            return self
+        twin = copy.deepcopy(self)
+        with torch.no_grad():
+            twin._first_layer().weight.copy_(self.whitening.merged(self._first_layer()))
+        twin.whitening = None
+        return twin
+
+    def _first_layer(self) -> nn.Linear:
         """The layer that reads what is whitened."""
         raise NotImplementedError
 
-    def _read(self, x: Tensor, state: Tensor, resets: Tensor) -> Tensor:
+    def _first_inputs(self, x: Tensor, state: Tensor, resets: Tensor) -> Tensor:
         """What it reads at every tick, (T * N, size), as if every episode had begun at rest."""
         raise NotImplementedError
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -60,12 +62,10 @@ class TcnStudent(Student):
             features = {"memory": torch.cat(before, dim=-1), **features}
         return self.layers[-1](x), torch.cat(after, dim=1), features
 
-    def _reader(self) -> nn.Linear:
-        layer = self.convolutions[0]
-        assert isinstance(layer, nn.Linear)
-        return layer
+    def _first_layer(self) -> nn.Linear:
+        return cast(nn.Linear, self.convolutions[0])
 
-    def _read(self, x: Tensor, state: Tensor, resets: Tensor) -> Tensor:
+    def _first_inputs(self, x: Tensor, state: Tensor, resets: Tensor) -> Tensor:
         inputs, past = self.sizes[0]
         buffer = state[:, : inputs * past].reshape(-1, past, inputs).transpose(0, 1)
         timeline, age = torch.cat([buffer, x]), _age(resets)

@@ -181,13 +181,16 @@ def linear(tmp_path_factory):
     return read_dataset(path)
 
 
+STUDENTS = {"mlp": {}, "gru": {"kind": "gru"}, "whitened": {"whiten": True}}
+
+
 def started(recordings, kind="mlp", **changes):
     config = settings(**changes)
     source = DatasetSource(recordings, num_envs=config.num_envs, ticks=config.ticks, seed=0)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         critic = Critic(3, (8,))
-    return Distiller(config, student_of(kind), source.teachers, critic, seed=0), source
+    return Distiller(config, student_of(**STUDENTS[kind]), source.teachers, critic, seed=0), source
 
 
 def distilled(recordings, kind="mlp", **changes):
@@ -195,7 +198,7 @@ def distilled(recordings, kind="mlp", **changes):
     return distiller, list(distil_offline(distiller, source))
 
 
-@pytest.mark.parametrize("kind", ["mlp", "gru"])
+@pytest.mark.parametrize("kind", STUDENTS)
 def test_a_student_reaches_its_teachers_actions_from_data_alone(linear, kind):
     distiller, figures = distilled(linear, kind)
     student = distiller.student
@@ -254,12 +257,13 @@ def test_two_runs_over_the_same_data_are_the_same(linear):
         assert torch.equal(a, b)
 
 
-def test_going_on_learns_what_going_through_would_have(linear):
-    whole, figures = distilled(linear, "gru", steps=6 * 128)
-    first, source = started(linear, "gru", steps=6 * 128)
+@pytest.mark.parametrize("kind", ["gru", "whitened"])
+def test_going_on_learns_what_going_through_would_have(linear, kind):
+    whole, figures = distilled(linear, kind, steps=6 * 128)
+    first, source = started(linear, kind, steps=6 * 128)
     rows = distil_offline(first, source)
     row = [next(rows) for _ in range(3)][-1]
-    second, goes_on = started(linear, "gru", steps=6 * 128)
+    second, goes_on = started(linear, kind, steps=6 * 128)
     second.load_state_dict(first.state_dict())
     goes_on.load_state_dict(source.state_dict())
     rest = list(distil_offline(second, goes_on, steps_done=row["steps"], seconds=row["seconds"]))

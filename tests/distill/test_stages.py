@@ -188,6 +188,21 @@ def test_onnx_and_c_give_the_golden_actions(finished, tmp_path):
 )
 def test_every_way_to_distil_resumes_to_the_bit(finished, tmp_path, changes):
     chosen = dataclasses.replace(SMALL, distill=dataclasses.replace(SMALL.distill, **changes))
+    resumes_to_the_bit(finished, tmp_path, chosen)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"whiten": True}, {"kind": "tcn", "channels": (4,), "whiten": True}], ids=str
+)
+def test_a_student_that_whitens_resumes_to_the_bit(finished, tmp_path, changes):
+    student = dataclasses.replace(SMALL.student, **changes)
+    resumes_to_the_bit(finished, tmp_path, dataclasses.replace(SMALL, student=student))
+    saved = load_checkpoint(tmp_path / "whole" / "distillation" / "checkpoint.safetensors")
+    [matrix] = (v for key, v in flat(saved) if key.endswith("student/whitening.matrix"))
+    assert not torch.equal(matrix, torch.eye(len(matrix)))
+
+
+def resumes_to_the_bit(finished, tmp_path, chosen):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     for folder in (whole, parts):
         folder.mkdir()

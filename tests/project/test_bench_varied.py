@@ -179,13 +179,13 @@ def test_students_that_are_compared_are_as_large_and_see_one_moment():
         assert 0.95 < sizes[0] / sizes[1] < 1.05
 
 
-def traced(before, after, never=()):
+def traced(before, after, always=()):
     """A result of one change, as rates."""
     from harness import results
     from harness.changing import Change
 
     change = Change("payload", 0.0, 0.5)
-    rates = {"before": before, "after": after, "never otherwise": never}
+    rates = {"before": before, "after": after, "from the start": always}
     series = {f"{change.name}, {when}": each for when, each in rates.items()}
     return change, dataclasses.replace(matrix(results, "a", 1, {"0": [1.0]}), series=series)
 
@@ -214,9 +214,9 @@ def test_a_policy_is_back_when_two_windows_in_a_row_are_near_its_own_rate():
 def test_who_is_worse_with_the_new_robot_has_adapted_all_the_same():
     from harness.tables import adaptation
 
-    change, adapted = traced([2.0, 2.0], [0.7, 1.0], never=[1.0, 1.0])
-    _, slow = traced([2.0, 2.0], [0.7, 0.8], never=[1.0, 1.0])
-    _, nothing = traced([2.0, 2.0], [0.7, 0.8], never=[0.0, -1.0])
+    change, adapted = traced([2.0, 2.0], [0.7, 1.0], always=[1.0, 1.0])
+    _, slow = traced([2.0, 2.0], [0.7, 0.8], always=[1.0, 1.0])
+    _, nothing = traced([2.0, 2.0], [0.7, 0.8], always=[0.0, -1.0])
     assert adaptation._itself(change, [adapted]) == 1.0
     assert adaptation._itself(change, [slow]) == pytest.approx(0.8)
     assert np.isnan(adaptation._itself(change, [nothing]))

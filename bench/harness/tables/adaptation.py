@@ -117,15 +117,15 @@ def _distil(run: Run, place: Place, log: Log) -> Made:
 
 def _rates(changing: Changing, actor: Actor, log: Log) -> dict[str, list[float]]:
     """Reward per second around every change: mean over episodes that stand at the switch, in
-    windows, those before it that are steady and all after it; and ``never otherwise``, what those
+    windows, those before it that are steady and all after it; and ``from the start``, what those
     after it are in the same episodes of a robot that has been so from the start.
     """
     series = {}
     for change in changing.changes:
         before, after = _windows(changing, actor, change, change.before)
-        _, never = _windows(changing, actor, change, change.after)
+        _, always = _windows(changing, actor, change, change.after)
         steady = before[-int((changing.at - changing.settling) / WINDOW + 1e-9) :]
-        for when, rates in (("before", steady), ("after", after), ("never otherwise", never)):
+        for when, rates in (("before", steady), ("after", after), ("from the start", always)):
             series[f"{change.name}, {when}"] = np.round(rates, 4).tolist()
         log(f"{change.name}: {np.round(_relative(series, change), 2).tolist()}")
     return series
@@ -166,7 +166,17 @@ _ALIKE = (
     f"within {SOON:g} s it earns at least {TARGET:g} of what it earns where the robot has been so "
     "from the start: it has adapted, and is worse with such a robot than with the one before"
 )
-_SLOWER = "a second later it is not yet what it is where the robot has been so from the start"
+_SLOWER = (
+    f"after {SOON:g} s it earns less than {TARGET:g} of what it earns where the robot has been so "
+    "from the start: it is still adapting, or has lost its footing"
+)
+
+
+def _why(share: float) -> str:
+    """Of a share of what it earns from the start; nothing is known of no share."""
+    if np.isnan(share):
+        return ""
+    return _ALIKE if share >= TARGET else _SLOWER
 
 
 def claims(results: Path) -> list[Claim]:
@@ -189,7 +199,7 @@ def claims(results: Path) -> list[Claim]:
                     wanted=f"recurrent back within {SOON:g} s, memoryless not",
                     found=", ".join(f"{arm} {time}" for arm, time in times.items()),
                     met=_met(change, {arm: g for arm, g in groups.items() if g}),
-                    why=_ALIKE if _itself(change, groups[RECURRENT]) >= TARGET else _SLOWER,
+                    why=_why(_itself(change, groups[RECURRENT])),
                 )
             )
     return made
@@ -224,7 +234,7 @@ def report(results: Path, figures: Path) -> str:
         "policy",
         "steady rate",
         f"after {WINDOW:g} to {SOON:g} s",
-        "of the same never otherwise",
+        "of that from the start",
         "back after",
         f"of the oracle's after {SOON:g} s",
         "met",
@@ -245,7 +255,7 @@ def report(results: Path, figures: Path) -> str:
                 "gradient steps on its own last moments by foretelling its observations, always "
                 "from that start. Rates are reward per second in windows of half a second, mean "
                 f"over {_EPISODES} episodes with the switch at the same time, relative to the "
-                "policy's own steady rate before it; falls earn nothing. Never otherwise: the same "
+                "policy's own steady rate before it; falls earn nothing. From the start: the same "
                 "policy in the same episodes of a robot that has been so from the start, where "
                 "there is nothing to recover from. Back after: the end of "
                 f"the first of two successive windows at {TARGET:g} of it, median over seeds. Of "
@@ -299,13 +309,13 @@ def _steady(result: Result, change: Change) -> float:
 
 
 def _itself(change: Change, group: Sequence[Result]) -> float:
-    """Of what it earns where the robot never was otherwise, median over seeds; nan of nothing."""
+    """Of what it earns where the robot is so from the start, median over seeds; nan of nothing."""
     window = round(SOON / WINDOW) - 1
-    after, never = (
+    after, always = (
         [result.series[f"{change.name}, {when}"][window] for result in group]
-        for when in ("after", "never otherwise")
+        for when in ("after", "from the start")
     )
-    shares = [a / n if n > 0.0 else np.nan for a, n in zip(after, never, strict=True)]
+    shares = [a / b if b > 0.0 else np.nan for a, b in zip(after, always, strict=True)]
     return float(np.median(shares))
 
 
