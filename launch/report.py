@@ -148,7 +148,7 @@ def _headline(results: Results) -> list[tuple[str, str]]:
             fell = "and a fall" if results.fell() else "and no fall"
             tiles.append((f"{len(results.endured_pushes())}", f"pushes on the bus {fell}"))
         late = float(np.percentile(bus.lateness, 99)) * 1e6
-        tiles.append((f"{late:.0f} µs", f"late at p99, {bus.overruns} overruns"))
+        tiles.append((f"{late:.0f} µs", f"late at p99, overruns: {bus.overruns}"))
     return tiles
 
 

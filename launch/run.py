@@ -269,9 +269,9 @@ def _say(result: RunResult, out: Path | None) -> None:
     print(f"{result.outcome}: {result.sentence}" if result.sentence else result.outcome)
     if result.run_ticks:
         print(
-            f"{result.run_seconds:.2f} s under the policy, {result.run_ticks} ticks, "
-            f"{result.overruns} overruns; lateness p50 {late.p50 * 1e6:.0f}, "
-            f"p99 {late.p99 * 1e6:.0f}, max {late.max * 1e6:.0f} µs"
+            f"{result.run_seconds:.2f} s under the policy, {result.run_ticks} ticks; lateness "
+            f"p50 {late.p50 * 1e6:.0f}, p99 {late.p99 * 1e6:.0f}, max {late.max * 1e6:.0f} µs; "
+            f"overruns in all {result.ticks} ticks of the run: {result.overruns}"
         )
     asked = {name: counted for name, counted in result.counters.items() if counted.asked}
     for name, counted in asked.items():
