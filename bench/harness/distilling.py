@@ -245,8 +245,12 @@ def _student(
     if isinstance(teacher, ActorTeacher) and isinstance(env, GymnasiumTaskEnv):
         seen = torch.from_numpy(view.columns(env.task.parts(env.simulations.model)))
         known = teacher.actor.normaliser.state_dict()
+        own = student.normaliser.state_dict()  # what stands for its last action, if it sees that
         student.normaliser.load_state_dict(
-            {name: values[seen] if values.ndim else values for name, values in known.items()}
+            {
+                name: torch.cat([values[seen], own[name][len(seen) :]]) if values.ndim else values
+                for name, values in known.items()
+            }
         )
     return student
 

@@ -11,6 +11,7 @@ from .policy import (
     policy_kl,
     proximal,
     sampled_cross_entropy,
+    within_limit,
 )
 from .q import gap_temperature, q_kl_sharpened, q_kl_tempered, q_mse, q_nll, q_of_action
 from .representation import batch_similarity, input_saliency, latent, saliency_difference
@@ -43,4 +44,5 @@ __all__ = [
     "temporal_smoothness",
     "time_attention",
     "value_target",
+    "within_limit",
 ]

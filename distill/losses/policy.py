@@ -79,6 +79,23 @@ def mean_regression(
     return F.huber_loss(student, teacher, reduction="none", delta=delta).mean(-1)
 
 
+def within_limit(teacher: Tensor, student: Tensor, limit: float) -> Tensor:
+    """Of the means that move the motors as the teacher's does, that next to the student's, (...).
+
+    An action beyond ``limit`` is carried out as one at the limit. Where the teacher's mean is
+    beyond it, anything from the limit outwards on the same side will do, and a student that is
+    there already is right; elsewhere it is the teacher's mean. No gradient flows through it.
+
+    Args:
+        teacher, student: means, (..., actions).
+        limit: of every action, on both sides of zero.
+    """
+    same_shape(teacher=teacher, student=student)
+    free = student.detach()
+    least, most = free.clamp(min=limit), free.clamp(max=-limit)
+    return torch.where(teacher >= limit, least, torch.where(teacher <= -limit, most, teacher))
+
+
 def negative_entropy(student: Distribution) -> Tensor:
     """``-H(pi_S)``: minimised, it keeps the student exploring, (...)."""
     return -student.entropy()

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ...hardware.checks import POSITIVE, at_least, check
 from .. import losses
-from ..distributions import Distribution, TanhGaussian
+from ..distributions import Distribution, Gaussian, TanhGaussian
 from ..losses.policy import Direction
 from .base import Sample, Term, TermError, one_of
 
@@ -20,20 +20,38 @@ def comparable(teacher: Distribution, student: Distribution) -> Distribution:
     return teacher
 
 
+def _checked_limit(limit: float | None) -> float | None:
+    if limit is not None:
+        check("limit", limit, POSITIVE)
+    return limit
+
+
 class PolicyKL(Term):
     """KL between teacher and student, in closed form (``losses.policy_kl``).
 
-    A tanh-squashed teacher of a Gaussian student is taken by the moments after squashing.
+    A tanh-squashed teacher of a Gaussian student is taken by the moments after squashing. With a
+    ``limit`` of the actions, what lies beyond it is not told apart (``losses.within_limit``).
     """
 
-    def __init__(self, direction: Direction = "forward", temperature: float = 1.0) -> None:
+    def __init__(
+        self,
+        direction: Direction = "forward",
+        temperature: float = 1.0,
+        limit: float | None = None,
+    ) -> None:
         one_of("policy_kl", "direction", direction, ("forward", "reverse"))
         self.direction: Direction = direction
         check("temperature", temperature, POSITIVE)
         self.temperature = temperature
+        self.limit = _checked_limit(limit)
 
     def loss(self, sample: Sample) -> Tensor:
         teacher = comparable(sample.teacher.distribution, sample.student)
+        if self.limit is not None:
+            if not (isinstance(teacher, Gaussian) and isinstance(sample.student, Gaussian)):
+                raise TermError("limit is one of Gaussian policies' actions; leave it out")
+            mean = losses.within_limit(teacher.mean, sample.student.mean, self.limit)
+            teacher = Gaussian(mean, teacher.std)
         return losses.policy_kl(teacher, sample.student, self.direction, self.temperature)
 
 
@@ -53,17 +71,28 @@ class CrossEntropy(Term):
 
 
 class MeanRegression(Term):
-    """Squared or Huber difference of the two modes (``losses.mean_regression``)."""
+    """Squared or Huber difference of the two modes (``losses.mean_regression``).
 
-    def __init__(self, loss: Literal["mse", "huber"] = "mse", delta: float = 1.0) -> None:
+    With a ``limit`` of the actions, what lies beyond it is not told apart.
+    """
+
+    def __init__(
+        self,
+        loss: Literal["mse", "huber"] = "mse",
+        delta: float = 1.0,
+        limit: float | None = None,
+    ) -> None:
         one_of("mean_regression", "loss", loss, ("mse", "huber"))
         self.kind: Literal["mse", "huber"] = loss
         self.delta = delta
+        self.limit = _checked_limit(limit)
 
     def loss(self, sample: Sample) -> Tensor:
         teacher, student = sample.teacher.distribution.mode(), sample.student.mode()
         if not student.is_floating_point():
             raise TermError("mean_regression needs continuous actions; use policy_kl")
+        if self.limit is not None:
+            teacher = losses.within_limit(teacher, student, self.limit)
         return losses.mean_regression(teacher, student, self.kind, self.delta)
 
 

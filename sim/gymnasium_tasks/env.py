@@ -135,12 +135,14 @@ class GymnasiumTaskEnv(EpisodesEnv):
         self._whole = len(self._columns) == sum(self._parts.values())
         self._std = self._noise_scale(difficulty)
         self._before = np.zeros(num_envs)  # where each was at the start of the step
+        self._told = np.zeros((num_envs, model.nu))  # the motors at the last step, in [-1, 1]
         self._spaces()
 
     def _spaces(self) -> None:
         model, privileged = self.simulations.model, self._privileged(slice(0, 1)).shape[1]
         whole = sum(self._parts.values())
-        self.groups = {"student": len(self._columns), "teacher": whole + privileged}
+        seen = len(self._columns) + (model.nu if self._view.last_action else 0)
+        self.groups = {"student": seen, "teacher": whole + privileged}
         shape = (self.groups[self.group],)
         kind = self.dtype.type
         self.single_observation_space = gymnasium.spaces.Box(-np.inf, np.inf, shape, kind)
@@ -227,6 +229,9 @@ class GymnasiumTaskEnv(EpisodesEnv):
         if self.disturbances is not None:
             pushed = self.disturbances.act(action, self.elapsed, self.levels, self.np_random)
         simulations.ctrl[:] = action
+        if self._view.last_action:
+            low, high = self._action_range
+            self._told = np.clip(2.0 * (action - low) / (high - low) - 1.0, -1.0, 1.0)
         simulations.step()
         if pushed is not None and len(pushed):
             simulations.wrench[pushed] = 0.0
@@ -288,6 +293,8 @@ class GymnasiumTaskEnv(EpisodesEnv):
             if self.disturbances is not None:
                 level += self.disturbances.noise[ids]
             student = student + noise * (level[:, None] * self._std)
+        if self._view.last_action:
+            student = np.concatenate([student, self._told[ids]], axis=1)
         teacher = whole
         if self.disturbances is not None:
             teacher = np.concatenate([whole, self._privileged(ids)], axis=1)
@@ -326,6 +333,7 @@ class GymnasiumTaskEnv(EpisodesEnv):
 
     def _settle(self, ids: np.ndarray) -> None:
         self.simulations.settle(ids)
+        self._told[ids] = 0.0
         self._before[ids] = self.task.track(self._rows(ids))
 
     def _noise_scale(self, difficulty: Difficulty | None) -> np.ndarray | None:
@@ -366,12 +374,16 @@ class GymnasiumTaskEnv(EpisodesEnv):
         }
         if self.disturbances is not None:
             state |= with_prefix("disturbances", self.disturbances.state_dict())
+        if self._view.last_action:
+            state["told"] = self._told.copy()
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """The inverse of ``state_dict``."""
         self.simulations.load_state_dict(part(state, "physics"))
         self._before[:] = state["before"]
+        if self._view.last_action:
+            self._told[:] = state["told"]
         if self.disturbances is not None:
             self.disturbances.load_state_dict(part(state, "disturbances"))
         self._load_episode_state(state)

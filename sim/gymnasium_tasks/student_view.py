@@ -17,12 +17,16 @@ class StudentView:
     ``mask`` names parts of the task's observation that the student lacks, or ``velocities`` for all
     parts that are. ``noise`` is Gaussian, in units of each observation's standard deviation.
     ``std`` are those deviations, one per number of the *whole* observation: give the teacher's
-    normaliser; when None they are measured under uniform random actions.
+    normaliser; when None they are measured under uniform random actions. With ``last_action`` the
+    student also sees, after everything else and without noise, what its motors were last told, in
+    [-1, 1] of their range and zero at first: who sees no velocities can work out better where it
+    is from what it has done.
     """
 
     mask: tuple[str, ...] = ()
     noise: float = 0.0
     std: tuple[float, ...] | None = None
+    last_action: bool = False
 
     def __post_init__(self) -> None:
         if self.noise < 0:

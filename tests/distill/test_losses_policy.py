@@ -18,6 +18,7 @@ from retort.distill.losses.policy import (
     policy_kl,
     proximal,
     sampled_cross_entropy,
+    within_limit,
 )
 from retort.distill.losses.shapes import ShapeError
 from torch import distributions as reference
@@ -250,6 +251,21 @@ def test_mean_regression_by_hand():
     assert mean_regression(teacher, student).item() == pytest.approx((0.25 + 9.0) / 2)
     huber = mean_regression(teacher, student, "huber", delta=1.0).item()
     assert huber == pytest.approx((0.125 + 2.5) / 2)
+
+
+@pytest.mark.parametrize("limit", [0.4, 1.0])
+def test_within_a_limit_the_nearest_of_all_means_that_act_alike_is_taken(rng, limit):
+    teacher, student = (torch.randn(400, generator=rng) * 1.5 for _ in range(2))
+    every = torch.linspace(-8.0, 8.0, 16_001)  # among them the limits, to a thousandth
+    alike = (every.clamp(-limit, limit) - teacher[:, None].clamp(-limit, limit)).abs() < 6e-4
+    distance = torch.where(alike, (every - student[:, None]).abs(), torch.inf)
+    nearest = every[distance.argmin(1)]
+    found = within_limit(teacher, student.requires_grad_(), limit)
+    torch.testing.assert_close(found, nearest, atol=1.1e-3, rtol=0)
+    assert not found.requires_grad
+    beyond = teacher.abs() > limit
+    assert 50 < beyond.sum() < 380
+    assert torch.equal(found[~beyond], teacher[~beyond])
 
 
 def test_descending_negative_entropy_widens_the_policy():

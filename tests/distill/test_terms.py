@@ -51,6 +51,40 @@ def test_a_squashed_teacher_is_copied_by_the_moments_of_its_actions():
     assert far.min() > 0.3
 
 
+@pytest.mark.parametrize("name", ["policy_kl", "mean_regression"])
+def test_a_limit_asks_for_no_more_than_motors_can_do(name):
+    told = torch.tensor([3.0, -2.0, 0.5]).expand(3, 4, 3)
+    std = torch.full((3, 4, 3), 0.3)
+    said = TeacherOutput(Gaussian(told, std))
+    limited, usual = (
+        make_term(TermConfig(name=name, options=options)) for options in ({"limit": 1.0}, {})
+    )
+
+    def loss(term, mean):
+        return term.loss(make_sample(teacher=said, student=Gaussian(mean, std)))
+
+    alike = torch.tensor([1.2, -5.0, 0.5]).expand(3, 4, 3)
+    assert loss(limited, alike).max() < 1e-6
+    assert loss(usual, alike).min() > 1.0
+    mean = torch.zeros(3, 4, 3, requires_grad=True)
+    optimiser = torch.optim.Adam([mean], lr=0.05)
+    for _ in range(400):
+        optimiser.zero_grad()
+        loss(limited, mean).sum().backward()
+        optimiser.step()
+    expected = torch.tensor([1.0, -1.0, 0.5]).expand(3, 4, 3)
+    torch.testing.assert_close(mean.detach().clamp(-1.0, 1.0), expected, atol=0.02, rtol=0)
+
+
+def test_a_limit_is_refused_where_there_is_none():
+    term = make_term(TermConfig(name="policy_kl", options={"limit": 1.0}))
+    choices = Categorical(torch.zeros(3, 4, 2))
+    with pytest.raises(TermError, match="leave it out"):
+        term.loss(make_sample(student=choices, teacher=TeacherOutput(choices)))
+    with pytest.raises(TermError, match="limit is 0"):
+        make_term(TermConfig(name="mean_regression", options={"limit": 0.0}))
+
+
 def test_q_kinds_agree_on_the_best_action():
     generator = torch.Generator().manual_seed(0)
     q = torch.randn(3, 4, 6, generator=generator) * 50

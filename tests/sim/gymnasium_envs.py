@@ -43,7 +43,7 @@ def hard(name="Hopper", **keywords):
             Switch(quantity="payload", time=(0.02, 0.1), value=(0.1, 0.3)),
             Switch(quantity="motor_strength", time=(0.05, 0.1), value=(0.5, 0.8)),
         ),
-        "student": StudentView(mask=("velocities",), noise=0.1),
+        "student": StudentView(mask=("velocities",), noise=0.1, last_action=True),
     }
     return GymnasiumTaskEnv(name, **{**settings, **keywords})
 

@@ -153,6 +153,24 @@ def test_masked_velocities_are_missing_and_nothing_else():
     assert one.groups == {"student": 6, "teacher": 10}
 
 
+@pytest.mark.parametrize("actions", ["gymnasium", "clipped", "normalised"])
+def test_who_sees_the_last_action_sees_what_motors_were_told(actions):
+    view = StudentView(noise=0.1, last_action=True)
+    env = GymnasiumTaskEnv("Humanoid", 3, max_episode_steps=3, student=view, actions=actions)
+    assert env.groups["student"] == env.groups["teacher"] + 17
+    _, info = env.reset(seed=0)
+    np.testing.assert_array_equal(info["student"][:, -17:], 0.0)
+    high = 1.0 if actions == "normalised" else 0.4
+    for tick in range(1, 4):
+        told = np.random.default_rng(tick).uniform(-2.0, 2.0, (3, 17))
+        *_, info = env.step((high * told).astype(np.float32))
+        expected = np.clip(told, -1.0, 1.0)
+        if tick < 3:
+            np.testing.assert_allclose(info["student"][:, -17:], expected, atol=1e-6)
+    np.testing.assert_allclose(info["final_student"][:, -17:], expected, atol=1e-6)
+    np.testing.assert_array_equal(info["student"][:, -17:], 0.0)  # nobody told the next episode
+
+
 def test_noise_has_the_deviation_it_says():
     std = tuple(np.linspace(0.5, 2.0, 17))
     env = GymnasiumTaskEnv("HalfCheetah", 2000, student=StudentView(noise=0.2, std=std))

@@ -61,13 +61,25 @@ _WANTED = {
 }
 _HIDDEN_VALUE = TermConfig(name="value", options={"until": 0.0})  # no teacher's value either
 
+# On a tuning seed and noise 0.2, HalfCheetah came to 0.69 of its teacher by its own reward, to 0.51
+# by copying longer; Hopper, which falls while it tries, to 0.32 and 0.45.
+_OURS = {
+    "HalfCheetah": let_go(first_std("HalfCheetah")),
+    "Hopper": dataclasses.replace(
+        ARMS["ours"],
+        terms=(
+            dataclasses.replace(ARMS["ours"].terms[0], options={"limit": 1.0}),
+            *ARMS["ours"].terms[1:],
+        ),
+    ),
+}
 STUDENT_ARMS = ("ours", "dagger", "asymmetric-ppo", "ppo")
 
 
 def student_arm(name: str, task: str) -> Arm:
     """One way to make a student that sees less than its teacher."""
-    if name == "ours":  # what it cannot copy, for want of seeing, it has to find out
-        return let_go(first_std(task))
+    if name == "ours":
+        return _OURS[task]
     if name == "dagger":
         return ARMS[name]
     # Of the first the critic sees everything (Pinto et al. 2018); of P no more than the actor.
@@ -94,9 +106,11 @@ def runs() -> list[Run]:
 
 
 def student_view(teacher: ActorTeacher, noise: float) -> StudentView:
-    """No velocities, and noise in deviations of what the teacher has seen in its training."""
+    """No velocities, noise in deviations of what the teacher has seen in its training, and what the
+    student itself did last, as RMA's: without it a torque cannot be told from noise.
+    """
     std = tuple(teacher.actor.normaliser.std.tolist())
-    return StudentView(mask=("velocities",), noise=noise, std=std)
+    return StudentView(mask=("velocities",), noise=noise, std=std, last_action=True)
 
 
 def student_config(arm: str, task: str) -> StudentConfig:
@@ -113,7 +127,8 @@ def student_config(arm: str, task: str) -> StudentConfig:
         activation="tanh",
         whiten=True,
     )
-    return config if arm == "dagger" else dataclasses.replace(config, initial_std=first_std(task))
+    tries = student_arm(arm, task).mode == "student"
+    return dataclasses.replace(config, initial_std=first_std(task)) if tries else config
 
 
 def _distil(run: Run, place: Place, log: Log) -> Made:
@@ -146,6 +161,7 @@ def _under_noise(task: str, teacher: ActorTeacher, student: Student) -> dict[str
     env = make_env(task, FINAL_EPISODES, autoreset=False, view=view)
     whole = teacher.actor.normaliser.std.numpy()
     seen = whole[view.columns(env.task.parts(env.simulations.model))]
+    seen = np.pad(seen, (0, env.groups["student"] - len(seen)))  # what it did itself it knows
     policies: dict[str, tuple[Actor, dict[str, np.ndarray]]] = {
         "teacher": (actor_of(teacher.actor), {"teacher": whole}),
         "student": (actor_of(student), {"student": seen}),
@@ -158,9 +174,9 @@ def _under_noise(task: str, teacher: ActorTeacher, student: Student) -> dict[str
 
 
 _WHY = {
-    "Hopper": "copying the teacher earns little (`dagger`), so that a student has to find another "
-    "gait by its own reward, at noise 0.1 as much a matter of the seed as of anything tried: two "
-    "tuning seeds came to 0.74 and 0.41 of their teacher, without `whiten` to 0.68 and 0.50",
+    "Hopper": "at noise 0.1 every way of learning ends at a like place on a tuning seed: copying "
+    "by `dagger` at 0.68 of the teacher, by `ours` at 0.61, the student's own reward at 0.56; 2.5 "
+    "times the steps made that 0.70 and 0.71; PPO without a teacher came to 0.18",
 }
 
 
@@ -214,13 +230,16 @@ def report(results: Path, figures: Path) -> str:
     parts = [
         "## Partial observation",
         paragraph(
-            "The student sees no velocities, and the rest with Gaussian noise in units of each "
-            "observation's standard deviation in the teacher's training; teachers and every critic "
-            "but that of `ppo` see everything. All students are one convolution over the last "
+            "The student sees no velocities, the rest with Gaussian noise in units of each "
+            "observation's standard deviation in the teacher's training, and its own last action; "
+            "teachers and every critic but that of `ppo` see everything. All students are one "
+            "convolution over the last "
             f"frames ({', '.join(f'{n} on {task}' for task, n in FRAMES.items())}; 128 wide), a "
             "layer of 64 and the head, which is a perceptron on a window of history, and learn "
-            "with `whiten`, as the critic of `ppo` does. `ours` has the student's own reward from "
-            "the start and no KL after 30 % of its steps. `dagger` "
+            "with `whiten`, as the critic of `ppo` does. `ours` has on HalfCheetah the student's "
+            "own reward from the start and no KL after 30 % of its steps; on Hopper it copies as "
+            "in the table of compression, with a `limit` of 1, while its own reward gains weight. "
+            "`dagger` "
             "regresses on the teacher's mean and aggregates; `asymmetric-ppo` is PPO with the "
             "student as actor and a critic that sees everything (Pinto et al. 2018); `ppo` (P) has "
             "a critic that sees the student's window and no more. Neither has a teacher. Closure "

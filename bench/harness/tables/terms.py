@@ -73,6 +73,7 @@ def _beside(name: str, weight: float = 1.0, **options: Any) -> Arm:
 TERMS: dict[str, Arm] = {
     "policy_kl": Arm(mode="student", terms=(KL,)),
     "policy_kl reverse": Arm(mode="student", terms=(_term("policy_kl", direction="reverse"),)),
+    "policy_kl limit 1": Arm(mode="student", terms=(_term("policy_kl", limit=1.0),)),
     "cross_entropy": Arm(mode="student", terms=(_term("cross_entropy"),)),
     "mean_regression": Arm(mode="student", terms=(_term("mean_regression"),)),
     "proximal + rl + value": Arm(mode="student", terms=(_term("proximal"), RL, VALUE)),
