@@ -19,8 +19,7 @@ class StudentView:
     ``std`` are those deviations, one per number of the *whole* observation: give the teacher's
     normaliser; when None they are measured under uniform random actions. With ``last_action`` the
     student also sees, after everything else and without noise, what its motors were last told, in
-    [-1, 1] of their range and zero at first: who sees no velocities can work out better where it
-    is from what it has done.
+    [-1, 1] of their range and zero at first.
     """
 
     mask: tuple[str, ...] = ()

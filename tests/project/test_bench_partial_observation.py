@@ -129,6 +129,25 @@ def test_the_view_hides_velocities_and_is_as_noisy_as_a_sweep_of_the_same_deviat
     np.testing.assert_allclose(swept, noise * deviation, rtol=0.06)
 
 
+def test_a_student_begins_behind_its_teachers_statistics_and_none_of_its_own_actions(
+    table, hopper_place
+):
+    from harness.distilling import _student
+    from harness.teaching import load_teacher, teacher_run
+    from harness.training import make_env
+
+    teacher = load_teacher(hopper_place, teacher_run("Hopper", 1))
+    view = table.student_view(teacher, 0.1)
+    config = table.student_config("dagger", "Hopper")
+    student = _student(make_env("Hopper", 1, view=view), view, config, teacher)
+    own, known = student.normaliser, teacher.actor.normaliser
+    for name, blank in (("mean", 0.0), ("variance", 1.0)):
+        values = getattr(own, name)
+        assert torch.equal(values[:5], getattr(known, name)[:5])
+        assert torch.equal(values[5:], torch.full((3,), blank))
+    assert own.count == known.count > 0
+
+
 def test_a_window_holds_the_last_frames_and_ends_with_its_episode(hopper_place):
     from harness.training import make_env
     from harness.windows import WindowEnv
