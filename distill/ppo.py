@@ -237,7 +237,6 @@ class PPO:
         # Most of a small minibatch is autograd's own work; the usual loss has its gradient by hand.
         written_out = (
             pull is None
-            and config.entropy == 0.0
             and config.learning_rate_schedule == "linear"
             and is_written_out(self.actor, self.critic)
         )
@@ -256,7 +255,12 @@ class PPO:
                 rows = rows._replace(advantage=standardise(rows.advantage))
                 if written_out:
                     losses, gradients = ppo_gradient(
-                        self.actor, self.critic, rows, config.clip, config.value_weight
+                        self.actor,
+                        self.critic,
+                        rows,
+                        config.clip,
+                        config.value_weight,
+                        config.entropy,
                     )
                     self._step(gradients)
                 else:

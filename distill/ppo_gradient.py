@@ -41,20 +41,27 @@ class Rows(NamedTuple):
 
 @torch.no_grad()
 def ppo_gradient(
-    actor: Actor, critic: Critic, rows: Rows, clip: float, value_weight: float
+    actor: Actor,
+    critic: Critic,
+    rows: Rows,
+    clip: float,
+    value_weight: float,
+    entropy_weight: float = 0.0,
 ) -> tuple[Tensor, list[Tensor]]:
     """Policy and value loss, (2,), and the gradients by the parameters of ``actor`` and ``critic``
     in their order.
 
     With ``d = (a - mu) / sigma``, ``rho`` the ratio of probabilities and n rows, the gradient of
     ``-mean min(rho A, clip(rho) A)`` is ``-rho A d / (n sigma)`` by mu and ``-rho A (d^2 - 1) / n``
-    by log sigma where the first is the smaller, and zero elsewhere.
+    by log sigma where the first is the smaller, and zero elsewhere. A Gaussian's entropy is the sum
+    of log sigma and a constant.
 
     Args:
         actor, critic: for which ``is_written_out``.
         rows: what is learnt from.
         clip: of the ratio.
         value_weight: of the value loss.
+        entropy_weight: of the entropy, which is raised.
     """
     assert isinstance(actor, GaussianActor)
     count = len(rows.action)
@@ -71,7 +78,7 @@ def ppo_gradient(
     by_deviation = by_log_prob.unsqueeze(-1) * deviation
     error = values[-1].squeeze(-1) - rows.target
     by_network = _backward(actor.network, policy, by_deviation * scale)
-    by_log_std = (by_deviation * deviation).sum(0) - by_log_prob.sum()
+    by_log_std = (by_deviation * deviation).sum(0) - by_log_prob.sum() - entropy_weight
     by_value = (error * (2.0 * value_weight / count)).unsqueeze(-1)
     losses = torch.stack([-torch.minimum(free, limited).mean(), error.square().mean()])
     return losses, [by_log_std, *by_network, *_backward(critic.network, values, by_value)]

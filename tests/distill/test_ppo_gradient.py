@@ -11,7 +11,7 @@ from retort.distill.ppo_settings import gymnasium_ppo
 from retort.distill.sources.rollout import RolloutSource
 from retort.sim.gymnasium_tasks import GymnasiumTaskEnv
 
-ROWS, SIZE, ACTIONS, CLIP, WEIGHT = 96, 7, 3, 0.2, 0.7
+ROWS, SIZE, ACTIONS, CLIP, WEIGHT, ENTROPY = 96, 7, 3, 0.2, 0.7, 0.05
 BOX = gymnasium.spaces.Box(-1.0, 1.0, (ACTIONS,), np.float32)
 
 
@@ -37,10 +37,12 @@ def test_it_is_autograds_with_and_without_clipped_rows(activation, drift):
     assert bool(((ratio - 1).abs() > CLIP).any()) == (drift > 0.0)
     policy_loss = -surrogate(ratio, advantage, CLIP).mean()
     value_loss = (critic.network(valued).squeeze(-1) - target).square().mean()
-    expected = torch.autograd.grad(policy_loss + WEIGHT * value_loss, parameters)
+    entropy = actor.respond(seen).entropy().mean()
+    loss = policy_loss + WEIGHT * value_loss - ENTROPY * entropy
+    expected = torch.autograd.grad(loss, parameters)
 
     rows = Rows(seen, valued, action, old, advantage, target)
-    losses, gradients = ppo_gradient(actor, critic, rows, CLIP, WEIGHT)
+    losses, gradients = ppo_gradient(actor, critic, rows, CLIP, WEIGHT, ENTROPY)
     torch.testing.assert_close(losses, torch.stack([policy_loss, value_loss]).detach())
     for gradient, wanted in zip(gradients, expected, strict=True):
         torch.testing.assert_close(gradient, wanted, rtol=1e-4, atol=1e-6)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from retort.distill.ppo_settings import gymnasium_ppo
 
 BENCH = Path(__file__).parents[2] / "bench"
 
@@ -100,6 +101,20 @@ def race(every):
     from harness.tables import ppo
 
     return {row[1]: row[2:] for row in ppo._race(every)}
+
+
+def test_peers_with_our_settings_raise_the_entropy_as_we_do():
+    from harness.peers import cleanrl_envpool, rltools, rsl_rl, stable_baselines3
+
+    for task in ("Hopper", "HalfCheetah"):
+        ours = gymnasium_ppo(task, "fast").entropy
+        _, sb3 = stable_baselines3.settings(task, "sb3-fast", 1_000_000)
+        _, rsl = rsl_rl.settings(task, "rsl_rl-fast", 1_000_000)
+        cleanrl = cleanrl_envpool.settings(task, "cleanrl-fast", 1_000_000)
+        others = rltools.settings(task, "rltools-fast", 1_000_000)
+        assert [sb3["ent_coef"], rsl["algorithm"]["entropy_coef"], cleanrl.entropy] == [ours] * 3
+        assert others["ACTION_ENTROPY_COEFFICIENT"] == ours
+    assert gymnasium_ppo("Hopper", "fast").entropy > 0.0
 
 
 def test_a_library_counts_with_its_fastest_settings_paired_by_seed():

@@ -38,6 +38,7 @@ class Settings:
     clip_value: bool = True
     value_weight: float = 0.5
     max_gradient_norm: float = 0.5
+    entropy: float = 0.0
     activation: str = "tanh"
     initial_std: float = 1.0
 
@@ -69,6 +70,7 @@ def settings(task: str, arm: str, steps: int) -> Settings:
         clip_value=False,
         value_weight=2.0 * ours.value_weight,  # it stands before half the squared error
         max_gradient_norm=ours.max_gradient_norm,
+        entropy=ours.entropy,
         activation=ours.activation,
         initial_std=ours.initial_std,
     )
@@ -232,9 +234,10 @@ def _loss(
     advantage: Tensor,
     old_value: Tensor,
 ) -> Tensor:
-    """Clipped policy loss and value loss; CleanRL's weight of the entropy is zero here."""
+    """Clipped policy loss and value loss, less the entropy by its weight."""
     target = advantage + old_value
-    ratio = (agent.policy(observation).log_prob(action).sum(-1) - old_log_prob).exp()
+    policy = agent.policy(observation)
+    ratio = (policy.log_prob(action).sum(-1) - old_log_prob).exp()
     advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
     limited = ratio.clamp(1 - config.clip, 1 + config.clip)
     policy_loss = torch.max(-advantage * ratio, -advantage * limited).mean()
@@ -243,4 +246,5 @@ def _loss(
     if config.clip_value:
         near = old_value + (value - old_value).clamp(-config.clip, config.clip)
         error = torch.max(error, (near - target).square())
-    return policy_loss + config.value_weight * 0.5 * error.mean()
+    entropy = policy.entropy().sum(-1).mean()
+    return policy_loss + config.value_weight * 0.5 * error.mean() - config.entropy * entropy

@@ -49,6 +49,7 @@ def settings(task: str, arm: str, steps: int) -> tuple[int, dict[str, Any]]:
         gamma=ours.gamma,
         lam=ours.lam,
         value_loss_coef=ours.value_weight,
+        entropy_coef=ours.entropy,
         max_grad_norm=ours.max_gradient_norm,
         normalize_advantage_per_mini_batch=True,
     )
