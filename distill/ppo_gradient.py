@@ -46,7 +46,7 @@ def ppo_gradient(
     rows: Rows,
     clip: float,
     value_weight: float,
-    entropy_weight: float = 0.0,
+    entropy_weight: float,
 ) -> tuple[Tensor, list[Tensor]]:
     """Policy and value loss, (2,), and the gradients by the parameters of ``actor`` and ``critic``
     in their order.

@@ -96,8 +96,8 @@ def _theirs(run: Run, place: Place, log: Log) -> Made:
 
 _WHY_NOT_FASTER = (
     "70 % of our CPU time per step on HalfCheetah and 80 % on Hopper is that of the environment's "
-    "steps (34 of 48 and 70 of 88 us), which others take as well; the steps that each needs stand "
-    "in the table"
+    "steps (34 of 48 and 70 of 88 us), which others take as well; the steps to a target vary up to "
+    "fivefold between seeds of one learner, and stand in the table"
 )
 
 
