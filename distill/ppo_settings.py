@@ -35,9 +35,9 @@ _CONTINUOUS: dict[Kind, dict[str, Any]] = {
 _FALLS: dict[str, Any] = {"gamma": 0.995, "initial_std": 1.0}
 _CHANGES: dict[tuple[str, Kind], dict[str, Any]] = {
     ("HalfCheetah", "fast"): {"epochs": 4, "learning_rate": 3e-3},
-    # Standing still pays, and some seeds stay with that: without a bonus 1 of 5 was at 2,000 within
-    # 350 k steps, with it 6 of 8.
-    ("Hopper", "fast"): {**_FALLS, "epochs": 4, "learning_rate": 2e-3, "entropy": 0.01},
+    # Standing still pays, and some seeds stay with that. At 2,000 within 350 k steps were 1 of 5
+    # without a bonus, 6 of 8 with it, and 8 of 8 with 8 epochs instead of 4.
+    ("Hopper", "fast"): {**_FALLS, "epochs": 8, "learning_rate": 2e-3, "entropy": 0.01},
     ("Hopper", "efficient"): {**_FALLS, "learning_rate": 7e-4, "activation": "relu"},
     ("Walker2d", "fast"): _FALLS,
     ("Walker2d", "efficient"): {**_FALLS, "learning_rate": 7e-4, "activation": "relu"},
