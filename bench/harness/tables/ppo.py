@@ -98,8 +98,8 @@ _WHY_NOT_FASTER = (
     "two thirds of our CPU time per step on HalfCheetah and three quarters on Hopper is that of "
     "the environment's steps (32 of 48 and 79 of 105 us), on all cores already and the same for "
     "rsl_rl; a step of Stable-Baselines3 takes 2.7 and 2.4 times as long as ours, of rsl_rl on "
-    "HalfCheetah 1.5 times, so that more must come from fewer steps, which with the same settings "
-    "are luck: they vary up to fivefold between seeds of one learner"
+    "HalfCheetah 1.5 times, so that more would have to come from fewer steps, which vary up to "
+    "fivefold between seeds of one learner"
 )
 
 
