@@ -128,7 +128,7 @@ def dynamixel() -> tuple[Callable[[], object], Callable[[], object], int]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--ticks", type=int, default=12_000)
     ticks = parser.parse_args().ticks
     ours, peer, wire = dynamixel()

@@ -164,7 +164,7 @@ def run(protocol: str, ticks: int) -> bool:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--ticks", type=int, default=1000)
     parser.add_argument("--serve", choices=[*BYTES, BARE], help=argparse.SUPPRESS)
     arguments = parser.parse_args()

@@ -17,6 +17,7 @@ from harness.interleaved import compare, report
 from harness.servos import BAUD, IDS, twelve
 from retort.hardware import JointCommand, RealClock, open_bus
 from retort.hardware.feetech import codec
+from retort.hardware.feetech.driver import FeetechDriver
 from retort.hardware.feetech.units import ADDRESS, LENGTH
 
 TICKS = 12_000
@@ -74,6 +75,7 @@ def ours() -> Callable[[], None]:
     robot, clock = twelve("feetech"), RealClock()
     bus = open_bus(robot, Wire(), clock)
     (driver,) = bus.drivers
+    assert isinstance(driver, FeetechDriver)
     for servo in driver.devices:
         driver._armed.switch(servo.index, True)  # else no goals go out
     target = np.linspace(-1.0, 1.0, len(IDS))

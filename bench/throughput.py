@@ -22,7 +22,7 @@ LIMIT = 0.85
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--envs", type=int, default=1024)
     parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()

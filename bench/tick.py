@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from retort.controller import (
@@ -93,7 +94,7 @@ def main() -> int:
     limits, command = gate_limits(robot), np.zeros(2, np.float32)
     parts: dict[str, list[float]] = {}
 
-    def timed(name: str, function: Callable, *arguments: object) -> object:
+    def timed(name: str, function: Callable[..., Any], *arguments: object) -> Any:
         start = time.perf_counter()
         result = function(*arguments)
         parts.setdefault(name, []).append(time.perf_counter() - start)

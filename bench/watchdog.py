@@ -31,7 +31,7 @@ CLOCK = RealClock()
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--bundle", type=Path, default=Path("runs/balancer/student"))
     parser.add_argument("--times", type=int, default=3)
     arguments = parser.parse_args()

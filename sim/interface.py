@@ -26,12 +26,31 @@ class LearningEnv(Protocol):
 
     num_envs: int
     axes: tuple[str, ...]  # names of the difficulty axes, none where there are none
-    level_source: LevelSource  # levels of new episodes, (len(ids), axes) in [0, 1]
-    levels: np.ndarray  # (num_envs, axes) of the running episodes
-    elapsed: np.ndarray  # (num_envs,) ticks of the running episodes
-    score: np.ndarray  # (num_envs,) sum of rewards of the running episodes
     episode_ticks: int  # time limit
     autoreset: bool
+
+    @property
+    def level_source(self) -> LevelSource:
+        """Levels of new episodes, (len(ids), axes) in [0, 1]; may be replaced."""
+        ...
+
+    @level_source.setter
+    def level_source(self, source: LevelSource) -> None: ...
+
+    @property
+    def levels(self) -> np.ndarray:
+        """Of the running episodes, (num_envs, axes)."""
+        ...
+
+    @property
+    def elapsed(self) -> np.ndarray:
+        """Of the running episodes, (num_envs,) [ticks]."""
+        ...
+
+    @property
+    def score(self) -> np.ndarray:
+        """Sum of rewards of the running episodes, (num_envs,)."""
+        ...
 
     @property
     def period(self) -> float:

@@ -28,7 +28,10 @@ class Claim:
 class Claiming(Protocol):
     """A table that is to show something."""
 
-    TABLE: str
+    @property
+    def TABLE(self) -> str:
+        """Its name, and of the folder of its results."""
+        ...
 
     def claims(self, results: Path) -> list[Claim]:
         """In the order of the table; none of what no run has shown yet."""

@@ -190,6 +190,7 @@ def distil_arm(
         iterations = _learn_from_episodes(task, distiller, seed, arm.mode)
     else:
         if arm.mode == "concurrent":
+            assert isinstance(taught[0], ActorTeacher)
             ppo = learner or _learner(task, config, learnt_in, taught[0], seed)
             shared = student if isinstance(student, MlpStudent) else None
             learning = LearningTeacher(ppo, config.concurrent, shared, std_floor=config.std_floor)

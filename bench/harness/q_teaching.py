@@ -20,7 +20,7 @@ from .runs import Log, Made, Place, Run
 from .training import Curve, Stopwatch, final_returns, registered
 
 if TYPE_CHECKING:
-    from stable_baselines3 import DQN
+    from stable_baselines3 import DQN  # pyright: ignore[reportMissingImports]
 
 HIDDEN = (256, 256)
 # Held-out episodes; scores of Breakout differ from episode to episode as much as they are high.
@@ -109,8 +109,10 @@ def best_choice(teacher: Sb3Teacher) -> Actor:
 
 
 def _model(task: str, seed: int, **changes: Any) -> DQN:
-    from stable_baselines3 import DQN
-    from stable_baselines3.common.vec_env import DummyVecEnv
+    from stable_baselines3 import DQN  # pyright: ignore[reportMissingImports]
+    from stable_baselines3.common.vec_env import (  # pyright: ignore[reportMissingImports]
+        DummyVecEnv,
+    )
 
     name = registered(task)
     env = DummyVecEnv([lambda: gymnasium.make(name)] * _NUM_ENVS.get(task, 1))
@@ -165,7 +167,7 @@ class _Watched:
     def __call__(
         self, groups: dict[str, Tensor], state: Tensor, reset: Tensor
     ) -> tuple[Tensor, Any, Tensor]:
-        shape = self.model.observation_space.shape
+        shape = self.model.observation_space.shape or ()
         action, _ = self.model.predict(
             groups["teacher"].numpy().reshape(-1, *shape), deterministic=True
         )

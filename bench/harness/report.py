@@ -117,9 +117,9 @@ def plot_profiles(scores: Mapping[str, np.ndarray], at: np.ndarray, path: Path, 
     figure, axis = plt.subplots(figsize=(6.5, 3.4), layout="constrained")
     for number, (arm, values) in enumerate(scores.items()):
         middle, low, high = bootstrap_profile(values, at, np.random.default_rng(0))
-        style = {"color": f"C{number}", "drawstyle": "steps-post"}
-        axis.plot(at, middle, label=arm, linewidth=1.2, **style)
-        axis.fill_between(at, low, high, color=f"C{number}", alpha=0.12, step="post")
+        colour = f"C{number}"
+        axis.plot(at, middle, label=arm, linewidth=1.2, color=colour, drawstyle="steps-post")
+        axis.fill_between(at, low, high, color=colour, alpha=0.12, step="post")
     axis.set(xlabel=what, ylabel="share of runs above", ylim=(-0.02, 1.02))
     axis.grid(alpha=0.3)
     figure.legend(fontsize=8, loc="outside lower center", ncols=4)
@@ -212,7 +212,8 @@ def plot_curves(results: Sequence[Result], path: Path) -> str:
         sharey="row",
         layout="constrained",
     )
-    colours = [f"C{i}" for i in range(10)] if len(arms) <= 10 else plt.get_cmap("tab20").colors
+    many = plt.get_cmap("tab20")(range(20))
+    colours = [f"C{i}" for i in range(10)] if len(arms) <= 10 else many
     for row, task in zip(axes, tasks, strict=True):
         for axis, unit in zip(row, ("steps", "seconds"), strict=True):
             for result in (r for r in results if r.task == task):

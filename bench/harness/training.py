@@ -74,7 +74,7 @@ def registered(task: str) -> str:
     """The name under which Gymnasium makes a task of ``REGISTERED``."""
     name = REGISTERED[task]
     if name.startswith("MinAtar/") and name not in gymnasium.registry:
-        from minatar.gym import register_envs
+        from minatar.gym import register_envs  # pyright: ignore[reportMissingImports]
 
         register_envs()
     return name

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from retort.sim.gymnasium_tasks import GymnasiumTaskEnv
+from retort.sim.interface import LearningEnv
 
 
 class WindowEnv:
@@ -54,6 +55,12 @@ class WindowEnv:
 
     def _flat(self, window: np.ndarray) -> np.ndarray:
         return window.reshape(len(window), -1).copy()
+
+
+def windowed(env: LearningEnv, frames: int) -> LearningEnv:
+    """``env``, one of Gymnasium's MuJoCo tasks, with its ``teacher`` group made of windows."""
+    assert isinstance(env, GymnasiumTaskEnv)
+    return cast(LearningEnv, WindowEnv(env, frames))  # what it has not is the environment's
 
 
 def _followed(window: np.ndarray, frame: np.ndarray) -> np.ndarray:

@@ -180,7 +180,11 @@ def measure_forgetting(
             "give at least one actor and a whole number of environments for each level"
         )
     difficulty, axes = np.asarray(levels, dtype=float), len(env.axes)
-    env.level_source = lambda ids, rng: np.repeat(difficulty[ids // episodes][:, None], axes, 1)
+
+    def level_source(ids: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        return np.repeat(difficulty[ids // episodes][:, None], axes, 1)
+
+    env.level_source = level_source
     rng, stands, scores = np.random.default_rng(seed), [], []
     for number, (steps, after, actor) in enumerate(actors):
         outcome = reuse(

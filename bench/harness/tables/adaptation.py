@@ -39,6 +39,7 @@ SEEDS = (1, 2, 3)
 ARMS = (TEACHER, RECURRENT, MEMORYLESS, GRADIENT)
 SOON = 1.0  # [s] within which the recurrent one must be back
 _META_SHARE = 0.3  # of the gradient-based one's steps are spent on its start
+_LEAST = 0.1  # of the steady rate: a share of less than that says nothing
 _SEED = 4_000_003  # of the episodes with a switch
 _EPISODES = 100
 
@@ -257,7 +258,8 @@ def report(results: Path, figures: Path) -> str:
                 f"over {_EPISODES} episodes with the switch at the same time, relative to the "
                 "policy's own steady rate before it; falls earn nothing. From the start: the same "
                 "policy in the same episodes of a robot that has been so from the start, where "
-                "there is nothing to recover from. Back after: the end of "
+                f"there is nothing to recover from; empty where that is under {_LEAST:g} of the "
+                "steady rate. Back after: the end of "
                 f"the first of two successive windows at {TARGET:g} of it, median over seeds. Of "
                 "the oracle's: the rate from then on, paired by seed. Wanted: the recurrent one "
                 f"back within {SOON:g} s where the memoryless one is not."
@@ -309,13 +311,16 @@ def _steady(result: Result, change: Change) -> float:
 
 
 def _itself(change: Change, group: Sequence[Result]) -> float:
-    """Of what it earns where the robot is so from the start, median over seeds; nan of nothing."""
-    window = round(SOON / WINDOW) - 1
-    after, always = (
-        [result.series[f"{change.name}, {when}"][window] for result in group]
-        for when in ("after", "from the start")
-    )
-    shares = [a / b if b > 0.0 else np.nan for a, b in zip(after, always, strict=True)]
+    """Of what it earns where the robot is so from the start, median over seeds; nan of nearly
+    nothing.
+    """
+    window, shares = round(SOON / WINDOW) - 1, []
+    for result in group:
+        after, always = (
+            result.series[f"{change.name}, {when}"][window] for when in ("after", "from the start")
+        )
+        enough = always > max(0.0, _LEAST * _steady(result, change))
+        shares.append(after / always if enough else np.nan)
     return float(np.median(shares))
 
 

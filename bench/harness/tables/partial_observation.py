@@ -19,7 +19,7 @@ from retort.distill.sources.rollout import Actor
 from retort.distill.students import Student, StudentConfig
 from retort.distill.teachers import ActorTeacher
 from retort.distill.terms import TermConfig
-from retort.sim.gymnasium_tasks import StudentView
+from retort.sim.gymnasium_tasks import GymnasiumTaskEnv, StudentView
 
 from ..claims import Claim
 from ..distilling import ARMS, RL, Arm, distil_arm, first_std, let_go
@@ -40,7 +40,7 @@ from ..runs import Log, Made, Place, Run
 from ..teaching import TABLE as TEACHERS
 from ..teaching import load_teacher, teacher_run
 from ..training import FINAL_EPISODES, FINAL_SEED, make_env
-from ..windows import WindowEnv
+from ..windows import windowed
 
 TABLE = "partial-observation"
 SEEDS = (1, 2, 3)
@@ -146,7 +146,7 @@ def _distil(run: Run, place: Place, log: Log) -> Made:
         log=log,
         every=max(1, steps // _POINTS),
         view=view,
-        around=(lambda env: WindowEnv(env, FRAMES[run.task])) if arm == "ppo" else None,
+        around=(lambda env: windowed(env, FRAMES[run.task])) if arm == "ppo" else None,
     )
     figures = dict(made.figures)
     if arm == "ours" and view.noise == 0.0:
@@ -159,6 +159,7 @@ def _under_noise(task: str, teacher: ActorTeacher, student: Student) -> dict[str
     found = {}
     view = student_view(teacher, 0.0)
     env = make_env(task, FINAL_EPISODES, autoreset=False, view=view)
+    assert isinstance(env, GymnasiumTaskEnv)
     whole = teacher.actor.normaliser.std.numpy()
     seen = whole[view.columns(env.task.parts(env.simulations.model))]
     seen = np.pad(seen, (0, env.groups["student"] - len(seen)))  # what it did itself it knows
