@@ -200,8 +200,20 @@ def settings_note(results: Sequence[Result]) -> str:
     return f"{said}\n\n{note}"
 
 
-def plot_curves(results: Sequence[Result], path: Path) -> str:
-    """Return of every run against steps and seconds, a row per task, a colour per arm."""
+def plot_curves(
+    results: Sequence[Result],
+    path: Path,
+    looks: Mapping[str, Mapping[str, Any]] | None = None,
+    targets: Mapping[str, float] | None = None,
+) -> str:
+    """Return of every run against steps and seconds, a row per task, a line per run.
+
+    Args:
+        results: with curves.
+        path: of the figure.
+        looks: of the lines, by arm, in the legend's order; a colour per arm when None.
+        targets: returns to be marked, by task.
+    """
     tasks = list(dict.fromkeys(result.task for result in results))
     arms = list(dict.fromkeys(result.arm for result in results))
     figure, axes = plt.subplots(
@@ -212,17 +224,17 @@ def plot_curves(results: Sequence[Result], path: Path) -> str:
         sharey="row",
         layout="constrained",
     )
-    many = plt.get_cmap("tab20")(range(20))
-    colours = [f"C{i}" for i in range(10)] if len(arms) <= 10 else many
+    looks = looks or {arm: {"color": f"C{number}"} for number, arm in enumerate(arms)}
     for row, task in zip(axes, tasks, strict=True):
         for axis, unit in zip(row, ("steps", "seconds"), strict=True):
             for result in (r for r in results if r.task == task):
                 axis.plot(
                     [getattr(point, unit) for point in result.curve],
                     [point.mean_return for point in result.curve],
-                    color=colours[arms.index(result.arm)],
-                    linewidth=1,
+                    **{"linewidth": 1, **looks[result.arm]},
                 )
+            if targets and task in targets:
+                axis.axhline(targets[task], color="black", linewidth=0.8, linestyle=":")
             axis.set_title(task, fontsize=9)
             axis.grid(alpha=0.3)
         row[0].set(ylabel="return", xlabel="environment steps [millions]")
@@ -231,7 +243,7 @@ def plot_curves(results: Sequence[Result], path: Path) -> str:
         row[1].xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         row[1].xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         row[1].xaxis.set_minor_formatter(NullFormatter())
-    handles = [Line2D([], [], color=colours[n], label=arm) for n, arm in enumerate(arms)]
+    handles = [Line2D([], [], label=arm, **look) for arm, look in looks.items() if arm in arms]
     figure.legend(handles=handles, fontsize=8, loc="outside lower center", ncols=5)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, metadata={"Date": None})

@@ -6,6 +6,7 @@ import dataclasses
 import math
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 from retort.distill.ppo_settings import Kind, gymnasium_ppo
@@ -137,12 +138,26 @@ def claims(results: Path) -> list[Claim]:
     return made
 
 
+def _looks() -> dict[str, dict[str, Any]]:
+    """A colour per library, ours in front; solid with our fast settings, broken with others."""
+    looks: dict[str, dict[str, Any]] = {
+        "fast": {"color": "black", "linewidth": 1.6, "zorder": 3},
+        "efficient": {"color": "black", "linewidth": 1.2, "linestyle": "--", "zorder": 3},
+    }
+    for number, peer in enumerate(PEERS):
+        others = iter(("--", ":", "-."))
+        for arm in sorted(peer.SETTINGS, key=lambda arm: not arm.endswith("-fast")):
+            style = "-" if arm.endswith("-fast") else next(others)
+            looks[arm] = {"color": f"C{number}", "linestyle": style}
+    return looks
+
+
 def report(results: Path, figures: Path) -> str:
     """The section of the documentation, and its figures."""
     every = read_results(results, TABLE)
     if not every:
         return ""
-    image = plot_curves(every, figures / "ppo.svg")
+    image = plot_curves(every, figures / "ppo.svg", _looks(), TARGETS)
     header = ["task", "learner", "seeds", "parameters", "return at 1 M steps"]
     timed = ["target", "seconds to it", "steps to it", "CPU s per 100 k steps"]
     return "\n\n".join(
@@ -168,6 +183,10 @@ def report(results: Path, figures: Path) -> str:
             ),
             markdown_table(["task", "library", "its best", "times", "wanted", "met"], _race(every)),
             *_returns(every),
+            paragraph(
+                "A line per run: ours black, a colour per library, solid with our fast settings, "
+                "broken with others; the target is dotted."
+            ),
             f"![Return against environment steps and seconds]({image})",
             settings_note(every),
         ]
