@@ -1,7 +1,8 @@
 """How long a policy needs after a switch of the dynamics: reward rates over windows of time.
 
-A policy's own steady state is its mean reward rate in whole windows from ``settling`` to the
-switch, over all episodes that still stand at the switch. It has recovered in the first of two
+A policy's own steady state is its mean reward rate over all episodes that still stand at the
+switch: in whole windows from ``settling`` to the switch or, where what an episode asks for changes
+with time, in each window of the same episodes without the switch. It has recovered in the first of two
 successive windows that reach ``TARGET`` of that, so that a weak policy is not punished for being
 weak, only for being thrown off. Whoever falls after the switch earns nothing from there on, and
 who never recovers is censored at the end of the episode.
@@ -104,9 +105,12 @@ def window_rates(trace: Trace, window: float = WINDOW) -> tuple[np.ndarray, np.n
 
 
 def relative_rate(
-    trace: Trace, window: float = WINDOW, settling: float = 0.0
+    trace: Trace,
+    window: float = WINDOW,
+    settling: float = 0.0,
+    unswitched: Trace | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rates after the switch relative to the policy's steady one before it.
+    """Rates after the switch relative to the policy's steady one.
 
     The steady rate is the mean over all episodes, those which fell before the switch left out: one
     episode's own, over a few strides, would be noise.
@@ -115,12 +119,15 @@ def relative_rate(
         trace: of a policy.
         window: [s], rounded to ticks.
         settling: [s] from the start of an episode that are not steady yet.
+        unswitched: of the same policy in the same episodes without the switch, whose rate in each
+            window is then the steady one; that before the switch when None.
 
     Returns:
         (windows, episodes), and which episodes count, (episodes,) bool.
 
     Raises:
-        StatisticsError: no window is left, every episode fell, or the steady rate is not positive.
+        StatisticsError: no window is left, every episode fell, the steady rate is not positive, or
+            ``unswitched`` is of other episodes.
     """
     window = trace.whole_ticks(window)
     before, after = window_rates(trace, window)
@@ -137,7 +144,23 @@ def relative_rate(
         raise StatisticsError(
             f"the steady reward rate is {steady:g}; it must be positive to be compared with"
         )
-    return after / steady, standing
+    if unswitched is None:
+        return after / steady, standing
+    if not np.array_equal(
+        unswitched.reward[: trace.switch_tick], trace.reward[: trace.switch_tick]
+    ) or len(unswitched.reward) != len(trace.reward):
+        raise StatisticsError(
+            "the trace without the switch is of other episodes: up to the switch the rewards "
+            "differ; trace the same policy in the same environments with the same seed"
+        )
+    twin = dataclasses.replace(unswitched, switch_tick=trace.switch_tick)
+    rates = window_rates(twin, window)[1][:, standing].mean(1, keepdims=True)
+    if rates.min() <= 0.0:
+        raise StatisticsError(
+            f"without the switch a window earns {rates.min():g}; it must be positive to be "
+            "compared with"
+        )
+    return after / rates, standing
 
 
 def recovery_times(
@@ -167,6 +190,7 @@ def recovery_row(
     settling: float = 0.0,
     target: float = TARGET,
     seed: int = 0,
+    unswitched: Trace | None = None,
 ) -> dict[str, Any]:
     """Everything a table needs of one policy under one switch, as JSON data.
 
@@ -175,7 +199,7 @@ def recovery_row(
     single episodes.
     """
     window = trace.whole_ticks(window)
-    relative, counted = relative_rate(trace, window, settling)
+    relative, counted = relative_rate(trace, window, settling, unswitched)
     relative = relative[:, counted]
     times = recovery_times(relative, window=window, target=target)
     reach = summarise_reach(times, len(relative) * window, np.random.default_rng(seed))

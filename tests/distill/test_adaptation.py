@@ -77,6 +77,42 @@ def test_settling_is_left_out_of_the_steady_state():
     assert relative_rate(trace, settling=1.0)[0][0, 0] == pytest.approx(1.0)
 
 
+def test_what_an_episode_asks_for_is_told_from_what_the_switch_costs():
+    """It asks for less from the third window on, with the switch and without."""
+    trace, unswitched = made([0.5, 0.9, 0.4, 0.4]), made([1.0, 1.0, 0.4, 0.4])
+    assert recovery_times(relative_rate(trace)[0]).tolist() == [np.inf]
+    relative, _ = relative_rate(trace, unswitched=unswitched)
+    np.testing.assert_allclose(relative[:, 0], [0.5, 0.9, 1.0, 1.0])
+    assert recovery_row("mlp", "payload", trace, unswitched=unswitched)["median"] == 1.0
+
+
+def test_a_trace_of_other_episodes_is_refused():
+    other = made([1.0, 1.0])
+    other.reward[0] += 0.1
+    with pytest.raises(StatisticsError, match="same seed"):
+        relative_rate(made([1.0, 1.0]), unswitched=other)
+    with pytest.raises(StatisticsError, match="same seed"):
+        relative_rate(made([1.0, 1.0]), unswitched=made([1.0] * 3))
+    with pytest.raises(StatisticsError, match="positive"):
+        relative_rate(made([1.0, 1.0]), unswitched=made([1.0, 0.0]))
+
+
+def test_episodes_are_the_same_up_to_the_switch_whatever_it_switches_to():
+    def traced(value):
+        switch = Switch(quantity="motor_strength", time=(0.1, 0.1), value=(value, value))
+        env = RobotEnv(
+            num_envs=4, level=0.5, episode_seconds=0.2, autoreset=False, switches=(switch,)
+        )
+        return trace_rewards(env, driving(env), 1, 0.1)
+
+    weak, unswitched = traced(0.1), traced(1.0)
+    assert unswitched.reward[unswitched.switch_tick :].any()
+    relative, _ = relative_rate(weak, window=0.05, unswitched=unswitched)
+    assert not np.allclose(relative.mean(1), 1.0)
+    relative, _ = relative_rate(unswitched, window=0.05, unswitched=unswitched)
+    np.testing.assert_allclose(relative.mean(1), 1.0)
+
+
 def test_episodes_that_fell_before_the_switch_do_not_count():
     with pytest.raises(StatisticsError, match="standing"):
         relative_rate(made([1.0, 1.0], fell_at=5))
@@ -85,6 +121,15 @@ def test_episodes_that_fell_before_the_switch_do_not_count():
 def still(env):
     def act(groups, state, reset):
         return torch.zeros(env.num_envs, env.single_action_space.shape[0]), None, state
+
+    return act
+
+
+def driving(env):
+    """It drives, and stands for some tenths of a second."""
+
+    def act(groups, state, reset):
+        return torch.full((env.num_envs, env.single_action_space.shape[0]), 0.1), None, state
 
     return act
 

@@ -8,7 +8,7 @@ and one that takes gradient steps on what it lived through.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -118,27 +118,35 @@ def _distil(run: Run, place: Place, log: Log) -> Made:
 
 def _rates(changing: Changing, actor: Actor, log: Log) -> dict[str, list[float]]:
     """Reward per second around every change: mean over episodes that stand at the switch, in
-    windows, those before it that are steady and all after it; and ``from the start``, what those
-    after it are in the same episodes of a robot that has been so from the start.
+    windows, those before it that are steady and all after it; and what those after it are in the
+    same episodes of a robot that does not change: ``unswitched``, that stays as it was, and ``from
+    the start``, that has always been so.
     """
     series = {}
     for change in changing.changes:
-        before, after = _windows(changing, actor, change, change.before)
-        _, always = _windows(changing, actor, change, change.after)
+        begins, ends = change.before, change.after
+        before, after = _windows(changing, actor, change.quantity, begins, ends)
+        _, unswitched = _windows(changing, actor, change.quantity, begins, begins)
+        _, always = _windows(changing, actor, change.quantity, ends, ends)
         steady = before[-int((changing.at - changing.settling) / WINDOW + 1e-9) :]
-        for when, rates in (("before", steady), ("after", after), ("from the start", always)):
+        for when, rates in (
+            ("before", steady),
+            ("after", after),
+            ("unswitched", unswitched),
+            ("from the start", always),
+        ):
             series[f"{change.name}, {when}"] = np.round(rates, 4).tolist()
         log(f"{change.name}: {np.round(_relative(series, change), 2).tolist()}")
     return series
 
 
 def _windows(
-    changing: Changing, actor: Actor, change: Change, begins: float
+    changing: Changing, actor: Actor, quantity: str, begins: float, ends: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rates before and after the switch of a robot that ``begins`` as said, (windows,) each."""
+    """Rates before and after the switch of a quantity, (windows,) each."""
     switches = tuple(
-        Switch(quantity=change.quantity, time=(time, time), value=(value, value))
-        for time, value in ((0.0, begins), (changing.at, change.after))
+        Switch(quantity=quantity, time=(time, time), value=(value, value))
+        for time, value in ((0.0, begins), (changing.at, ends))
     )
     env = changing.varied.make_env(
         _EPISODES,
@@ -156,11 +164,20 @@ def _windows(
     return before, after
 
 
-def _relative(series: dict[str, list[float]], change: Change) -> np.ndarray:
-    """Rates after a change over the policy's own steady one, (windows,); 0 where it had none."""
+def _relative(series: Mapping[str, list[float]], change: Change) -> np.ndarray:
+    """Rates after a change over those of the same policy without it, (windows,); 0 where these are
+    nothing.
+    """
+    after, unswitched = (
+        np.array(series[f"{change.name}, {when}"]) for when in ("after", "unswitched")
+    )
+    return after / unswitched if _is_steady(series, change) else np.zeros(len(after))
+
+
+def _is_steady(series: Mapping[str, list[float]], change: Change) -> bool:
+    """There is a rate, and it lasts where nothing changes."""
     steady = float(np.mean(series[f"{change.name}, before"]))
-    after = np.array(series[f"{change.name}, after"])
-    return after / steady if steady > 0 else np.zeros(len(after))
+    return min(series[f"{change.name}, unswitched"]) > _LEAST * steady > 0.0
 
 
 _ALIKE = (
@@ -207,7 +224,7 @@ def claims(results: Path) -> list[Claim]:
 
 
 def _back(change: Change, group: Sequence[Result]) -> str:
-    if any(_steady(result, change) <= 0.0 for result in group):
+    if not all(_is_steady(result.series, change) for result in group):
         return "no steady rate"
     median = float(np.median(_times(change, group)))
     return f"{median:.1f} s" if np.isfinite(median) else "never"
@@ -255,8 +272,10 @@ def report(results: Path, figures: Path) -> str:
                 "first-order MAML, and which takes "
                 "gradient steps on its own last moments by foretelling its observations, always "
                 "from that start. Rates are reward per second in windows of half a second, mean "
-                f"over {_EPISODES} episodes with the switch at the same time, relative to the "
-                "policy's own steady rate before it; falls earn nothing. From the start: the same "
+                f"over {_EPISODES} episodes with the switch at the same time, relative to what the "
+                "same policy earns in the same windows of the same episodes without the switch, "
+                "which is its own steady state with the commands' ups and downs; falls earn "
+                "nothing. Steady rate: that before the switch. From the start: the same "
                 "policy in the same episodes of a robot that has been so from the start, where "
                 f"there is nothing to recover from; empty where that is under {_LEAST:g} of the "
                 "steady rate. Back after: the end of "
@@ -281,7 +300,7 @@ def _cells(change: Change, arm: str, groups: dict[str, list[Result]]) -> list[st
     shares = [_late(r, change) / oracle[r.seed] for r in group if oracle.get(r.seed, 0.0) > 0.0]
     return [
         f"{np.mean(steady):.2f}",
-        _interval(second) if min(steady) > 0.0 else "",
+        _interval(second) if all(_is_steady(r.series, change) for r in group) else "",
         _interval(alike) if np.isfinite(alike).all() else "",
         _back(change, group),
         _interval(shares) if shares else "",
@@ -297,7 +316,7 @@ def _met(change: Change, groups: dict[str, list[Result]]) -> str:
     if MEMORYLESS not in groups:
         return ""
     pair = [groups[RECURRENT], groups[MEMORYLESS]]
-    if any(_steady(result, change) <= 0.0 for group in pair for result in group):
+    if not all(_is_steady(result.series, change) for group in pair for result in group):
         return "undefined: one had no steady rate"
     recurrent, memoryless = (float(np.median(_times(change, group))) <= SOON for group in pair)
     if recurrent and memoryless:
@@ -354,7 +373,7 @@ def _plot(every: Sequence[Result], path: Path) -> str:
             axis.set_title(f"{task}: {change.name}", fontsize=8)
             axis.grid(alpha=0.3)
             axis.set(xlabel="seconds since the switch")
-        row[0].set(ylabel="of its own steady rate", ylim=(0.0, 1.4))
+        row[0].set(ylabel="of its own rate unswitched", ylim=(0.0, 1.4))
     axes[0, 0].legend(fontsize=7)
     figure.tight_layout()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -365,6 +384,5 @@ def _plot(every: Sequence[Result], path: Path) -> str:
 
 def _around(result: Result, change: Change) -> np.ndarray:
     before = np.array(result.series[f"{change.name}, before"])
-    steady = before.mean()
-    own = before / steady if steady > 0 else np.zeros(len(before))
+    own = before / before.mean() if _is_steady(result.series, change) else np.zeros(len(before))
     return np.concatenate([own, _relative(result.series, change)])
