@@ -2,10 +2,10 @@
 
 A policy's own steady state is its mean reward rate over all episodes that still stand at the
 switch: in whole windows from ``settling`` to the switch or, where what an episode asks for changes
-with time, in each window of the same episodes without the switch. It has recovered in the first of two
-successive windows that reach ``TARGET`` of that, so that a weak policy is not punished for being
-weak, only for being thrown off. Whoever falls after the switch earns nothing from there on, and
-who never recovers is censored at the end of the episode.
+with time, in each window of the same episodes without the switch. It has recovered in the first of
+two successive windows that reach ``TARGET`` of that, so that a weak policy is not punished for
+being weak, only for being thrown off. Whoever falls after the switch earns nothing from there on,
+and who never recovers is censored at the end of the episode.
 """
 
 from __future__ import annotations

@@ -117,17 +117,17 @@ def _distil(run: Run, place: Place, log: Log) -> Made:
 
 
 def _rates(changing: Changing, actor: Actor, log: Log) -> dict[str, list[float]]:
-    """Reward per second around every change: mean over episodes that stand at the switch, in
-    windows, those before it that are steady and all after it; and what those after it are in the
-    same episodes of a robot that does not change: ``unswitched``, that stays as it was, and ``from
-    the start``, that has always been so.
+    """Reward per second around every change: mean over episodes that stand at the switch (how many
+    is ``standing``), in windows, those before it that are steady and all after it; and what those
+    after it are in the same episodes of a robot that does not change: ``unswitched``, that stays as
+    it was, and ``from the start``, that has always been so.
     """
     series = {}
     for change in changing.changes:
         begins, ends = change.before, change.after
-        before, after = _windows(changing, actor, change.quantity, begins, ends)
-        _, unswitched = _windows(changing, actor, change.quantity, begins, begins)
-        _, always = _windows(changing, actor, change.quantity, ends, ends)
+        before, after, standing = _windows(changing, actor, change.quantity, begins, ends)
+        _, unswitched, _ = _windows(changing, actor, change.quantity, begins, begins)
+        _, always, _ = _windows(changing, actor, change.quantity, ends, ends)
         steady = before[-int((changing.at - changing.settling) / WINDOW + 1e-9) :]
         for when, rates in (
             ("before", steady),
@@ -136,14 +136,17 @@ def _rates(changing: Changing, actor: Actor, log: Log) -> dict[str, list[float]]
             ("from the start", always),
         ):
             series[f"{change.name}, {when}"] = np.round(rates, 4).tolist()
+        series[f"{change.name}, standing"] = [standing]
         log(f"{change.name}: {np.round(_relative(series, change), 2).tolist()}")
     return series
 
 
 def _windows(
     changing: Changing, actor: Actor, quantity: str, begins: float, ends: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Rates before and after the switch of a quantity, (windows,) each."""
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Rates before and after the switch of a quantity, (windows,) each, and how many episodes still
+    stand at it, of which they are.
+    """
     switches = tuple(
         Switch(quantity=quantity, time=(time, time), value=(value, value))
         for time, value in ((0.0, begins), (changing.at, ends))
@@ -161,17 +164,17 @@ def _windows(
         rates[:, standing].mean(1) if standing.any() else np.zeros(len(rates))
         for rates in window_rates(trace)
     )
-    return before, after
+    return before, after, int(standing.sum())
 
 
 def _relative(series: Mapping[str, list[float]], change: Change) -> np.ndarray:
-    """Rates after a change over those of the same policy without it, (windows,); 0 where these are
-    nothing.
+    """Rates after a change over those of the same policy without it, (windows,); nan where these
+    are nothing.
     """
     after, unswitched = (
         np.array(series[f"{change.name}, {when}"]) for when in ("after", "unswitched")
     )
-    return after / unswitched if _is_steady(series, change) else np.zeros(len(after))
+    return after / unswitched if _is_steady(series, change) else np.full(len(after), np.nan)
 
 
 def _is_steady(series: Mapping[str, list[float]], change: Change) -> bool:
@@ -250,6 +253,7 @@ def report(results: Path, figures: Path) -> str:
         "task",
         "switch",
         "policy",
+        "standing",
         "steady rate",
         f"after {WINDOW:g} to {SOON:g} s",
         "of that from the start",
@@ -272,7 +276,8 @@ def report(results: Path, figures: Path) -> str:
                 "first-order MAML, and which takes "
                 "gradient steps on its own last moments by foretelling its observations, always "
                 "from that start. Rates are reward per second in windows of half a second, mean "
-                f"over {_EPISODES} episodes with the switch at the same time, relative to what the "
+                f"over those of {_EPISODES} episodes that still stand at the switch, which comes "
+                "at the same time in all, relative to what the "
                 "same policy earns in the same windows of the same episodes without the switch, "
                 "which is its own steady state with the commands' ups and downs; falls earn "
                 "nothing. Steady rate: that before the switch. From the start: the same "
@@ -299,6 +304,7 @@ def _cells(change: Change, arm: str, groups: dict[str, list[Result]]) -> list[st
     oracle = {r.seed: _late(r, change) for r in groups.get(TEACHER, [])}
     shares = [_late(r, change) / oracle[r.seed] for r in group if oracle.get(r.seed, 0.0) > 0.0]
     return [
+        f"{np.mean([r.series[f'{change.name}, standing'][0] for r in group]):.0f}",
         f"{np.mean(steady):.2f}",
         _interval(second) if all(_is_steady(r.series, change) for r in group) else "",
         _interval(alike) if np.isfinite(alike).all() else "",
@@ -353,7 +359,7 @@ def _interval(values: Sequence[float]) -> str:
 
 
 def _plot(every: Sequence[Result], path: Path) -> str:
-    """Mean over seeds of the relative rate, a row per task, a column per switch."""
+    """Mean relative rate of the seeds that have one, a row per task, a column per switch."""
     tasks = [task for task in TASKS if any(r.task == task for r in every)]
     columns = max(len(TASKS[task].changes) for task in tasks)
     figure, axes = plt.subplots(
@@ -363,6 +369,7 @@ def _plot(every: Sequence[Result], path: Path) -> str:
         for axis, change in zip(row, TASKS[task].changes, strict=False):
             for number, arm in enumerate(ARMS):
                 group = [r for r in every if (r.task, r.arm) == (task, arm)]
+                group = [r for r in group if _is_steady(r.series, change)]
                 if group:
                     curve = np.mean([_around(r, change) for r in group], axis=0)
                     before = len(group[0].series[f"{change.name}, before"])
@@ -384,5 +391,4 @@ def _plot(every: Sequence[Result], path: Path) -> str:
 
 def _around(result: Result, change: Change) -> np.ndarray:
     before = np.array(result.series[f"{change.name}, before"])
-    own = before / before.mean() if _is_steady(result.series, change) else np.zeros(len(before))
-    return np.concatenate([own, _relative(result.series, change)])
+    return np.concatenate([before / before.mean(), _relative(result.series, change)])
