@@ -216,6 +216,6 @@ def _profiles(
             scores[arm] = np.stack(columns, axis=1)
     if not scores:
         return []
-    at = np.linspace(0.7, 1.3, 601)
+    at = np.linspace(0.85, 1.05, 801)
     image = plot_profiles(scores, at, path, "(S - J_0) / (T - J_0) at 128-64, both tasks")
     return [f"![Share of runs above each score]({image})"]

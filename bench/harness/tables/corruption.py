@@ -206,7 +206,10 @@ _WHAT = (
 
 
 def _met(group: Sequence[Result], driven: Sequence[Result], teachers: Sequence[Result]) -> str:
+    """Whether the middles are as wanted and, if so, whether the intervals leave a doubt."""
     ours, plain = paired_ratio(group, teachers), paired_ratio(driven, teachers)
     if ours is None or plain is None:
         return ""
-    return verdict(ours.value >= WANTED and ours.value > plain.value, group, SEEDS)
+    if not (ours.value >= WANTED and ours.value > plain.value):
+        return verdict(False, group, SEEDS)
+    return verdict(True, group, SEEDS) if ours.low >= max(WANTED, plain.high) else "not shown"

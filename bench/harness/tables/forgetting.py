@@ -135,8 +135,8 @@ def _draw(axis: Axes, result: Result) -> None:
     share = scores / np.maximum(scores.max(axis=0), 1e-9)
     image = axis.imshow(share, aspect="auto", vmin=0.5, vmax=1.0, cmap="viridis", origin="lower")
     axis.set_xticks(range(share.shape[1]), [n.removeprefix("level ") for n in _levels(result)])
-    steps = [f"{step / 1e6:.2f}" for step in result.series["steps"]]
+    steps = [f"{step / 1e3:.0f}" for step in result.series["steps"]]
     every = max(1, len(steps) // 6)
     axis.set_yticks(range(0, len(steps), every), steps[::every])
-    axis.set(xlabel="level scored", ylabel="steps trained [millions]")
+    axis.set(xlabel="level scored", ylabel="steps trained [thousands]")
     axis.figure.colorbar(image, ax=axis, label="of the level's best")

@@ -349,7 +349,7 @@ def _untrained(task: str, group: Sequence[Result]) -> list[list[str]]:
 
 
 def _plot(every: Sequence[Result], taught: Sequence[Result], path: Path) -> str:
-    """Interquartile mean of returns against noise, a panel per task, a line per arm."""
+    """Interquartile mean of returns against noise and the range of seeds, a line per arm."""
     tasks = [task for task in TASKS if any(r.task == task for r in every)]
     drawn, axes = plt.subplots(1, len(tasks), figsize=(4.5 * len(tasks), 3), squeeze=False)
     for axis, task in zip(axes[0], tasks, strict=True):
@@ -363,14 +363,14 @@ def _plot(every: Sequence[Result], taught: Sequence[Result], path: Path) -> str:
             )
         for arm in STUDENT_ARMS:
             found = {n: _group(every, task, arm, n) for n in NOISE}
-            middle = {
-                n: interquartile_mean(np.array([[r.mean_return] for r in group]))
-                for n, group in found.items()
-                if group
-            }
-            if middle:
-                axis.plot(list(middle), list(middle.values()), marker="o", label=arm)
+            returns = {n: [r.mean_return for r in group] for n, group in found.items() if group}
+            if returns:
+                middle = [interquartile_mean(np.array(some)[:, None]) for some in returns.values()]
+                [line] = axis.plot(list(returns), middle, marker="o", label=arm)
+                low, high = (list(map(end, returns.values())) for end in (min, max))
+                axis.fill_between(list(returns), low, high, color=line.get_color(), alpha=0.15)
         axis.set(title=task, xlabel="noise [standard deviations]", xticks=NOISE)
+        axis.set_ylim(bottom=0.0)
         axis.grid(alpha=0.3)
     axes[0, 0].set_ylabel("return")
     axes[0, 0].legend(fontsize=8)
