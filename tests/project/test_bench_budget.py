@@ -6,17 +6,18 @@ import pytest
 def test_picks_are_measured_again(trial, monkeypatch):
     from harness.tables import budget
 
-    monkeypatch.setattr(budget, "BUDGETS", (1, 10_000))
+    monkeypatch.setattr(budget, "budgets", lambda sizes: [1.0, 10_000.0])
     monkeypatch.setattr(budget, "FAMILIES", {"mlp": budget.FAMILIES["mlp"]})
     text = trial.section(budget, budget.runs())
     too_little = trial.cells(text, "mlp", "1")
-    assert too_little[2] == too_little[5] == ""  # nothing is as fast as that
-    assert float(too_little[7]) > 1.0
+    assert too_little[2] == too_little[5] == too_little[6] == ""  # nothing is as fast as that
+    assert float(too_little[8]) > 1.0
     plenty = trial.cells(text, "mlp", "10000")
     assert float(plenty[5]) <= 10_000.0
     assert plenty[2] != ""
-    assert plenty[6] == ""  # nothing is larger
-    assert plenty[8] == too_little[8] == "yes"
+    assert float(plenty[6]) >= float(plenty[5])
+    assert plenty[7] == ""  # nothing is larger
+    assert plenty[9] == too_little[9] == "yes"
 
 
 @pytest.mark.parametrize(
@@ -35,3 +36,13 @@ def test_a_word_is_kept_when_the_largest_that_fits_was_picked(trial, row, answer
     from harness.tables.budget import met
 
     assert met(row, 10.0) is answer
+
+
+def test_budgets_stand_between_neighbours():
+    from harness.tables.budget import budgets
+    from retort.distill.students.budget import MARGIN, Candidate
+
+    sizes = [Candidate(None, n, n, p50) for n, p50 in ((8, 5.0), (16, 5.0), (32, 10.0))]
+    assert budgets(sizes) == [
+        round(p50 / (1.0 - MARGIN), 2) for p50 in (4.5, 7.5, 20.0)
+    ]  # two that take the same have nothing between them

@@ -165,6 +165,15 @@ def report(results: Path, figures: Path) -> str:
                 "more than one of `student-driven` with the same network."
             ),
             paragraph(
+                "`behaviour-cloning` regresses on the actions of the teacher's own episodes; "
+                "`dagger` on the teacher's mean where the student acts, and learns again from the "
+                "last 50 batches (102 k steps) it has kept, without a share of the teacher's own "
+                "acts; `student-driven` and `teacher-driven` have the forward KL where the student "
+                "or the teacher acts; `proximal` is Spigler's (2025); `ours` keeps batches as "
+                "`dagger` does, has the forward KL, which gives way to the student's own reward, "
+                "and the teacher's values."
+            ),
+            paragraph(
                 f"Wanted of the best arm at 128-64: S/T at least {MIDDLE}, the interval's lower "
                 f"end at least {LOWER}, and no interval wholly below the best of three published "
                 "methods (Spigler 2025, with more steps and seeds): "

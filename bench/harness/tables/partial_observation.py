@@ -61,15 +61,19 @@ _WANTED = {
 }
 _HIDDEN_VALUE = TermConfig(name="value", options={"until": 0.0})  # no teacher's value either
 
-# On a tuning seed, noise 0.2 and 0.4 M steps, HalfCheetah came to 0.69 of its teacher by its own
-# reward, to 0.51 by copying longer; Hopper to 0.32 and 0.45.
+_KL_END = 0.1
+# On a tuning seed, noise 0.2, HalfCheetah came to 0.69 of its teacher by its own reward and to 0.51
+# by copying longer. Hopper falls: let go, it came to 0.32, copying as in the other tables to 0.57
+# to 0.61 and by `dagger` to 0.58 and 0.59, with its own reward beside the KL from the start to 0.69
+# twice.
 _OURS = {
     "HalfCheetah": let_go(first_std("HalfCheetah")),
-    "Hopper": dataclasses.replace(
-        ARMS["ours"],
+    "Hopper": Arm(
+        mode="student",
         terms=(
-            dataclasses.replace(ARMS["ours"].terms[0], options={"limit": 1.0}),
-            *ARMS["ours"].terms[1:],
+            TermConfig(name="policy_kl", weight=1.0, end=_KL_END, schedule="linear"),
+            RL,
+            _HIDDEN_VALUE,
         ),
     ),
 }
@@ -116,8 +120,8 @@ def student_view(teacher: ActorTeacher, noise: float) -> StudentView:
 def student_config(arm: str, task: str) -> StudentConfig:
     """One convolution over the last frames, which is a perceptron on a window of history.
 
-    Whitened, since speeds are to be told from positions. Those that learn by trial begin with PPO's
-    deviation.
+    Whitened, since speeds are to be told from positions. Those that no teacher's deviation is held
+    before, or not for long, begin with PPO's.
     """
     config = StudentConfig(
         kind="tcn",
@@ -127,8 +131,9 @@ def student_config(arm: str, task: str) -> StudentConfig:
         activation="tanh",
         whiten=True,
     )
-    tries = student_arm(arm, task).mode == "student"
-    return dataclasses.replace(config, initial_std=first_std(task)) if tries else config
+    chosen = student_arm(arm, task)
+    alone = not chosen.taught or "std_floor" in chosen.changes
+    return dataclasses.replace(config, initial_std=first_std(task)) if alone else config
 
 
 def _distil(run: Run, place: Place, log: Log) -> Made:
@@ -174,10 +179,6 @@ def _under_noise(task: str, teacher: ActorTeacher, student: Student) -> dict[str
     return found
 
 
-_COPYING_PAYS = (
-    "on a tuning seed at noise 0.2 copying longer came to 0.45 of the teacher and the student's "
-    "own reward to 0.32: `ours` goes from the former to the latter"
-)
 _WHY = {  # by task and noise
     ("HalfCheetah", 0.1): "on a tuning seed `ours` came to 0.74 of the teacher and no change that "
     "was tried came near all of it: without the last action 0.83, without `whiten` either 0.82, KL "
@@ -188,8 +189,6 @@ _WHY = {  # by task and noise
     "`dagger` to 0.68 of the teacher, `ours` to 0.61 (0.63 without `limit`), the student's own "
     "reward to 0.56; 2.5 times the steps made of the first 0.70 and of `ours` without `limit` "
     "0.71; PPO without a teacher came to 0.18",
-    ("Hopper", 0.2): _COPYING_PAYS,
-    ("Hopper", 0.3): _COPYING_PAYS,
 }
 
 
@@ -250,10 +249,10 @@ def report(results: Path, figures: Path) -> str:
             f"frames ({', '.join(f'{n} on {task}' for task, n in FRAMES.items())}; 128 wide), a "
             "layer of 64 and the head, which is a perceptron on a window of history, and learn "
             "with `whiten`, as the critic of `ppo` does. `ours` has on HalfCheetah the student's "
-            "own reward from the start and no KL after 30 % of its steps; on Hopper it copies as "
-            "in the table of compression, with a `limit` of 1, while its own reward gains weight. "
-            "`dagger` "
-            "regresses on the teacher's mean and aggregates; `asymmetric-ppo` is PPO with the "
+            "own reward from the start and no KL after 30 % of its steps; on Hopper too, and a KL "
+            f"that falls to {_KL_END:g}. `dagger` regresses on the teacher's mean and keeps 50 "
+            "batches, as in the table of compression (on a tuning seed of Hopper's, noise 0.2, "
+            "all of them made 0.57 of the teacher, 50 made 0.58 and 0.59); `asymmetric-ppo` is PPO with the "
             "student as actor and a critic that sees everything (Pinto et al. 2018); `ppo` (P) has "
             "a critic that sees the student's window and no more. Neither has a teacher. Closure "
             "is (S - P)/(T - P), paired by seed; RMA (Kumar et al. 2021) reaches 0.89. Return of "
