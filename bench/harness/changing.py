@@ -94,9 +94,8 @@ def _training(
 
 # Payload hardly hurts a policy without memory, and friction only the balancer's. Motor strength is
 # the gain of the loop: with latency that varies, one observation does not tell too strong from just
-# right. The balancer then sways; HalfCheetah lands on its back, and with motors weaker than 0.6 or
-# stronger than 2 even its oracle hardly runs (on a tuning seed), so that there is nothing to be back
-# at.
+# right. The balancer then sways, HalfCheetah lands on its back. With motors weaker than 0.6 or
+# stronger than 2 even its oracle hardly runs (on a tuning seed): there is nothing to be back at.
 TASKS: dict[str, Changing] = {
     "balancer": Changing(
         varied=Varied(
