@@ -134,11 +134,6 @@ class DistillConfig:
                 f"{self.mode!r} it does not act; use 'cross_entropy', or set distill.mode to "
                 "'student'"
             )
-        if term.corrected and not any(t.name == "rl" and t.ever for t in self.terms):
-            raise ValueError(
-                f"{settings.name} is half a reward, which the term 'rl' learns from; add 'rl' with "
-                "a weight, or use 'cross_entropy'"
-            )
         return term
 
     def share(self, fraction: float) -> float:

@@ -6,6 +6,7 @@ Who acts is the source's business, what is minimised the terms'; neither knows t
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import functools
 from collections import Counter
@@ -64,6 +65,8 @@ class Distiller:
         self.terms = [(term, make_term(term)) for term in config.terms]
         self.labels = _labels([term.name for term in config.terms])
         self.needs = frozenset[str]().union(*(term.needs for _, term in self.terms))
+        # What corrected terms expect of their pseudo-rewards: critics like the student's own.
+        self.critics = {term: _blank(critic) for _, term in self.terms if term.corrected}
         self.generator = torch.Generator().manual_seed(seed)
         self.queries = 0  # situations the teachers have labelled
         self._kept = KeptBatches(config.kept_batches)
@@ -94,13 +97,12 @@ class Distiller:
         self._memories.follow(self.teachers, batch)
 
     @torch.no_grad()
-    def record(self, batch: Batch, fraction: float, relative_score: float = 0.0) -> Recorded:
-        """Label a batch, add pseudo-rewards, estimate advantages.
+    def record(self, batch: Batch, fraction: float) -> Recorded:
+        """Label a batch, estimate advantages of its reward and of pseudo-rewards.
 
         Args:
             batch: what was done.
             fraction: of the budget that is spent, 0 to 1.
-            relative_score: (J_S - J_0) / (J_T - J_0), for weights that follow it.
         """
         config = self.config
         batch = dataclasses.replace(batch, teacher_states=self._before(batch))
@@ -112,23 +114,37 @@ class Distiller:
         )
         own = (batch.driver == STUDENT).to(value.dtype).expand_as(value)
         reward = learning_reward(batch, config.gamma, config.fall_penalty)
-        for i, (settings, term) in enumerate(self.terms):
-            if term.corrected:
-                # In the units of the reward, which is scaled by (1 - gamma).
-                weight = settings.at(fraction, relative_score) * (1.0 - config.gamma)
-                with self._blaming(i):
-                    reward = reward + weight * pseudo_reward(
-                        term, batch, self.student, self.teachers, teachers, weights,
-                        discount=config.gamma, generator=self.generator,
-                    )  # fmt: skip
         advantage, target = critic_advantages(
             batch, reward, self.critic, gamma=config.gamma, lam=config.lam
         )
         expected = _expected(teachers, weights, target)
-        recorded = Recorded(batch, teachers, weights, advantage, target, own, expected)
+        pseudo = self._pseudo_advantages(batch, teachers, weights)
+        recorded = Recorded(batch, teachers, weights, advantage, target, own, expected, pseudo)
         if config.mode == "aggregate":
             self._kept.keep(recorded)
         return recorded
+
+    def _pseudo_advantages(
+        self, batch: Batch, teachers: tuple[TeacherOutput, ...], weights: Tensor
+    ) -> dict[Term, tuple[Tensor, Tensor]]:
+        """Of every corrected term the advantage of its pseudo-reward, in units of its loss, and the
+        lambda-return, in those of values, (T, N) each.
+        """
+        config, found = self.config, {}
+        for i, (_, term) in enumerate(self.terms):
+            if not term.corrected:
+                continue
+            with self._blaming(i):
+                reward = pseudo_reward(
+                    term, batch, self.student, self.teachers, teachers, weights,
+                    discount=config.gamma, generator=self.generator,
+                )  # fmt: skip
+            unit = 1.0 - config.gamma
+            advantage, target = critic_advantages(
+                batch, unit * reward, self.critics[term], gamma=config.gamma, lam=config.lam
+            )
+            found[term] = advantage / unit, target
+        return found
 
     def try_terms(self, batch: Batch) -> None:
         """Work out the loss of every term, whatever its weight, and learn nothing.
@@ -195,6 +211,12 @@ class Distiller:
 
     def _loss(self, term: Term, sample: Sample, recorded: Recorded, ids: Tensor) -> Tensor:
         """A term's loss, (T, n): over the teachers by their weights if it compares with them."""
+        if term in recorded.pseudo:
+            advantage, target = (values[:, ids] for values in recorded.pseudo[term])
+            critic, seen = self.critics[term], sample.observations["teacher"]
+            sample = dataclasses.replace(
+                sample, advantage=advantage, lambda_return=target, value=lambda: critic(seen)
+            )
         loss = self._taught_loss(term, sample, recorded, ids) if term.taught else term.loss(sample)
         beside = term.untaught(sample)
         return loss if beside is None else loss + beside
@@ -326,24 +348,27 @@ class Distiller:
         self.parameters = [
             *self.student.parameters(),
             *self.critic.parameters(),
+            *(p for critic in self.critics.values() for p in critic.parameters()),
             *(p for _, term in self.terms for p in term.parameters()),
         ]
         self.optimiser = torch.optim.Adam(self.parameters, lr=self.config.learning_rate, fused=True)
 
     def normalise(self, observations: dict[str, Tensor]) -> None:
-        """Merge observations (..., size) into the statistics of student and critic."""
+        """Merge observations (..., size) into the statistics of student and critics."""
         self.student.normaliser.update(observations["student"])
-        self.critic.normaliser.update(observations["teacher"])
+        for critic in (self.critic, *self.critics.values()):
+            critic.normaliser.update(observations["teacher"])
 
     def measure(self, batch: Batch) -> None:
-        """Merge a batch into all statistics of student and critic."""
+        """Merge a batch into all statistics of student and critics."""
         self.normalise(batch.observations)
         self.whiten(batch)
 
     def whiten(self, batch: Batch) -> None:
-        """Merge a batch into what student and critic know of windows, if they whiten them."""
+        """Merge a batch into what student and critics know of windows, if they whiten them."""
         self.student.whiten(batch.observations["student"], batch.initial_state, batch.reset)
-        self.critic.whiten(batch.observations["teacher"])
+        for critic in (self.critic, *self.critics.values()):
+            critic.whiten(batch.observations["teacher"])
 
     def state_dict(self) -> dict[str, Any]:
         """Networks, optimiser, random stream, what teachers remember."""
@@ -351,6 +376,7 @@ class Distiller:
             "student": self.student.state_dict(),
             "critic": self.critic.state_dict(),
             "terms": {str(i): term.state_dict() for i, (_, term) in enumerate(self.terms)},
+            "critics": {str(i): each.state_dict() for i, each in enumerate(self.critics.values())},
             "optimiser": optimiser_state(self.optimiser),
             "generator": self.generator.get_state(),
             "queries": self.queries,
@@ -365,6 +391,8 @@ class Distiller:
         for i, (_, term) in enumerate(self.terms):
             term.load_state_dict(state.get("terms", {}).get(str(i), {}))
             term.prepared = True
+        for i, critic in enumerate(self.critics.values()):
+            critic.load_state_dict(state["critics"][str(i)])
         self._optimise()
         load_optimiser_state(self.optimiser, state["optimiser"])
         self.generator.set_state(state["generator"])
@@ -384,6 +412,14 @@ def _expected(
         return None
     values = [lambda_return if said.value is None else said.value for said in teachers]
     return mix(weights, values) + (1.0 - weights.sum(-1)) * lambda_return
+
+
+def _blank(critic: Critic) -> Critic:
+    """A critic like ``critic`` that expects nothing yet."""
+    made = copy.deepcopy(critic)
+    for parameter in made.network[-1].parameters():
+        nn.init.zeros_(parameter)
+    return made
 
 
 def _exploring(distribution: Distribution, epsilon: float) -> Distribution:

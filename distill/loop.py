@@ -61,7 +61,7 @@ def distil(
         figures: dict[str, Any] = {}
         if learning is not None:
             figures["teacher"] = learning.learn(batch, distiller.student, fraction)
-        recorded = distiller.record(batch, fraction, relative)
+        recorded = distiller.record(batch, fraction)
         guarded = contextlib.nullcontext()
         if learning is not None:
             said = recorded.teachers[0].distribution

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..batch import TEACHER, Batch, no_episodes
 from ..teachers import TeacherOutput, in_order, numbered
+from ..terms import Term
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +26,8 @@ class Recorded:
     lambda_return: Tensor  # (T, N)
     own: Tensor  # (T, N)
     expected: Tensor | None = None  # (T, N) value by teachers and return
+    # Of corrected terms: advantage and lambda-return of the pseudo-reward, (T, N) each.
+    pseudo: dict[Term, tuple[Tensor, Tensor]] = dataclasses.field(default_factory=dict)
 
 
 class KeptBatches:

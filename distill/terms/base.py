@@ -41,11 +41,6 @@ class TermConfig:
         if self.begin >= self.until:
             raise RangeError(f"begin is {self.begin}; use less than until, which is {self.until}")
 
-    @property
-    def ever(self) -> bool:
-        """Whether it has a weight at any time."""
-        return self.weight != 0.0 or (self.schedule != "constant" and self.end != 0.0)
-
     def at(self, fraction: float, relative_score: float) -> float:
         """The weight after ``fraction`` of the budget, the student being at ``relative_score``."""
         schedule = Schedule(
@@ -72,7 +67,7 @@ class Sample:
     action: Tensor  # (T, n, actions), or (T, n) if discrete: what was taken
     value: Callable[[], Tensor]  # (T, n) what the student's critic says, worked out when asked for
     ratio: Tensor  # (T, n) density of ``action`` now over that when it was taken; 1 if not its own
-    advantage: Tensor  # (T, n) standardised
+    advantage: Tensor  # (T, n) standardised, but for corrected terms
     lambda_return: Tensor  # (T, n) of the student's own reward
     own: Tensor  # (T, n) 1.0 where the student's own policy acted, else 0.0
     fraction: float  # of the budget that is spent
@@ -95,7 +90,8 @@ class Term:
         taught: it compares with a teacher, so that several teachers' losses are weighted.
         own: it learns from what the student itself did and from nothing else.
         needs: what must be in the sample: "features", "teacher_features", "respond".
-        corrected: ``-loss`` of the next state is a pseudo-reward.
+        corrected: ``-loss`` of the next state is a pseudo-reward. ``untaught`` is then given its
+            advantage, in units of the loss and not standardised, its lambda-return and its value.
         prepared: false until ``prepare`` has run, for terms that must see a sample first.
     """
 

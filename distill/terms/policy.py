@@ -10,6 +10,7 @@ from ...hardware.checks import POSITIVE, at_least, check
 from .. import losses
 from ..distributions import Distribution, Gaussian, TanhGaussian
 from ..losses.policy import Direction
+from ..ppo import surrogate
 from .base import Sample, Term, TermError, one_of
 
 
@@ -117,25 +118,36 @@ class Proximal(Term):
 class Corrected(Term):
     """Entropy-corrected distillation (Czarnecki et al. 2019): l(s), and -l(s') as a reward.
 
-    It needs the term ``rl``, which is what optimises the pseudo-reward.
+    It follows the policy gradient of that reward itself, in units of l: only together are the two
+    the gradient of E sum l over the student's own course, so that neither may be scaled alone. The
+    gradient is PPO's, clipped in later passes over a batch, with a critic of its own.
     """
 
     corrected = True
+    own = True
 
-    def __init__(self, direction: Direction = "forward", samples: int = 4) -> None:
+    def __init__(
+        self, direction: Direction = "forward", samples: int = 4, clip: float = 0.2
+    ) -> None:
         one_of("corrected", "direction", direction, ("forward", "reverse"))
         self.direction: Direction = direction
         check("samples", samples, at_least(1))
         self.samples = samples
+        self.clip = clip
 
     def loss(self, sample: Sample) -> Tensor:
-        return losses.corrected_loss(
+        loss = losses.corrected_loss(
             comparable(sample.teacher.distribution, sample.student),
             sample.student,
             self.direction,
             sample.generator,
             self.samples,
         )
+        return loss * sample.own
+
+    def untaught(self, sample: Sample) -> Tensor:
+        off = (sample.value() - sample.lambda_return).square()
+        return (off - surrogate(sample.ratio, sample.advantage, self.clip)) * sample.own
 
 
 class Entropy(Term):

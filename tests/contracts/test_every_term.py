@@ -57,8 +57,6 @@ def make(name, count=1, **changes):
         made.append(CriticTeacher(actor, Critic(env.teacher_size, (8,))))
     term, options = VARIANTS.get(name, (name, OPTIONS.get(name, {})))
     terms = (TermConfig(name=term, options=options),)
-    if name == "corrected":
-        terms = (*terms, TermConfig(name="rl"))
     settings = {"steps": NUM_ENVS * TICKS * 3, "num_envs": NUM_ENVS, "ticks": TICKS}
     config = DistillConfig(**{**settings, "terms": terms, "episode_seconds": 0.2, **changes})
     distiller = Distiller(config, student, made, critic, seed=0)

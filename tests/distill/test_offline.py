@@ -277,7 +277,7 @@ def test_going_on_learns_what_going_through_would_have(linear, kind):
 
 def test_terms_that_ask_the_teacher_say_that_there_is_none(linear):
     with pytest.raises(TermError, match=r"\(corrected\): a term asks the teacher about situations"):
-        distilled(linear, terms=(TermConfig(name="corrected"), TermConfig(name="rl")))
+        distilled(linear, terms=(TermConfig(name="corrected"),))
 
 
 def test_a_source_that_does_not_fit_is_refused(linear):

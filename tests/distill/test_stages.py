@@ -26,6 +26,7 @@ from retort.distill.stages.finished import load_teacher, require_teachers
 from retort.distill.students import StudentConfig
 from retort.distill.teachers.foreign import ForeignTeacherError
 from retort.distill.teachers.mixture import MixtureConfig
+from retort.distill.terms import TermConfig
 from retort.hardware import RetortError
 
 SMALL = Experiment(
@@ -182,6 +183,7 @@ def test_onnx_and_c_give_the_golden_actions(finished, tmp_path):
         {"mode": "teacher"},
         {"mode": "mixed"},
         {"mode": "aggregate", "kept_batches": 2},
+        {"terms": (TermConfig(name="corrected", end=0.1, schedule="linear"),)},
         {"adversary": AdversaryConfig(epsilon=0.1, hold=5)},
     ],
     ids=str,

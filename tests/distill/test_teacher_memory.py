@@ -124,7 +124,7 @@ class Asked(Counting):
 
 
 def test_what_comes_after_the_last_tick_is_compared_from_what_it_remembers(tracking):
-    terms = (TermConfig(name="corrected"), TermConfig(name="rl"))
+    terms = (TermConfig(name="corrected"),)
     distiller, source = started(tracking, Asked(), share=0.0, terms=terms)
     distiller.follow(first := source.collect(distiller.act))
     distiller.record(second := source.collect(distiller.act), 0.0)

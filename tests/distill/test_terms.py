@@ -157,7 +157,7 @@ def test_reinforcement_has_no_gradient_outside_the_trust_region():
     torch.testing.assert_close(ratio.grad, torch.tensor([[0.0, 1.0, -1.0, 0.0]]))
 
 
-@pytest.mark.parametrize("name", ["rl", "value", "proximal"])
+@pytest.mark.parametrize("name", ["rl", "value", "proximal", "corrected"])
 def test_terms_on_its_own_acts_use_only_what_the_student_did(name):
     own = torch.zeros(3, 4)
     own[:, 1] = 1.0

@@ -78,10 +78,7 @@ TERMS: dict[str, Arm] = {
     "cross_entropy": Arm(mode="student", terms=(_term("cross_entropy"),)),
     "mean_regression": Arm(mode="student", terms=(_term("mean_regression"),)),
     "proximal + rl + value": Arm(mode="student", terms=(_term("proximal"), RL, VALUE)),
-    # The values are of reward and pseudo-reward together, which no teacher knows.
-    "corrected + rl + value": Arm(
-        mode="student", terms=(_term("corrected"), RL, _term("value", until=0.0))
-    ),
+    "corrected + rl + value": Arm(mode="student", terms=(_term("corrected"), RL, VALUE)),
     "policy_kl + entropy": _beside("entropy", 0.01),
     "q_ascent": Arm(mode="student", terms=(_term("q_ascent"),)),
     "policy_kl + q_ascent": _beside("q_ascent", 0.1),
