@@ -55,10 +55,18 @@ def sampled_cross_entropy(
         of, under: leading shape (...), the same actions.
         generator: of the samples.
         samples: n.
+
+    Raises:
+        DistributionError: either is categorical: of two the cross-entropy is known exactly.
     """
-    if isinstance(of, Categorical) or isinstance(under, Categorical):
+    if isinstance(of, Categorical) != isinstance(under, Categorical):
+        pair = f"{type(of).__name__} and {type(under).__name__}"
         raise DistributionError(
-            "the cross-entropy of categorical policies needs no samples; use cross_entropy"
+            f"{pair} have no actions in common; give teacher and student actions of one kind"
+        )
+    if isinstance(of, Categorical):
+        raise DistributionError(
+            "categorical policies need no samples; use of.cross_entropy(under), which is exact"
         )
     draws = (-under.log_prob(of.rsample(generator)) for _ in range(samples))
     return torch.stack(list(draws)).mean(0)

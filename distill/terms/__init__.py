@@ -45,19 +45,21 @@ def make_term(config: TermConfig) -> Term:
         raise TermError(f"there is no term {config.name!r}; there are {', '.join(TERMS)}")
     kind = TERMS[config.name]
     known = typing.get_type_hints(kind.__init__)
+    known.pop("return", None)
+    if unknown := [name for name in config.options if name not in known]:
+        raise TermError(
+            f"term {config.name!r} has no option {unknown[0]!r}; it has "
+            f"{', '.join(known) or 'none'}"
+        )
     try:
-        options = {
-            name: _option(known.get(name, typing.Any), name, value)
-            for name, value in config.options.items()
-        }
-        return kind(**options)
+        return kind(**{n: _option(known[n], n, value) for n, value in config.options.items()})
     except (TypeError, ValueError) as error:
         raise TermError(f"term {config.name!r}: {error}") from error
 
 
 def _option(kind: typing.Any, name: str, value: typing.Any) -> typing.Any:
     """``value`` of the type that the term says; numbers are finite and not negative."""
-    made = parse(kind, value, name) if kind is not typing.Any else value
+    made = parse(kind, value, name)
     if isinstance(made, int | float | tuple):
         check(name, made, NOT_NEGATIVE)
     return made

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...hardware.checks import FINITE, NOT_NEGATIVE, POSITIVE, RangeError, check_fields
+from ...hardware.checks import NOT_NEGATIVE, POSITIVE, RangeError, check_fields
 from ...hardware.errors import RetortError
 from ..distributions import Distribution
 from ..schedules import Kind, Schedule
@@ -37,7 +37,8 @@ class TermConfig:
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        check_fields(self, weight=FINITE, end=FINITE, begin=NOT_NEGATIVE, until=POSITIVE)
+        ranges = dict.fromkeys(("weight", "end", "begin"), NOT_NEGATIVE)
+        check_fields(self, **ranges, until=POSITIVE)
         if self.begin >= self.until:
             raise RangeError(f"begin is {self.begin}; use less than until, which is {self.until}")
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ...hardware.checks import POSITIVE, at_least, check
 from .. import losses
-from ..distributions import Distribution, Gaussian, TanhGaussian
+from ..distributions import Categorical, Distribution, Gaussian, TanhGaussian
 from ..losses.policy import Direction
 from ..ppo import surrogate
 from .base import Sample, Term, TermError, one_of
@@ -57,7 +57,10 @@ class PolicyKL(Term):
 
 
 class CrossEntropy(Term):
-    """``-E_T log pi_S`` from samples of the teacher: for families without a closed form."""
+    """``-E_T log pi_S`` from samples of the teacher: for families without a closed form.
+
+    Exact between policies of discrete actions.
+    """
 
     def __init__(self, direction: Direction = "forward", samples: int = 4) -> None:
         one_of("cross_entropy", "direction", direction, ("forward", "reverse"))
@@ -68,6 +71,8 @@ class CrossEntropy(Term):
     def loss(self, sample: Sample) -> Tensor:
         pair = (sample.teacher.distribution, sample.student)
         of, under = pair if self.direction == "forward" else pair[::-1]
+        if isinstance(of, Categorical) and isinstance(under, Categorical):
+            return of.cross_entropy(under)
         return losses.sampled_cross_entropy(of, under, sample.generator, self.samples)
 
 
@@ -85,6 +90,7 @@ class MeanRegression(Term):
     ) -> None:
         one_of("mean_regression", "loss", loss, ("mse", "huber"))
         self.kind: Literal["mse", "huber"] = loss
+        check("delta", delta, POSITIVE)
         self.delta = delta
         self.limit = _checked_limit(limit)
 

@@ -8,6 +8,8 @@ from retort.distill.distill_config import DistillConfig
 from retort.distill.distributions import Categorical, Gaussian, TanhGaussian
 from retort.distill.teachers import TeacherOutput
 from retort.distill.terms import Sample, TermConfig, TermError, make_term
+from retort.hardware import RetortError
+from retort.hardware.checks import RangeError
 
 
 def make_sample(**changes):
@@ -83,6 +85,35 @@ def test_a_limit_is_refused_where_there_is_none():
         term.loss(make_sample(student=choices, teacher=TeacherOutput(choices)))
     with pytest.raises(TermError, match="limit is 0"):
         make_term(TermConfig(name="mean_regression", options={"limit": 0.0}))
+
+
+def test_a_huber_loss_needs_a_width():
+    with pytest.raises(TermError, match=r"delta is 0\.0; use a finite number, more than 0"):
+        make_term(TermConfig(name="mean_regression", options={"loss": "huber", "delta": 0.0}))
+
+
+@pytest.mark.parametrize("direction", ["forward", "reverse"])
+def test_the_cross_entropy_of_choices_is_exact(direction):
+    draw = torch.Generator().manual_seed(0)
+    teacher, student = (torch.randn(3, 4, 5, generator=draw) for _ in range(2))
+    term = make_term(TermConfig(name="cross_entropy", options={"direction": direction}))
+    of, under = (teacher, student) if direction == "forward" else (student, teacher)
+    expected = -(of.softmax(-1) * under.log_softmax(-1)).sum(-1)
+    said = TeacherOutput(Categorical(teacher))
+    loss = term.loss(make_sample(teacher=said, student=Categorical(student)))
+    torch.testing.assert_close(loss, expected)
+
+
+def test_the_cross_entropy_of_a_choice_under_a_density_is_refused():
+    term, choices = make_term(TermConfig(name="cross_entropy")), Categorical(torch.zeros(3, 4, 2))
+    with pytest.raises(RetortError, match="Categorical and Gaussian have no actions in common"):
+        term.loss(make_sample(teacher=TeacherOutput(choices)))
+
+
+@pytest.mark.parametrize("name", ["weight", "end"])
+def test_a_weight_that_would_turn_a_term_round_is_refused(name):
+    with pytest.raises(RangeError, match=f"{name} is -1.0; use a finite number, at least 0"):
+        TermConfig(name="policy_kl", **{name: -1.0})
 
 
 def test_q_kinds_agree_on_the_best_action():
@@ -226,8 +257,10 @@ def test_schedules():
 def test_unknown_names_and_options_say_what_there_is():
     with pytest.raises(TermError, match="policy_kl, cross_entropy"):
         make_term(TermConfig(name="policy"))
-    with pytest.raises(TermError, match="temperature"):
-        make_term(TermConfig(name="rl", options={"temperature": 2.0}))
+    with pytest.raises(TermError, match="has no option 'foo'; it has loss, delta, limit"):
+        make_term(TermConfig(name="mean_regression", options={"foo": 2.0}))
+    with pytest.raises(TermError, match="term 'entropy' has no option 'foo'; it has none"):
+        make_term(TermConfig(name="entropy", options={"foo": 2.0}))
     with pytest.raises(TermError, match="forward"):
         make_term(TermConfig(name="policy_kl", options={"direction": "sideways"}))
 
