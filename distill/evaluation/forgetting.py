@@ -240,9 +240,9 @@ def forgetting_of_run(
     final = load_student(experiment, folder)
     snapshots = load_snapshots(folder / "distillation" / "levels")
     if not snapshots:
+        why, remedy = _never_moved(experiment)
         raise ForgettingError(
-            f"{folder} has no snapshots: its curriculum ({experiment.curriculum.kind}) never moved "
-            "on, or it was distilled by a version that kept none; distil it again with --fresh"
+            f"{folder} has no snapshots: {why}; {remedy}, and distil it again with --fresh"
         )
     actors = snapshot_actors(snapshots, final, experiment.distill.steps)
     config, hardest = experiment.evaluation, experiment.curriculum.levels
@@ -250,6 +250,21 @@ def forgetting_of_run(
     count = config.episodes * len(levels)
     env = experiment.make_env(count, episode_seconds=config.seconds, autoreset=False)
     return measure_forgetting(env, actors, levels, config.seed, progress=progress, reuse=reuse)
+
+
+def _never_moved(experiment: Experiment) -> tuple[str, str]:
+    """Why a student never came to a harder level, and what lets it."""
+    curriculum, mode = experiment.curriculum, experiment.distill.mode
+    why = f"its curriculum (kind = '{curriculum.kind}') never moved on to a harder level"
+    if mode == "offline":
+        return "in mode 'offline' there is no curriculum", "set distill.mode to 'student'"
+    if curriculum.kind == "none":
+        return why, "set curriculum.kind to 'gated' or 'fixed'"
+    if curriculum.start == curriculum.levels:
+        return why, f"set curriculum.start below {curriculum.levels}, which is the hardest level"
+    if curriculum.kind == "fixed":
+        return why, "raise distill.steps"
+    return why, "lower curriculum.bar, raise distill.steps, or set curriculum.kind to 'fixed'"
 
 
 def _forgotten(cells: np.ndarray, rng: np.random.Generator) -> Interval | None:

@@ -24,6 +24,7 @@ from retort.distill.experiment import Experiment
 from retort.distill.ppo import PPOConfig
 from retort.distill.stages import verbs as stages
 from retort.distill.students import Interface, StudentConfig, make_student
+from retort.distill.terms import TermConfig
 
 SMALL = Experiment(
     robot="balancer",
@@ -192,9 +193,32 @@ def test_a_run_goes_on_with_the_snapshots_it_would_have_left_uninterrupted(finis
     assert len(ours) == 2
 
 
-def test_a_run_whose_curriculum_never_moved_says_so(finished, tmp_path):
-    still = dataclasses.replace(SMALL, curriculum=CurriculumConfig(kind="none", levels=2))
+@pytest.mark.parametrize(
+    ("curriculum", "remedy"),
+    [
+        ({"kind": "none"}, "set curriculum.kind to 'gated' or 'fixed'"),
+        ({"kind": "fixed", "start": 2}, "set curriculum.start below 2, which is the hardest level"),
+        ({"kind": "gated"}, "lower curriculum.bar, raise distill.steps, or set curriculum.kind to"),
+    ],
+    ids=str,
+)
+def test_a_run_whose_curriculum_never_moved_says_what_lets_it(
+    finished, tmp_path, curriculum, remedy
+):
+    still = dataclasses.replace(SMALL, curriculum=CurriculumConfig(levels=2, **curriculum))
     (tmp_path / "teacher").symlink_to(finished / "teacher")
     stages.distil_student(still, tmp_path)
-    with pytest.raises(ForgettingError, match=r"curriculum \(none\) never moved"):
+    with pytest.raises(ForgettingError, match=f"never moved on .*; {remedy}.* with --fresh"):
         forgetting_of_run(still, tmp_path)
+
+
+def test_a_run_from_data_says_that_it_has_no_curriculum(finished, tmp_path):
+    pytest.importorskip("minari")
+    pytest.importorskip("h5py")
+    terms = (TermConfig(name="policy_kl"),)
+    distill = dataclasses.replace(SMALL.distill, mode="offline", recorded_steps=400, terms=terms)
+    recorded = dataclasses.replace(SMALL, distill=distill)
+    (tmp_path / "teacher").symlink_to(finished / "teacher")
+    stages.distil_student(recorded, tmp_path)
+    with pytest.raises(ForgettingError, match=r"no curriculum; set distill\.mode to 'student'"):
+        forgetting_of_run(recorded, tmp_path)
