@@ -172,6 +172,10 @@ TERMS: dict[str, Term] = {
 }
 
 
+# Terms that no sensor measures: the robot knows what it was asked and what it did.
+UNMEASURED = ("command", "previous_action")
+
+
 def term_size(name: str, joints: int, commands: int) -> int:
     """Numbers in one frame of the term ``name``.
 

@@ -194,7 +194,7 @@ def _add_eval_options(verb: argparse.ArgumentParser) -> None:
         help="more run folders: all are compared on the same episodes, and --out says where "
         "comparison.json, comparison.svg and profiles.svg go (default: runs/comparison)",
     )
-    verb.add_argument("--noise", action="store_true", help="also under observation noise")
+    verb.add_argument("--noise", action="store_true", help="also with noise on what is measured")
     verb.add_argument("--attack", action="store_true", help="also under attacks")
     verb.add_argument(
         "--epsilon",

@@ -188,6 +188,28 @@ class RobotEnv(EpisodesEnv):
         return {"student": self.contract.observation_size, "teacher": self.teacher_size}
 
     @property
+    def measured(self) -> dict[str, np.ndarray]:
+        """Which numbers of each group are the robot's state, (size,) bool.
+
+        Of the student's all but ``program.UNMEASURED``. Of the teacher's all that its task tells
+        it, which nobody takes apart, but neither targets on their way nor what was randomised.
+        """
+        contract = self.contract
+        frame = np.concatenate(
+            [np.full(term.size, term.name not in program.UNMEASURED) for term in contract.terms]
+        )
+        state = self.task.privileged(
+            self.physics,
+            _FIRST,
+            self.task.measure(self.physics, _FIRST),
+            self._memory.command[_FIRST],
+        )
+        return {
+            "student": program.flatten(contract, np.tile(frame, (contract.history, 1))),
+            "teacher": np.arange(self.teacher_size) < state.shape[1],
+        }
+
+    @property
     def period(self) -> float:
         """Time of one tick [s]."""
         return self.robot.period

@@ -15,6 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...controller import program
+from ...controller.architecture import columns_read
+from ...controller.contract import Contract
+from ...sim.env import RobotEnv
 from ...sim.interface import LearningEnv
 from ..sources.rollout import Actor
 from .episodes import Outcome, Reuse, actor_of, anew, mean_interval, ratio_interval, run_episodes
@@ -118,10 +122,18 @@ def observation_deviation(
     }
 
 
-def noisy(actor: Actor, deviation: Mapping[str, np.ndarray], noise: float, seed: int) -> Actor:
+def noisy(
+    actor: Actor,
+    deviation: Mapping[str, np.ndarray],
+    noise: float,
+    seed: int,
+    contract: Contract | None = None,
+) -> Actor:
     """``actor`` seeing ``o + noise * deviation * n``, n ~ N(0, 1), fresh at every tick.
 
-    Actors made with one seed get the same noise on the groups that both see.
+    With a robot's ``contract`` only the newest frame of what its student sees is given fresh noise,
+    in its own deviations, and keeps it while it moves through the window. Actors made with one seed
+    get the same noise on the groups that both see.
     """
     generators = {
         group: torch.Generator().manual_seed(seed + number)
@@ -131,14 +143,43 @@ def noisy(actor: Actor, deviation: Mapping[str, np.ndarray], noise: float, seed:
         group: torch.as_tensor(values, dtype=torch.float32) for group, values in deviation.items()
     }
 
+    window = None
+    if contract is not None and "student" in scales:
+        scales["student"] = scales["student"][columns_read(contract, "gru")]
+        window = _Window(contract)
+
     def act(groups: dict[str, Tensor], state: Tensor, reset: Tensor) -> Any:
         seen = dict(groups)
         for group, scale in scales.items():
-            draw = torch.randn(groups[group].shape, generator=generators[group])
-            seen[group] = groups[group] + noise * scale * draw
+            draw = torch.randn(len(reset), len(scale), generator=generators[group])
+            off = noise * scale * draw
+            if window is not None and group == "student":
+                off = window(off, reset)
+            seen[group] = groups[group] + off
         return actor(seen, state, reset)
 
     return act
+
+
+class _Window:
+    """What is added to a robot's observations, frame by frame as its own history goes."""
+
+    def __init__(self, contract: Contract) -> None:
+        self.contract = contract
+        self.frames: Tensor | None = None  # (N, history, frame), oldest first
+
+    def __call__(self, newest: Tensor, reset: Tensor) -> Tensor:
+        """What is added to observations (N, size) with ``newest`` (N, frame) on the newest frame.
+
+        An episode's first frame fills its history, here as in ``program.observe``.
+        """
+        first = newest[:, None].expand(-1, self.contract.history, -1)
+        if self.frames is None:
+            self.frames = first
+        else:
+            moved = torch.cat([self.frames[:, 1:], newest[:, None]], dim=1)
+            self.frames = torch.where(reset[:, None, None], first, moved)
+        return program.flatten(self.contract, self.frames)
 
 
 def noise_sweep(
@@ -153,6 +194,10 @@ def noise_sweep(
 ) -> Sweep:
     """Every policy under observation noise, on the same episodes with the same noise.
 
+    Of a robot only what is measured is noisy (``RobotEnv.measured``), and its student's readings
+    are so once each, however long they stay in the window. Elsewhere all of an observation is, anew
+    at every tick; give a deviation of 0 to what needs none.
+
     Args:
         env: made with ``autoreset=False``; one episode in every environment.
         actors: any policies by name; act as they are deployed.
@@ -165,12 +210,15 @@ def noise_sweep(
     Raises:
         SweepError: a negative level.
     """
-    strengths = _strengths(levels)
+    strengths, contract = _strengths(levels), None
+    if isinstance(env, RobotEnv):
+        contract, measured = env.contract, env.measured
+        deviation = {group: unit * measured[group] for group, unit in deviation.items()}
     plan: _Plan = {
         name: (
             actor,
             [
-                ("noise", level, functools.partial(noisy, actor, deviation, level, seed))
+                ("noise", level, functools.partial(noisy, actor, deviation, level, seed, contract))
                 for level in strengths
             ],
         )

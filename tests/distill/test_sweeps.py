@@ -1,13 +1,20 @@
 """Noise and attacks cost what they must, reckoned by hand where that can be done."""
 
+import dataclasses
 import json
 import math
 
 import numpy as np
 import pytest
 import torch
+from retort.controller import program
 from retort.distill.evaluation import actor_of
-from retort.distill.evaluation.sweeps import attack_sweep, noise_sweep, observation_deviation
+from retort.distill.evaluation.sweeps import (
+    attack_sweep,
+    noise_sweep,
+    noisy,
+    observation_deviation,
+)
 from retort.distill.evaluation.target import (
     ATTACKS,
     SweepError,
@@ -21,6 +28,7 @@ from retort.distill.networks import Critic, GaussianActor, make_actor
 from retort.distill.students import KINDS, Interface, StudentConfig, make_student
 from retort.distill.teachers import ActorTeacher
 from retort.distill.teachers.corruption import corrupted, corrupted_teacher
+from retort.sim import RobotEnv
 from retort.sim.wrapped import WrappedEnv
 
 EPSILON, STD = 0.3, 2.0
@@ -179,6 +187,76 @@ def test_the_balancer_s_teacher_and_student_go_through_both_sweeps():
         assert noise.clean(name) == noise.trials[list(policies).index(name) * 2]
         assert noise.clean(name).score.value == attack.clean(name).score.value
         assert {t.change for t in attack.trials if t.policy == name} == {"none", *ATTACKS}
+
+
+def noise_met(env, unit=0.7, ticks=8):
+    """What a noise sweep adds to the observations of a policy that holds still, by group: (ticks,
+    N, size)."""
+    seen = {group: [] for group in env.groups}
+
+    def still(groups, state, reset):
+        for group, rows in groups.items():
+            seen[group].append(rows.clone())
+        return torch.zeros(len(reset), env.contract.action_size), None, state
+
+    deviation = {group: np.full(size, unit) for group, size in env.groups.items()}
+    noise_sweep(env, {"still": still}, deviation, 2, levels=[0.5])
+    pairs = {group: torch.stack(rows).chunk(2) for group, rows in seen.items()}  # without, with
+    return {group: noise[:ticks] - clean[:ticks] for group, (clean, noise) in pairs.items()}
+
+
+def balancer(layout="frame-major", n=300):
+    contract = dataclasses.replace(RobotEnv().contract, layout=layout)
+    assert contract.history > 2
+    return RobotEnv(num_envs=n, contract=contract, episode_seconds=0.2, autoreset=False)
+
+
+@pytest.mark.parametrize("layout", ["frame-major", "term-major"])
+def test_a_robot_s_reading_gets_its_noise_once_and_keeps_it(layout):
+    env = balancer(layout)
+    contract, met = env.contract, noise_met(env)["student"]
+    place = np.arange(contract.observation_size).reshape(contract.history, contract.frame_size)
+    place = np.argsort(program.flatten(contract, place)).reshape(place.shape)
+    frames = met[..., place]  # (ticks, N, history, frame), oldest first
+    torch.testing.assert_close(frames[1:, :, :-1], frames[:-1, :, 1:], atol=1e-5, rtol=0.0)
+    torch.testing.assert_close(frames[0, :, 0], frames[0, :, -1], atol=1e-5, rtol=0.0)
+    for name, part in contract.slices().items():
+        newest = frames[:, :, -1, part]
+        if name in ("command", "previous_action"):
+            assert (frames[..., part] == 0).all()
+            continue
+        np.testing.assert_allclose(newest.std((0, 1)), 0.5 * 0.7, rtol=0.06)
+        assert (newest[1:] - newest[:-1]).abs().min(-1).values.median() > 0.05  # anew at each tick
+
+
+def test_a_teacher_s_state_is_noisy_and_not_what_was_done_to_the_robot():
+    env = balancer()
+    met = noise_met(env)["teacher"].flatten(0, 1)
+    told = (
+        env.teacher_size
+        - env.task.privileged(
+            env.physics, slice(None), env.task.measure(env.physics, slice(None)), env.command
+        ).shape[1]
+    )
+    assert told > 0
+    assert (met[:, -told:] == 0).all()
+    np.testing.assert_allclose(met[:, :-told].std(0), 0.5 * 0.7, rtol=0.06)
+
+
+def test_noise_of_a_window_begins_anew_with_an_episode():
+    contract, seen = RobotEnv().contract, []
+
+    def look(groups, state, reset):
+        seen.append(groups["student"])
+        return torch.zeros(2, contract.action_size), None, state
+
+    act = noisy(look, {"student": np.ones(contract.observation_size)}, 1.0, 1, contract)
+    blank = {"student": torch.zeros(2, contract.observation_size)}
+    for reset in ([True, True], [False, False], [False, True]):
+        act(blank, torch.zeros(2, 0), torch.tensor(reset))
+    frames = seen[-1].reshape(2, contract.history, contract.frame_size)
+    assert torch.equal(frames[1, 0], frames[1, -1])
+    assert not torch.equal(frames[0, 0], frames[0, -1])
 
 
 def test_corruption_damages_a_copy_by_the_noise_it_says():
