@@ -29,6 +29,7 @@ from .finished import check_weighting, learning_teacher, load_named_file
 from .offline import require_data
 
 _ENVS, _TICKS = 2, 4
+_SHARE = 0.5  # of the teacher: one environment each
 
 
 class RehearsalError(RetortError):
@@ -45,7 +46,12 @@ def rehearse(experiment: Experiment) -> None:
         RehearsalError: distillation would fail; the message says on what.
     """
     config = dataclasses.replace(
-        experiment.distill, num_envs=_ENVS, ticks=_TICKS, minibatches=1, kept_batches=1
+        experiment.distill,
+        num_envs=_ENVS,
+        ticks=_TICKS,
+        teacher_share=_SHARE,
+        minibatches=1,
+        kept_batches=1,
     )
     try:
         check_weighting(experiment)
@@ -80,7 +86,7 @@ def _with_teachers(experiment: Experiment, config: DistillConfig) -> None:
     except ValueError as error:
         raise RehearsalError(f"distill.adversary: {error}") from error
     source = RolloutSource(learnt_in, _TICKS, hidden_size=student.state_size)
-    source.share_with_teacher(0.5)
+    source.share_with_teacher(_SHARE)
     source.start(experiment.seed)
     batch = source.collect(distiller.act, distiller.act_as_teacher)
     if config.mode == "offline":

@@ -95,6 +95,18 @@ def test_a_run_that_is_not_there_is_missed_before_a_launch_and_may_come_after_a_
     assert main(["train", "balancer", *given]) == 0
 
 
+@pytest.mark.parametrize(
+    "given", [(), ("distill.mode=concurrent", "distill.teacher_share=0.75")], ids=str
+)
+def test_a_weight_that_follows_progress_is_rehearsed_where_both_act(
+    given: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("retort.launch.train._make", lambda *_, **__: None)
+    terms = "distill.terms=[{name='policy_kl',schedule='progress'},{name='rl'},{name='value'}]"
+    words = [f"--set={each}" for each in (terms, *given)]
+    assert main(["train", "balancer", f"--out={tmp_path / 'run'}", *words]) == 0
+
+
 def test_interrupting_says_how_to_resume(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
