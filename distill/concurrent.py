@@ -91,7 +91,12 @@ class LearningTeacher:
         if config.shared_layers or config.shared_critic_layers:
             ppo.make_optimiser()
         self.teacher = ActorTeacher(
-            ppo.actor, ppo.critic, std_floor=std_floor, frozen=False, value_unit=ppo.value_unit
+            ppo.actor,
+            ppo.critic,
+            std_floor=std_floor,
+            frozen=False,
+            value_unit=ppo.value_unit,
+            discount=ppo.config.gamma,
         )
         self.mean_kl = math.nan
         self.kl = math.nan  # KL(pi_T || pi_S) after the last update

@@ -28,7 +28,7 @@ from .sources.kept import KeptBatches, Recorded
 from .students import Student
 from .teachers import Teacher, TeacherOutput
 from .teachers.memories import Memories
-from .teachers.mixture import mix, teacher_weights
+from .teachers.mixture import check_discounts, mix, teacher_weights
 from .terms import Sample, Term, TermError, make_term
 from .terms.pseudo_reward import pseudo_reward
 
@@ -48,6 +48,9 @@ class Distiller:
             leave without a say do neither, and are none of the distiller's ``teachers``.
         critic: the student's, on the privileged observation; it never leaves training.
         seed: of sampled actions and minibatches.
+
+    Raises:
+        MixtureError: values that the mixture compares are of different discounts.
     """
 
     def __init__(
@@ -62,6 +65,8 @@ class Distiller:
         self.student, self.critic = student, critic
         given = tuple(teachers) if isinstance(teachers, Sequence) else (teachers,)
         self.teachers: tuple[Teacher, ...] = self._heard(given)
+        discounts = [getattr(teacher, "discount", None) for teacher in self.teachers]
+        check_discounts(config.teachers, discounts, config.gamma)
         self.terms = [(term, make_term(term)) for term in config.terms]
         self.labels = _labels([term.name for term in config.terms])
         self.needs = frozenset[str]().union(*(term.needs for _, term in self.terms))

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 from ...hardware.errors import RetortError
+from ...hardware.robot import parse
 from ...sim.env import RobotEnv
 from ..checkpoint import load_checkpoint
 from ..concurrent import LearningTeacher
 from ..experiment import Experiment
 from ..networks import Critic, GaussianActor
-from ..ppo import PPO
+from ..ppo import PPO, PPOConfig
 from ..return_scale import ReturnScale
 from ..students import MlpStudent, Student, make_student
 from ..teachers import ActorTeacher, Teacher
@@ -27,20 +29,33 @@ def load_teachers(experiment: Experiment, folder: Path, env: RobotEnv) -> list[T
     """
     check_weighting(experiment)
     first = load_teacher(experiment, folder)
-    teachers: list[Teacher] = [first]
-    for i, other in enumerate(experiment.distill.teachers.named):
-        if Path(other.path).is_file():
-            teachers.append(load_named_file(i, other, env))
-            continue
-        teacher = _teacher(experiment, _finished_elsewhere(other.path)["learner"])
-        sizes = [t.actor.network[0].in_features for t in (first, teacher)]
-        if sizes[0] != sizes[1]:
-            raise RetortError(
-                f"the teacher in {other.path} sees {sizes[1]} numbers and that of {folder} "
-                f"{sizes[0]}; teachers of one student must be trained on one robot and task"
-            )
-        teachers.append(teacher)
-    return teachers
+    named = enumerate(experiment.distill.teachers.named)
+    return [first, *(load_named(experiment, i, other, env) for i, other in named)]
+
+
+def load_named(experiment: Experiment, place: int, other: NamedTeacher, env: RobotEnv) -> Teacher:
+    """The teacher that a recipe names at ``place`` of its ``others``, for ``env``: in a file, or in
+    a run folder, and then as that run trained it.
+
+    Raises:
+        ForeignTeacherError: the file cannot be read, an option is not in its range, or it does not
+            fit.
+        RetortError: the run's is missing, unfinished, damaged, or sees something else.
+    """
+    if other.is_file:
+        try:
+            return load_teacher_file(other.path, kind=other.kind, env=env, **other.options)
+        except RetortError as error:
+            raise ForeignTeacherError(f"distill.teachers.others[{place}]: {error}") from error
+    config, saved = _finished_elsewhere(other.path)
+    teacher = _teacher(config, saved["learner"], experiment.distill.std_floor)
+    sees = teacher.actor.network[0].in_features
+    if sees != env.teacher_size:
+        raise RetortError(
+            f"the teacher in {other.path} sees {sees} numbers and that of this recipe "
+            f"{env.teacher_size}; teachers of one student must be trained on one robot and task"
+        )
+    return teacher
 
 
 def check_weighting(experiment: Experiment) -> None:
@@ -54,18 +69,6 @@ def check_weighting(experiment: Experiment) -> None:
             "distill.teachers.weighting is 'task', but a recipe has one task; use 'fixed' or "
             "'value', or route in code, where a RolloutSource is told its environments' tasks"
         )
-
-
-def load_named_file(place: int, other: NamedTeacher, env: RobotEnv) -> Teacher:
-    """The teacher in a file that a recipe names at ``place`` of its ``others``, for ``env``.
-
-    Raises:
-        ForeignTeacherError: it cannot be read, an option is not in its range, or it does not fit.
-    """
-    try:
-        return load_teacher_file(other.path, kind=other.kind, env=env, **other.options)
-    except RetortError as error:
-        raise ForeignTeacherError(f"distill.teachers.others[{place}]: {error}") from error
 
 
 def require_teachers(experiment: Experiment, folder: Path) -> None:
@@ -89,6 +92,17 @@ def require_other_runs(experiment: Experiment) -> None:
             _finished_elsewhere(other.path)
 
 
+def is_to_come(other: NamedTeacher) -> bool:
+    """A teacher is named by a run folder in which it is not finished yet."""
+    if other.is_file:
+        return False
+    try:
+        _finished_elsewhere(other.path)
+    except RetortError:
+        return True
+    return False
+
+
 def load_teacher(experiment: Experiment, folder: Path) -> ActorTeacher:
     """The finished teacher of a run folder: as distillation left it if it learnt there too.
 
@@ -96,10 +110,10 @@ def load_teacher(experiment: Experiment, folder: Path) -> ActorTeacher:
         RetortError: it is missing, unfinished or damaged.
     """
     if experiment.distill.mode == "concurrent":
-        saved = finished(folder / "distillation", experiment.distill.steps, "distill")
-        return _teacher(experiment, saved["teacher"]["learner"])
-    saved = finished(folder / "teacher", experiment.teacher.steps, "train")
-    return _teacher(experiment, saved["learner"])
+        saved = finished(folder / "distillation", experiment.distill.steps, "distill")["teacher"]
+    else:
+        saved = finished(folder / "teacher", experiment.teacher.steps, "train")
+    return _teacher(experiment.teacher, saved["learner"], experiment.distill.std_floor)
 
 
 def load_learning_teacher(
@@ -155,23 +169,33 @@ def finished(folder: Path, budget: int, verb: str) -> dict[str, Any]:
     Raises:
         RetortError: there is none, it is damaged, or the stage is not finished.
     """
-    path = folder / "checkpoint.safetensors"
-    if not path.exists():
-        raise RetortError(f"there is no checkpoint {path}; run `retort {verb}` first")
-    saved = load_checkpoint(path, f"`retort {verb} {folder.parent} --fresh` makes it again")
-    if int(saved["steps"]) < budget:
-        raise RetortError(
-            f"{path} stands at {saved['steps']} of {budget} steps; run `retort {verb}` to finish it"
-        )
+    saved = _checkpoint(folder, verb)
+    _require_spent(saved, folder, budget, verb)
     return saved
 
 
-def _finished_elsewhere(other: str) -> dict[str, Any]:
-    """The checkpoint of the teacher in another run folder, which ``other`` must be.
+def _checkpoint(folder: Path, verb: str) -> dict[str, Any]:
+    path = folder / "checkpoint.safetensors"
+    if not path.exists():
+        raise RetortError(f"there is no checkpoint {path}; run `retort {verb}` first")
+    return load_checkpoint(path, f"`retort {verb} {folder.parent} --fresh` makes it again")
+
+
+def _require_spent(saved: dict[str, Any], folder: Path, budget: int, verb: str) -> None:
+    if int(saved["steps"]) < budget:
+        raise RetortError(
+            f"{folder / 'checkpoint.safetensors'} stands at {saved['steps']} of {budget} steps; "
+            f"run `retort {verb} {folder.parent}` to finish it"
+        )
+
+
+def _finished_elsewhere(other: str) -> tuple[PPOConfig, dict[str, Any]]:
+    """The settings and the checkpoint of the teacher in another run folder, which ``other`` must
+    be. The settings are those that stand in the checkpoint, of the recipe it was trained by.
 
     Raises:
         ForeignTeacherError: there is no such file or folder.
-        RetortError: its teacher is missing, unfinished or damaged.
+        RetortError: its teacher is missing, unfinished, damaged, or of another version of retort.
     """
     if not Path(other).is_dir():
         files = ", ".join(f"{kind} ({known.ending})" for kind, known in KINDS.items())
@@ -179,21 +203,31 @@ def _finished_elsewhere(other: str) -> dict[str, Any]:
             f"there is no {other}, which distill.teachers.others names; a teacher is a run folder "
             f"or a file of {files}"
         )
-    return finished(Path(other) / "teacher", 1, "train")
+    folder = Path(other) / "teacher"
+    saved = _checkpoint(folder, "train")
+    try:
+        config = parse(PPOConfig, json.loads(saved["key"])["teacher"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise RetortError(
+            f"the teacher in {other} was trained with settings that this version of retort does "
+            f"not know ({error}); train it again with this one"
+        ) from error
+    _require_spent(saved, folder, config.steps, "train")
+    return config, saved
 
 
-def _teacher(experiment: Experiment, saved: dict[str, Any]) -> ActorTeacher:
-    activation = experiment.teacher.activation
+def _teacher(config: PPOConfig, saved: dict[str, Any], std_floor: float) -> ActorTeacher:
+    """The teacher that was trained with ``config``, from its checkpoint's learner."""
     inputs, *hidden, outputs = _sizes(saved["actor"])
-    actor = GaussianActor(inputs, outputs, tuple(hidden), activation)
+    actor = GaussianActor(inputs, outputs, tuple(hidden), config.activation)
     inputs, *hidden, _ = _sizes(saved["critic"])
-    critic = Critic(inputs, tuple(hidden), activation)
+    critic = Critic(inputs, tuple(hidden), config.activation)
     actor.load_state_dict(saved["actor"])
     critic.load_state_dict(saved["critic"])
-    scale = ReturnScale(experiment.teacher.gamma)
+    scale = ReturnScale(config.gamma)
     scale.load_state_dict(saved.get("return_scale", {}))
-    unit = scale.value_unit(experiment.teacher.reward_scale)
-    return ActorTeacher(actor, critic, std_floor=experiment.distill.std_floor, value_unit=unit)
+    unit = scale.value_unit(config.reward_scale)
+    return ActorTeacher(actor, critic, std_floor=std_floor, value_unit=unit, discount=config.gamma)
 
 
 def _sizes(state: dict[str, Any]) -> list[int]:

@@ -25,7 +25,7 @@ from ..sources.recording import label, label_arrays, label_kind
 from ..sources.rollout import RolloutSource
 from ..students import Student
 from ..teachers import ActorTeacher, Teacher
-from .finished import check_weighting, learning_teacher, load_named_file
+from .finished import check_weighting, is_to_come, learning_teacher, load_named
 from .offline import require_data
 
 _ENVS, _TICKS = 2, 4
@@ -39,8 +39,8 @@ class RehearsalError(RetortError):
 def rehearse(experiment: Experiment) -> None:
     """Let robot, teachers, student, data and every term of a recipe meet once.
 
-    Teachers from elsewhere are loaded and must fit. Where run folders are named, their teachers may
-    still be to come.
+    Teachers from elsewhere are loaded and must fit, but for those of run folders that are still to
+    come.
 
     Raises:
         RehearsalError: distillation would fail; the message says on what.
@@ -111,9 +111,14 @@ def _teachers(
         ppo = PPO(experiment.teacher, env, experiment.seed)
         return [learning_teacher(experiment, ppo, student, critic).teacher]
     ppo = PPO(experiment.teacher, env, experiment.seed)
-    ours = ActorTeacher(ppo.actor, ppo.critic, std_floor=experiment.distill.std_floor)
+    ours = ActorTeacher(
+        ppo.actor,
+        ppo.critic,
+        std_floor=experiment.distill.std_floor,
+        discount=experiment.teacher.gamma,
+    )
     named = enumerate(experiment.distill.teachers.named)
-    return [ours, *(load_named_file(i, n, env) if n.is_file else ours for i, n in named)]
+    return [ours, *(ours if is_to_come(n) else load_named(experiment, i, n, env) for i, n in named)]
 
 
 @torch.no_grad()

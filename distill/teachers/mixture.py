@@ -116,6 +116,35 @@ def teacher_weights(
     return weights
 
 
+def check_discounts(
+    config: MixtureConfig, teachers: Sequence[float | None], student: float
+) -> None:
+    """Values are compared at one discount only: they tell of times ahead of different lengths, and
+    no factor turns one into the other.
+
+    Args:
+        config: the rule.
+        teachers: gamma of the values of each that is heard; None where it is not known.
+        student: gamma of the student's, which a gate compares with.
+
+    Raises:
+        MixtureError: the rule compares values of different discounts.
+    """
+    known = [discount for discount in teachers if discount is not None]
+    said = f"those of the teachers are {', '.join(f'{discount:g}' for discount in known)}"
+    if config.gated and {*known} - {student}:
+        raise MixtureError(
+            "values of different discounts cannot be compared, as distill.teachers.gated does: "
+            f"that of the student is {student:g}, {said}; set gated = false, or give distill.gamma "
+            "and every teacher's gamma one value"
+        )
+    if config.weighting == "value" and len({*known}) > 1:
+        raise MixtureError(
+            "values of different discounts cannot be compared, as distill.teachers.weighting = "
+            f"'value' does: {said}; use 'fixed', or teachers of one gamma"
+        )
+
+
 def fixed_weights(weights: Sequence[float], shape: Sequence[int] | torch.Size) -> Tensor:
     """The same weights everywhere, for teachers of one task, (*shape, teachers).
 

@@ -138,6 +138,7 @@ class ActorTeacher:
         frozen: false for a teacher that is still learning elsewhere.
         columns: which numbers of them it was trained on; all when None.
         value_unit: what the critic's answers are multiplied by to be (1 - gamma) times returns.
+        discount: gamma of its values; None where it is not known.
     """
 
     def __init__(
@@ -150,6 +151,7 @@ class ActorTeacher:
         frozen: bool = True,
         columns: slice | None = None,
         value_unit: float = 1.0,
+        discount: float | None = None,
     ) -> None:
         self.actor, self.critic = actor, critic
         if frozen:
@@ -159,7 +161,7 @@ class ActorTeacher:
         self.std_floor = std_floor
         self.group = group
         self.columns = slice(None) if columns is None else columns
-        self.value_unit = value_unit
+        self.value_unit, self.discount = value_unit, discount
 
     def initial_state(self, n: int) -> Tensor:
         return torch.zeros(n, 0)

@@ -6,7 +6,9 @@ import pytest
 import torch
 from retort.distill.losses.shapes import ShapeError
 from retort.distill.teachers.mixture import (
+    MixtureConfig,
     MixtureError,
+    check_discounts,
     fixed_weights,
     gate,
     mix,
@@ -55,6 +57,28 @@ def test_the_gate_closes_on_weaker_teachers_and_weights_are_renormalised():
 def test_a_routed_teacher_whose_gate_is_closed_has_no_weight():
     weights = open_weights(routed_weights(torch.tensor([1]), 2), torch.tensor([[True, False]]))
     assert (weights == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "teachers", "fits"),
+    [
+        ({}, (0.9, 0.99), True),
+        ({"weighting": "task"}, (0.9, 0.99), True),
+        ({"weighting": "value"}, (0.9, 0.9), True),  # the student's is not compared
+        ({"weighting": "value"}, (0.9, 0.99), False),
+        ({"gated": True}, (0.98, 0.98), True),
+        ({"gated": True}, (0.98, None), True),  # who does not tell is believed
+        ({"gated": True}, (0.9, 0.9), False),
+        ({"gated": True, "weighting": "value"}, (0.98, 0.9), False),
+    ],
+)
+def test_values_are_compared_at_one_discount(changes, teachers, fits):
+    config = MixtureConfig(others=("a",), **changes)
+    if fits:
+        check_discounts(config, teachers, student=0.98)
+    else:
+        with pytest.raises(MixtureError, match="values of different discounts"):
+            check_discounts(config, teachers, student=0.98)
 
 
 def test_mix_is_the_weighted_sum_and_its_gradient():

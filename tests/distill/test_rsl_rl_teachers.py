@@ -55,6 +55,7 @@ def test_rsl_rl_checkpoints_give_what_the_library_gives(tmp_path, std_type, by_s
     torch.testing.assert_close(rows(said.distribution.std), actor.output_std)
     critic.eval()
     torch.testing.assert_close(rows(said.value), 0.1 * critic(observations).squeeze(-1))
+    assert teacher.discount == 0.9
     assert [layer.shape[-1] for layer in said.features.values()] == [16, 8]
 
 

@@ -25,7 +25,8 @@ def test_sb3_actor_critic_gives_its_distribution_and_value(sb3, name, sde):
     model = sb3_model(sb3, name, Space(), gamma=0.9, use_sde=sde)
     excite(model.policy)
     seen = sequence()
-    said = ask(Sb3Teacher(model), seen)
+    teacher = Sb3Teacher(model)
+    said = ask(teacher, seen)
     low, high = model.action_space.low, model.action_space.high
     predicted, _ = model.predict(rows(seen).numpy(), deterministic=True)
     np.testing.assert_allclose(
@@ -36,6 +37,7 @@ def test_sb3_actor_critic_gives_its_distribution_and_value(sb3, name, sde):
     value, log_prob, _ = model.policy.evaluate_actions(rows(seen), rows(action))
     torch.testing.assert_close(rows(said.distribution.log_prob(action)), log_prob)
     torch.testing.assert_close(rows(said.value), 0.1 * value.squeeze(-1))
+    assert teacher.discount == 0.9
     assert [layer.shape[-1] for layer in said.features.values()] == [16, 8]
 
 

@@ -19,13 +19,14 @@ from retort.distill.distill_config import DistillConfig
 from retort.distill.distributions import Gaussian
 from retort.distill.evaluation import EvaluationConfig, actor_of, run_episodes
 from retort.distill.experiment import Experiment
-from retort.distill.ppo import PPOConfig
+from retort.distill.ppo import PPO, PPOConfig
 from retort.distill.sources.adversary import AdversaryConfig
 from retort.distill.stages import verbs as stages
-from retort.distill.stages.finished import load_teacher, require_teachers
+from retort.distill.stages.finished import load_teacher, load_teachers, require_teachers
+from retort.distill.stages.rehearsal import RehearsalError, rehearse
 from retort.distill.students import StudentConfig
 from retort.distill.teachers.foreign import ForeignTeacherError
-from retort.distill.teachers.mixture import MixtureConfig
+from retort.distill.teachers.mixture import MixtureConfig, MixtureError
 from retort.distill.terms import TermConfig
 from retort.hardware import RetortError
 
@@ -318,6 +319,77 @@ def test_a_second_teacher_is_named_by_its_run_folder(finished, tmp_path):
     )
 
 
+UNLIKE = dataclasses.replace(
+    SMALL,
+    seed=3,
+    teacher=dataclasses.replace(
+        SMALL.teacher, steps=32 * 24 * 2, activation="relu", gamma=0.9, reward_scale="return"
+    ),
+)
+
+
+def taught_beside(other, **changes):
+    """``SMALL``, with the teacher of the run folder ``other`` beside its own."""
+    mixture = MixtureConfig(others=(str(other),), **changes)
+    return dataclasses.replace(SMALL, distill=dataclasses.replace(SMALL.distill, teachers=mixture))
+
+
+@pytest.fixture(scope="module")
+def unlike(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("unlike")
+    stages.train_teacher(UNLIKE, folder)
+    return folder
+
+
+def test_a_second_teacher_says_what_it_said_in_its_own_run(finished, unlike):
+    env = UNLIKE.make_env(5, episode_seconds=0.3)
+    ppo = PPO(UNLIKE.teacher, env, 0)
+    ppo.load_state_dict(load_checkpoint(unlike / "teacher" / "checkpoint.safetensors")["learner"])
+    seen = torch.randn(3, 5, env.teacher_size, generator=torch.Generator().manual_seed(0))
+    _, teacher = load_teachers(taught_beside(unlike), finished, env)
+    said, _ = teacher({"teacher": seen}, torch.zeros(5, 0), torch.zeros(3, 5).bool())
+    torch.testing.assert_close(said.distribution.mean, ppo.actor(seen).mean)
+    torch.testing.assert_close(said.value, ppo.critic_of_returns()(seen))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"weighting": "value"}, r"those of the teachers are 0\.985, 0\.9; .*'fixed'"),
+        ({"gated": True}, r"that of the student is 0\.985, those of the teachers are 0\.985, 0\.9"),
+    ],
+    ids=str,
+)
+def test_values_of_other_discounts_are_not_compared(finished, unlike, tmp_path, changes, words):
+    pair = taught_beside(unlike, **changes)
+    (tmp_path / "teacher").symlink_to(finished / "teacher")
+    words = f"values of different discounts cannot be compared.*{words}"
+    with pytest.raises(RehearsalError, match=words):
+        rehearse(pair)
+    with pytest.raises(MixtureError, match=words):
+        stages.distil_student(pair, tmp_path)
+    deaf = dataclasses.replace(pair.distill.teachers, weighting="fixed", weights=(1.0, 0.0))
+    rehearse(dataclasses.replace(pair, distill=dataclasses.replace(pair.distill, teachers=deaf)))
+
+
+def test_a_second_teacher_that_is_not_finished_is_refused(finished, tmp_path):
+    other = tmp_path / "other"
+
+    def interrupt(figures):
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        stages.train_teacher(SMALL, other, progress=interrupt)
+    (tmp_path / "teacher").symlink_to(finished / "teacher")
+    rehearse(taught_beside(other))  # as beside one that is still to come
+    words = rf"stands at 1536 of 6144 steps; run `retort train {other}` to finish it"
+    for verb in (require_teachers, stages.distil_student):
+        with pytest.raises(RetortError, match=words):
+            verb(taught_beside(other), tmp_path)
+    stages.train_teacher(SMALL, other)
+    require_teachers(taught_beside(other), tmp_path)
+
+
 @pytest.mark.parametrize("name", ["typo.zip", "runs/typo"])
 def test_a_second_teacher_that_is_not_there_is_said_to_be_missing(finished, tmp_path, name):
     named = MixtureConfig(others=(str(tmp_path / name),))
@@ -326,7 +398,7 @@ def test_a_second_teacher_that_is_not_there_is_said_to_be_missing(finished, tmp_
     said = rf"there is no .*{name}.*run folder or a file of sb3 \(\.zip\), rsl_rl \(\.pt\), onnx"
     with pytest.raises(ForeignTeacherError, match=said):
         require_teachers(other, tmp_path)
-    with pytest.raises(ForeignTeacherError, match=said):
+    with pytest.raises(ForeignTeacherError, match=rf"there is no .*{name}.*give the path|{said}"):
         stages.distil_student(other, tmp_path)
 
 

@@ -28,7 +28,11 @@ class ForeignTeacher:
             ``outputs`` columns.
         outputs: actions, or choices if discrete.
         discrete: it chooses.
+
+    ``discount`` is the gamma of its values; None where it gives none.
     """
+
+    discount: float | None = None
 
     def __init__(
         self,

@@ -117,6 +117,7 @@ class RslRlTeacher(ForeignTeacher):
         if parts.critic:
             self._critic = _Network(path, parts.critic, parts.critic_statistics, *how)
         self._unit = 1.0 - gamma
+        self.discount = None if self._critic is None else gamma
         self._std, self._by_state = parts.std, state_dependent_std
         self.std_floor = std_floor
         outputs = self._actor.outputs // (1 if self._by_state is None else 2)

@@ -101,6 +101,7 @@ class Sb3Teacher(ForeignTeacher):
         }[name]
         self._mean, self._std, self._clip, reward_scale = _statistics(statistics)
         self._unit = (1.0 - model.gamma) * reward_scale
+        self.discount = None if name == "SAC" else model.gamma
         self._scale, self._shift = _range(actions)
 
     def describe(self, observation: Tensor) -> TeacherOutput:
