@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ..distill.stages.finished import teacher_digests
 from ..hardware.errors import RetortError
 from .files import write_whole
 from .recipe import Recipe, save_recipe, sections
@@ -75,7 +76,7 @@ class Ledger:
         record = self._records.get(name)
         if record is None or not record["complete"] or not self._file(name).is_file():
             return False
-        if record["settings"] != self._settings(name):
+        if record["settings"] != self._settings(name) or self._replaced(name):
             return False
         return not _stage(name).replaceable or record.get("made") == _digest(self._file(name))
 
@@ -113,6 +114,8 @@ class Ledger:
         for later in ORDER[ORDER.index(name) :]:
             self._records.pop(later, None)
         self._records[name] = {"complete": False, "settings": self._settings(name)}
+        if name == "distill":
+            self._records[name]["teachers"] = list(teacher_digests(self.recipe))
         save_recipe(self.recipe, self.folder / "recipe.toml")
         self._save()
         return True
@@ -136,6 +139,24 @@ class Ledger:
                 f"{name} was begun in {self.folder} with other settings ({change}); --fresh "
                 "starts it over, --out FOLDER keeps both"
             )
+        replaced = self._replaced(name)
+        if replaced:
+            raise StageError(
+                f"{name} was begun in {self.folder} with another teacher than {replaced} now "
+                "holds; give that one back, --fresh starts it over, --out FOLDER keeps both"
+            )
+
+    def _replaced(self, name: str) -> str:
+        """The first path that held another teacher when stage ``name`` was begun; empty if none
+        did. One that is gone has been learnt from all the same.
+        """
+        before = self._records[name].get("teachers", ())
+        for other, old, new in zip(
+            self.recipe.distill.teachers.named, before, teacher_digests(self.recipe), strict=False
+        ):
+            if old and new and old != new:
+                return other.path
+        return ""
 
     def _settings(self, name: str) -> dict[str, Any]:
         parts = [part for stage in STAGES[: ORDER.index(name) + 1] for part in stage.settings]
@@ -180,6 +201,7 @@ def _checked(records: Any) -> dict[str, Any]:
         isinstance(record, dict)
         and isinstance(record.get("complete"), bool)
         and isinstance(record.get("settings"), dict)
+        and isinstance(record.get("teachers", []), list)
         for record in records.values()
     )
     if not whole:

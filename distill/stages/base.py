@@ -49,8 +49,8 @@ class Stage:
         saved = load_checkpoint(self.checkpoint)
         if saved.get("key") != self.key:
             raise CheckpointError(
-                f"{self.checkpoint} was made by a different recipe; give the old recipe back, "
-                "start over with --fresh, or write elsewhere with --out"
+                f"{self.checkpoint} was made by a different recipe or other teachers; give the "
+                "old ones back, start over with --fresh, or write elsewhere with --out"
             )
         self.steps, self.seconds = int(saved["steps"]), float(saved["seconds"])
         if self.progress_file.exists():

@@ -11,7 +11,7 @@ from ...hardware.robot import parse
 from ...sim.env import RobotEnv
 from ..checkpoint import load_checkpoint
 from ..concurrent import LearningTeacher
-from ..experiment import Experiment
+from ..experiment import STUDENT_PARTS, Experiment
 from ..networks import Critic, GaussianActor
 from ..ppo import PPO, PPOConfig
 from ..return_scale import ReturnScale
@@ -90,6 +90,20 @@ def require_other_runs(experiment: Experiment) -> None:
     for other in experiment.distill.teachers.named:
         if not Path(other.path).is_file():
             _finished_elsewhere(other.path)
+
+
+def teacher_digests(experiment: Experiment) -> tuple[str | None, ...]:
+    """Of what stands now where a recipe names teachers, in its order, None where nothing does; of
+    nobody where a data set holds what they said.
+    """
+    if experiment.distill.dataset is not None:
+        return ()
+    return tuple(other.digest() for other in experiment.distill.teachers.named)
+
+
+def distillation_key(experiment: Experiment) -> str:
+    """Text that is equal when two distillations would learn the same, of the same teachers."""
+    return " ".join([experiment.key(STUDENT_PARTS), *map(str, teacher_digests(experiment))])
 
 
 def is_to_come(other: NamedTeacher) -> bool:

@@ -16,7 +16,7 @@ import torch
 from ...controller.contract import Contract
 from ..batch import Batch
 from ..distiller import Distiller
-from ..experiment import STUDENT_PARTS, TEACHER_PARTS, Experiment
+from ..experiment import TEACHER_PARTS, Experiment
 from ..sources.dataset import find_dataset, read_dataset, require_minari, write_dataset
 from ..sources.offline import DatasetSource, distil_offline
 from ..sources.recording import DatasetError, Recording
@@ -25,7 +25,7 @@ from ..teachers import Teacher, sampled_action
 from ..teachers.mixture import MixtureConfig
 from ..terms import make_term
 from .base import Progress, Stage
-from .finished import load_teachers
+from .finished import distillation_key, load_teachers, teacher_digests
 
 _KEY = "key.json"  # beside recorded data: what they are of
 
@@ -74,7 +74,7 @@ def distil_from_data(
     student, critic = experiment.make_learner(contract, source.observations["teacher"].shape[-1])
     said = source.teachers if teachers is None else teachers
     distiller = Distiller(config, student, said, critic, experiment.seed + 1)
-    stage = Stage(folder / "distillation", experiment.key(STUDENT_PARTS), config.steps, fresh)
+    stage = Stage(folder / "distillation", distillation_key(experiment), config.steps, fresh)
     saved, digest = stage.begin(), _digest(recordings)
     if saved is not None:
         if saved["data"] != digest:
@@ -108,7 +108,7 @@ def _record(
     teachers = load_teachers(experiment, folder, env)
     features = any("teacher_features" in make_term(term).needs for term in config.terms)
     shape = (config.recorded_steps, config.num_envs, config.ticks, config.episode_seconds)
-    others = config.teachers.others
+    others = tuple(zip(config.teachers.others, teacher_digests(experiment), strict=True))
     acts = config.teachers.heard(len(teachers))[0]
     key = (
         f"{experiment.key(TEACHER_PARTS)} {shape} {config.event_rate} {others} {features} {acts}\n"

@@ -24,7 +24,7 @@ from ..distiller import Distiller
 from ..evaluation import actor_of, compare, random_scores, run_episodes
 from ..evaluation.forgetting import keep_snapshots
 from ..evaluation.outcomes import outcomes_of_run
-from ..experiment import STUDENT_PARTS, TEACHER_PARTS, Experiment
+from ..experiment import TEACHER_PARTS, Experiment
 from ..export import to_c, to_onnx
 from ..loop import distil
 from ..ppo import PPO, train
@@ -33,7 +33,13 @@ from ..sources.rollout import RolloutSource
 from ..students import Student
 from ..teachers import Teacher, sampled_action
 from .base import Progress, Stage, write_json
-from .finished import load_learning_teacher, load_student, load_teacher, load_teachers
+from .finished import (
+    distillation_key,
+    load_learning_teacher,
+    load_student,
+    load_teacher,
+    load_teachers,
+)
 from .offline import distil_from_data
 
 
@@ -91,7 +97,7 @@ def distil_student(
         learning = load_learning_teacher(experiment, folder, env, student, critic)
     teachers = load_teachers(experiment, folder, env) if learning is None else [learning.teacher]
     distiller = Distiller(config, student, teachers, critic, experiment.seed + 1)
-    stage = Stage(folder / "distillation", experiment.key(STUDENT_PARTS), config.steps, fresh)
+    stage = Stage(folder / "distillation", distillation_key(experiment), config.steps, fresh)
     saved = stage.begin()
     if saved is None:
         scores = _random_scores(experiment)

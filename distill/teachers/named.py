@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,16 @@ class NamedTeacher:
     def is_file(self) -> bool:
         """It is, or should be, a file and not a run folder."""
         return self.kind is not None or Path(self.path).is_file()
+
+    def digest(self) -> str | None:
+        """Of what stands there now, to tell another teacher in its place; None if nothing does."""
+        path = Path(self.path)
+        files = [path / "teacher" / "checkpoint.safetensors" if path.is_dir() else path]
+        if "statistics" in self.options:
+            files.append(Path(self.options["statistics"]))
+        if not all(file.is_file() for file in files):
+            return None
+        return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 def named_teacher(entry: str | dict[str, Any]) -> NamedTeacher:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import shutil
 import signal
 import sys
 
@@ -148,6 +149,22 @@ def test_other_recorded_steps_are_recorded_again(folder):
         few = changed(steps=BATCH, recorded_steps=steps * BATCH)
         stages.distil_student(few, folder, fresh=True)
         assert sum(map(len, read_dataset(folder / "recorded"))) == steps * BATCH
+
+
+def test_what_a_teacher_has_labelled_is_recorded_again_with_another_in_its_place(folder):
+    other = folder / "other"
+    stages.train_teacher(dataclasses.replace(OWN, seed=2), other)
+    pair = changed(steps=BATCH, teachers=MixtureConfig(others=(str(other),)))
+    stages.distil_student(pair, folder)
+    shutil.rmtree(folder / "distillation")  # as if it had ended with the recording
+    stages.train_teacher(dataclasses.replace(OWN, seed=3), other, fresh=True)
+    stages.distil_student(pair, folder)
+    env = OWN.make_env(1, episode_seconds=0.3)
+    teacher = stages.load_teachers(pair, folder, env)[1]
+    recording = read_dataset(folder / "recorded")[0]
+    seen = {group: values[:-1, None] for group, values in recording.observations.items()}
+    said, _ = teacher(seen, teacher.initial_state(1), torch.zeros(len(recording), 1).bool())
+    torch.testing.assert_close(recording.labels[1].distribution.mean, said.distribution.mean[:, 0])
 
 
 def test_a_data_set_that_has_changed_is_refused(finished, tmp_path):

@@ -390,6 +390,24 @@ def test_a_second_teacher_that_is_not_finished_is_refused(finished, tmp_path):
     require_teachers(taught_beside(other), tmp_path)
 
 
+def test_distillation_does_not_go_on_with_another_teacher_in_the_place_of_one(finished, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    for name in ("teacher", "other/teacher"):
+        (tmp_path / name).symlink_to(finished / "teacher")
+
+    def interrupt(figures):
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        stages.distil_student(taught_beside(other), tmp_path, progress=interrupt)
+    (other / "teacher").unlink()
+    stages.train_teacher(dataclasses.replace(SMALL, seed=2), other)
+    with pytest.raises(CheckpointError, match="a different recipe or other teachers"):
+        stages.distil_student(taught_beside(other), tmp_path)
+    stages.distil_student(taught_beside(other), tmp_path, fresh=True)
+
+
 @pytest.mark.parametrize("name", ["typo.zip", "runs/typo"])
 def test_a_second_teacher_that_is_not_there_is_said_to_be_missing(finished, tmp_path, name):
     named = MixtureConfig(others=(str(tmp_path / name),))

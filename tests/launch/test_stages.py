@@ -68,6 +68,46 @@ def test_other_settings_of_the_run_ask_only_for_another_run(folder: Path, tmp_pa
     assert load_recipe(folder).run.seconds == 5.0
 
 
+@pytest.mark.parametrize(
+    ("entry", "file"),
+    [
+        ('"{0}/second"', "second/teacher/checkpoint.safetensors"),
+        ('"{0}/sac.zip"', "sac.zip"),
+        ('{{file="{0}/sac.zip", statistics="{0}/statistics.pkl"}}', "statistics.pkl"),
+        ('"{0}/model.pt"', "model.pt"),
+        ('"{0}/policy.onnx"', "policy.onnx"),
+    ],
+    ids=str,
+)
+def test_a_student_of_a_teacher_that_was_replaced_is_not_complete(
+    entry: str, file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = f"distill.teachers.others=[{entry.format(tmp_path)}]"
+    for name in ("sac.zip", "statistics.pkl", file):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"the first")
+    folder, chosen = tmp_path / "run", _recipe(tmp_path, given)
+    for stage in STAGES:
+        ledger = Ledger(folder, chosen)
+        assert ledger.begin(stage.name)
+        (folder / stage.file).parent.mkdir(exist_ok=True)
+        (folder / stage.file).touch()
+        ledger.finish(stage.name)
+    (tmp_path / file).write_bytes(b"another one")
+    assert not Ledger(folder, chosen).complete("distill")
+    assert Ledger(folder, chosen).complete("train")
+    capsys.readouterr()
+    assert main(["distill", str(folder)]) == 2
+    said = capsys.readouterr().err
+    named = chosen.distill.teachers.named[0].path
+    assert f"distill was begun in {folder} with another teacher than {named} now holds" in said
+    assert len(said.splitlines()) == 1
+    (tmp_path / file).write_bytes(b"the first")
+    assert Ledger(folder, chosen).complete("distill")
+    (tmp_path / file).unlink()  # it has taught what it had to
+    assert Ledger(folder, chosen).complete("distill")
+
+
 @pytest.mark.parametrize("stage", STAGES, ids=ORDER)
 def test_a_stage_without_its_file_is_not_complete(
     folder: Path, tmp_path: Path, stage: Stage
@@ -90,7 +130,16 @@ def test_a_robot_that_is_not_there_leaves_no_run_folder(tmp_path: Path) -> None:
     assert not out.exists()
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"train": 5}', '{"train": {"complete": true}}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[]",
+        '{"train": 5}',
+        '{"train": {"complete": true}}',
+        '{"distill": {"complete": true, "settings": {}, "teachers": 5}}',
+    ],
+)
 def test_a_damaged_ledger_is_one_sentence_and_fresh_mends_it(
     folder: Path, tmp_path: Path, text: str
 ) -> None:
