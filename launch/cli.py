@@ -142,7 +142,8 @@ def _parser() -> argparse.ArgumentParser:
             action="append",
             default=[],
             metavar="KEY.SUB=VALUE",
-            help="change one value of the recipe, written as in TOML; may be given several times",
+            help="change one value of the recipe, written as in TOML; may be given several times; "
+            "paths are relative to the working directory",
         )
         verb.add_argument(
             "--out", type=Path, metavar="FOLDER", help="default: runs/NAME, or the run folder given"

@@ -23,6 +23,7 @@ from .virtual import VirtualConfig
 
 RECIPES = Path(__file__).parent
 SUFFIX = ".toml"
+_NAMES = ("robot", "task", "dataset", "faults")  # keep what they hold where no such path is
 
 
 class RecipeError(RetortError):
@@ -98,7 +99,9 @@ def find_recipe(name: str | Path) -> Path:
 def load_recipe(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe and apply overrides.
 
-    A robot, task, data set or teacher given as a path is taken relative to the recipe's folder.
+    A robot, task, data set, teacher or profile of faults given as a path is taken relative to the
+    recipe's folder, in an override relative to the working directory; where it is not there,
+    relative to the other of the two.
 
     Args:
         name: a name in ``launch/``, a TOML file, or the folder of an earlier run.
@@ -113,16 +116,38 @@ def load_recipe(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path} is not valid TOML: {error}") from error
     data.setdefault("name", path.stem)
+    _resolve(data, path.parent, Path.cwd())
     for override in overrides:
         _apply(data, override)
-    for table, key in _paths(data):
-        value = table[key]
-        if isinstance(value, str) and value and (path.parent / value).exists():
-            table[key] = str((path.parent / value).resolve())
+    _resolve(data, Path.cwd(), path.parent)
     try:
         return parse(Recipe, data)
     except (TypeError, ValueError) as error:
         raise RecipeError(f"{path}: {error}") from error
+
+
+def _resolve(data: dict[str, Any], first: Path, second: Path) -> None:
+    """Make paths absolute that lead to something from ``first`` or ``second``, and those of
+    teachers, which may be still to come, from ``first``.
+    """
+    for table, key in _paths(data):
+        value = table[key]
+        if not isinstance(value, str) or not value:
+            continue
+        found = [folder for folder in (first, second) if _stands(key, folder / value)]
+        if found:
+            table[key] = str((found[0] / value).resolve())
+        elif key not in _NAMES:
+            table[key] = str((first / value).absolute())
+
+
+def _stands(key: Any, path: Path) -> bool:
+    """What ``key`` names is at ``path``, and not a run folder, say, called as a robot is."""
+    if key == "robot":
+        return path.is_file() or (path / "robot.toml").is_file()
+    if key == "task":
+        return path.is_file() and path.suffix == ".py"
+    return path.exists()
 
 
 def _paths(data: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
@@ -132,6 +157,7 @@ def _paths(data: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
         yield from ((table, key) for key in keys if isinstance(table, dict) and key in table)
 
     yield from under(data, "robot", "task")
+    yield from under(data.get("virtual"), "faults")
     distill = data.get("distill")
     yield from under(distill, "dataset")
     teachers = distill.get("teachers") if isinstance(distill, dict) else None

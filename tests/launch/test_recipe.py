@@ -142,7 +142,7 @@ def test_teachers_given_by_path_are_relative_to_the_recipe_and_are_saved_so(
     second, plain_file, third, table = recipe.distill.teachers.others
     assert second == str(small.parent / "second")
     assert plain_file == str(small.parent / "sac.zip")
-    assert third == "runs/third"
+    assert third == str(small.parent / "runs" / "third")  # still to come
     assert table == {
         "file": str(small.parent / "sac.zip"),
         "statistics": str(small.parent / "statistics.pkl"),
@@ -151,6 +151,48 @@ def test_teachers_given_by_path_are_relative_to_the_recipe_and_are_saved_so(
     assert recipe.distill.teachers.named[-1].options["std_floor"] == 1.0
     save_recipe(recipe, elsewhere / "recipe.toml")
     assert load_recipe(elsewhere) == recipe
+
+
+PATHS = {
+    "robot": "mine",
+    "task": "stand.py",
+    "distill.dataset": "data",
+    "virtual.faults": "faults.toml",
+}
+
+
+def test_paths_of_the_command_line_are_relative_to_where_it_is_given_and_stay_so(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "here"
+    for name in ("mine/robot.toml", "stand.py", "data/x", "faults.toml", "sac.zip", "s.pkl"):
+        for folder in (here, tmp_path):  # beside the recipe too, where none is meant
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).touch()
+    monkeypatch.chdir(here)
+    others = '["to-come", "sac.zip", {file="sac.zip", statistics="s.pkl"}]'
+    given = [f"{key}={value}" for key, value in PATHS.items()]
+    given += ["distill.mode=offline", f"distill.teachers.others={others}"]
+    recipe = load_recipe(small, given)
+    found = (recipe.robot, recipe.task, recipe.distill.dataset, recipe.virtual.faults)
+    assert found == tuple(str(here / name) for name in PATHS.values())
+    table = {"file": str(here / "sac.zip"), "statistics": str(here / "s.pkl")}
+    expected = (str(here / "to-come"), str(here / "sac.zip"), table)
+    assert recipe.distill.teachers.others == expected
+    save_recipe(recipe, tmp_path / "run" / "recipe.toml")
+    monkeypatch.chdir("/")
+    assert load_recipe(tmp_path / "run") == recipe
+
+
+def test_what_else_is_called_as_a_robot_or_a_task_is_not_meant(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = tmp_path / "runs"
+    for folder in (runs, tmp_path):
+        (folder / "balancer").mkdir(parents=True)  # a run folder
+    monkeypatch.chdir(runs)
+    for recipe in (load_recipe(small), load_recipe(small, ["robot=balancer", "task=balancer"])):
+        assert (recipe.robot, recipe.task) == ("balancer", "balancer")
 
 
 def test_an_option_that_a_teacher_has_not_lists_those_it_has(
@@ -167,6 +209,7 @@ def test_an_option_that_a_teacher_has_not_lists_those_it_has(
 def test_a_robot_given_by_path_is_relative_to_the_recipe(small: Path) -> None:
     folder = small.parent / "my_robot"
     folder.mkdir()
+    (folder / "robot.toml").touch()
     small.write_text('robot = "my_robot"\ntask = "balancer"\n')
     assert load_recipe(small).robot == str(folder.resolve())
 
