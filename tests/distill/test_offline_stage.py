@@ -89,8 +89,10 @@ def test_without_a_data_set_the_runs_own_teacher_is_recorded_and_labels(finished
         seen = {group: values[:-1, None] for group, values in recording.observations.items()}
         said, _ = teacher(seen, teacher.initial_state(1), torch.zeros(len(recording), 1).bool())
         [label] = recording.labels
-        assert torch.equal(label.distribution.mean, said.distribution.mean[:, 0])
-        assert not torch.equal(recording.action, label.distribution.mean)  # it acts with noise
+        # Other numbers of rows at once are rounded otherwise.
+        torch.testing.assert_close(label.distribution.mean, said.distribution.mean[:, 0])
+        off = recording.action - label.distribution.mean
+        assert off.abs().mean() > 0.01  # it acts with noise
 
 
 def test_the_student_of_data_is_exported_and_evaluated_as_any_other(finished):
