@@ -13,6 +13,7 @@ from ..hardware.robot import Robot
 from .simulations import Simulations
 
 IMU_SENSORS = ("orientation", "angular_velocity", "linear_acceleration")
+_PLACES = ("site_xpos", "xipos")  # that forces are applied by
 
 
 class ModelError(RetortError):
@@ -84,6 +85,7 @@ class Physics(Simulations):
         self.joint_qvel = np.array([joint.dofadr[0] for joint in joints])
         self.actuators = np.array([model.actuator(name).id for name in robot.joints])
         self.strength = np.ones((num_envs, len(robot.joints)))  # of each motor, 1 nominal
+        self._loaded: dict[str, np.ndarray] = {}  # where things were, until the next step
 
     def reset(self, ids: np.ndarray) -> None:
         """Put simulations ``ids`` back to the model's defaults and nominal fields, uncomputed."""
@@ -95,7 +97,7 @@ class Physics(Simulations):
         number = self.model.site(site).id
         body = int(self.model.site_bodyid[number])
         # MuJoCo applies at the body's own centre of mass.
-        arm = self.outputs["site_xpos"][ids, number] - self.outputs["xipos"][ids, body]
+        arm = self._place("site_xpos")[ids, number] - self._place("xipos")[ids, body]
         self.wrench[ids, body, :3] = force
         self.wrench[ids, body, 3:] = np.cross(arm, force)
 
@@ -107,11 +109,28 @@ class Physics(Simulations):
         """
         self.ctrl[:, self.actuators] = target * self.strength
 
+    def settle(self, ids: np.ndarray) -> None:
+        """Compute derived constants and fields of ``ids`` after a reset and writes to them."""
+        super().settle(ids)
+        for name, values in self._loaded.items():
+            values[ids] = self.outputs[name][ids]
+
+    def step(self) -> None:
+        """``substeps`` physics steps of everybody in one native call."""
+        super().step()
+        self._loaded = {}
+
+    def _place(self, field: str) -> np.ndarray:
+        """A derived position before the last substep, which a loaded state alone cannot tell."""
+        return self._loaded.get(field, self.outputs[field])
+
     def state_dict(self) -> dict[str, np.ndarray]:
         """Everything needed to go on to the bit."""
-        return {**super().state_dict(), "strength": self.strength.copy()}
+        places = {name: self._place(name).copy() for name in _PLACES}
+        return {**super().state_dict(), "strength": self.strength.copy(), **places}
 
     def load_state_dict(self, arrays: dict[str, np.ndarray]) -> None:
         """The inverse of ``state_dict``."""
         self.strength[:] = arrays["strength"]
         super().load_state_dict(arrays)
+        self._loaded = {name: np.asarray(arrays[name]).copy() for name in _PLACES}

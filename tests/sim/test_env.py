@@ -80,6 +80,18 @@ def test_a_saved_state_goes_on_to_the_bit():
         np.testing.assert_array_equal(got_reward, reward)
 
 
+def test_a_state_saved_just_before_a_push_goes_on_to_the_bit():
+    env, other = (RobotEnv(num_envs=64, event_rate=20.0) for _ in range(2))
+    run(env, 57, seed=1)
+    env.events.next_push[:32] = env.elapsed[:32]
+    other.reset(seed=99)
+    other.load_state_dict(env.state_dict())
+    actions = np.zeros((64, 2), dtype=np.float32)
+    for _ in range(2):
+        np.testing.assert_array_equal(other.step(actions)[0], env.step(actions)[0])
+        np.testing.assert_array_equal(other.physics.qvel, env.physics.qvel)
+
+
 def test_observations_are_not_changed_by_later_steps():
     env = RobotEnv(num_envs=8, episode_seconds=0.05)
     observation, info = env.reset(seed=0)
