@@ -11,11 +11,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from ..hardware.checks import NOT_NEGATIVE, SHARE, RangeError, between, check_fields
+from ..hardware.checks import NOT_NEGATIVE, SHARE, RangeError, between, check_fields, check_rising
 from .score_window import Gains, ScoreWindow
 
 REPLAY = -1  # "axis" of an episode that replays earlier levels
@@ -26,7 +26,7 @@ _RETRY = 10  # decisions until a level that a learning teacher failed at is trie
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CurriculumConfig:
     """``gated`` as above; ``fixed`` advances evenly over the budget from ``start`` on;
-    ``none`` is all hardest.
+    ``none`` is all hardest; ``promoted`` and ``particles`` are in ``curricula``.
 
     All scores are above a random policy's, J_0. The bars are for confidence bounds: over one window
     a ``bar`` of 0.6 asks for some 0.7 of the teacher's score, one of 0.8 for 0.9, which a student
@@ -37,7 +37,7 @@ class CurriculumConfig:
     there again.
     """
 
-    kind: Literal["gated", "fixed", "none"] = "gated"
+    kind: Literal["gated", "promoted", "particles", "fixed", "none"] = "gated"
     levels: int = 4  # the hardest; 0 is the easiest
     start: int = 0
     bar: float = 0.6  # of the teacher's score, to advance
@@ -46,7 +46,9 @@ class CurriculumConfig:
     window: int = 40  # frontier episodes of the student that one decision is made on
     teacher_least: int = 8  # episodes of the teacher beside them
     confidence: float = 1.645  # deviations: one-sided 95 %
-    replay: float = 0.2  # share of episodes that replay earlier levels
+    replay: float = 0.2  # share of episodes, or of particles, that replay earlier levels
+    particles: int = 10  # of ``particles``
+    traversable: tuple[float, float] = (0.5, 0.9)  # of the teacher's score, that particles seek
 
     def __post_init__(self) -> None:
         check_fields(
@@ -60,7 +62,10 @@ class CurriculumConfig:
             teacher_least=between(2, 100_000),
             confidence=NOT_NEGATIVE,
             replay=SHARE,
+            particles=between(1, 10_000),
+            traversable=NOT_NEGATIVE,
         )
+        check_rising("traversable", self.traversable)
         if self.start > self.levels:
             raise RangeError(f"start is {self.start}; use 0 to levels, which is {self.levels}")
         if self.teacher_least > self.window:
@@ -69,6 +74,11 @@ class CurriculumConfig:
             )
         if self.fall_bar > self.bar:
             raise RangeError(f"fall_bar is {self.fall_bar}; use at most bar, which is {self.bar}")
+
+    @property
+    def follows_scores(self) -> bool:
+        """Levels depend on what student and teacher earn, and not on the budget alone."""
+        return self.kind not in ("fixed", "none")
 
 
 @dataclasses.dataclass
@@ -82,6 +92,8 @@ class _Axis:
 class Curriculum:
     """State of the curriculum: frontiers, scores in the window, what each environment is doing.
 
+    This one is ``gated``, ``fixed`` or ``none``; ``curricula.make_curriculum`` makes any kind.
+
     How far the student is behind its teacher is measured under every kind of curriculum, and
     without axes, or where somebody else draws the levels, over all episodes.
 
@@ -93,7 +105,12 @@ class Curriculum:
         teacher_score: of the teacher at level 0, which ``teacher_bar`` is a share of; as good as
             it is ever seen to be when None or less.
         teacher_learns: it may become good where it fails now, so that this is tried again.
+
+    Raises:
+        RangeError: the kind of ``config`` is another class'.
     """
+
+    kinds: ClassVar[tuple[str, ...]] = ("gated", "fixed", "none")
 
     def __init__(
         self,
@@ -105,6 +122,8 @@ class Curriculum:
         teacher_score: float | None = None,
         teacher_learns: bool = False,
     ) -> None:
+        if config.kind not in self.kinds:
+            raise RangeError(f"kind is {config.kind!r}; make its curriculum by make_curriculum")
         self.config = config
         self.names = axes
         start = config.levels if config.kind == "none" else config.start
@@ -162,16 +181,22 @@ class Curriculum:
             score: (K,) mean reward per tick.
             by_teacher: (K,) bool: who acted.
         """
-        if not began.shape[1]:
-            began = np.full((len(score), 2), UNASSIGNED)
+        if not self._assigned(began, score, by_teacher).any():
+            return
         for number, axis in enumerate(self.axes):
             current = (began[:, 0] == number) & (began[:, 1] == axis.frontier)
             axis.window.add(score[current], by_teacher[current])
-        current = began[:, 0] == UNASSIGNED
-        self._unassigned.add(score[current], by_teacher[current])
+
+    def _assigned(self, began: np.ndarray, score: np.ndarray, by_teacher: np.ndarray) -> np.ndarray:
+        """Which episodes, (K,) bool, run what it assigned; takes in the others."""
+        assigned = np.zeros(len(score), dtype=bool)
+        if began.shape[1]:
+            assigned = began[:, 0] != UNASSIGNED
+        self._unassigned.add(score[~assigned], by_teacher[~assigned])
+        return assigned
 
     def running(self) -> np.ndarray:
-        """What every environment is running: (num_envs, 2) axis and frontier level."""
+        """What every environment is running, for ``record``: (num_envs, 2) axis and level."""
         return np.stack([self.axis_of, self.frontier_of], axis=1)
 
     def advance(self, fraction: float = 0.0) -> dict[str, int]:
@@ -206,13 +231,10 @@ class Curriculum:
         """The move of an axis whose window is full."""
         config = self.config
         back = -1 if axis.frontier > 0 else 0
-        gain = float(gains.teacher.mean())
-        self._best_gain = max(self._best_gain, gain)
-        # Confidently: one unlucky window must not close a level for good.
-        if gains.most_of_teacher(config.confidence) < config.teacher_bar * self._best_gain:
+        if self._teacher_fails(gains):
             axis.failed, axis.waited = axis.frontier, 0
             return back
-        if gain <= 0:  # there is nothing to compare the student with
+        if gains.teacher.mean() <= 0:  # there is nothing to compare the student with
             return back
         if axis.failed is not None:
             axis.waited += 1
@@ -222,6 +244,12 @@ class Curriculum:
         if gains.bound(config.bar, -config.confidence) > 0:
             return 1 if axis.frontier < self._top(axis) else 0
         return back if gains.bound(config.fall_bar, config.confidence) < 0 else 0
+
+    def _teacher_fails(self, gains: Gains) -> bool:
+        """The teacher confidently earns too little: one unlucky window closes no level."""
+        self._best_gain = max(self._best_gain, float(gains.teacher.mean()))
+        least = self.config.teacher_bar * self._best_gain
+        return gains.most_of_teacher(self.config.confidence) < least
 
     def _top(self, axis: _Axis) -> int:
         """The hardest level of an axis below the one at which the teacher fails."""

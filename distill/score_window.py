@@ -47,12 +47,17 @@ class ScoreWindow:
         self._student.extend(score[~by_teacher].tolist())
         self._teacher.extend(score[by_teacher].tolist())
 
+    @property
+    def full(self) -> bool:
+        """There are enough episodes for a decision."""
+        return len(self._student) == self._length and len(self._teacher) >= self._teacher_least
+
     def take(self, random_score: float) -> Gains | None:
         """The gains above ``random_score`` in a full window, which is then empty; None in others.
 
         Looking again and again at the same episodes would sooner or later find any difference.
         """
-        if len(self._student) < self._length or len(self._teacher) < self._teacher_least:
+        if not self.full:
             return None
         student, teacher = np.array(self._student), np.array(self._teacher)
         self.clear()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
+from retort.distill.curricula import make_curriculum
 from retort.distill.curriculum import Curriculum, CurriculumConfig
 from retort.distill.distill_config import DistillConfig
 from retort.distill.distiller import Distiller
@@ -277,9 +278,9 @@ def _curriculum(
 ) -> Curriculum:
     """With the scores of a random policy where the gate reads them."""
     scores = np.zeros(config.levels + 1)
-    if config.kind == "gated":
+    if config.follows_scores:
         make: Callable[[float], LearningEnv] = lambda level: varied.make_env(  # noqa: E731
             _RANDOM_EPISODES, seconds=distill.episode_seconds, level=level, autoreset=False
         )
         scores = random_scores(make, config.levels, CURVE_SEED)
-    return Curriculum(config, env.axes, distill.num_envs, scores)
+    return make_curriculum(config, env.axes, distill.num_envs, scores)

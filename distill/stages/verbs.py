@@ -19,7 +19,7 @@ from ...controller import save_bundle
 from ...controller.golden import STATE_FIELDS, record_golden
 from ...hardware.state import RobotState
 from ...sim.env import RobotEnv
-from ..curriculum import Curriculum
+from ..curricula import make_curriculum
 from ..distiller import Distiller
 from ..evaluation import actor_of, compare, random_scores, run_episodes
 from ..evaluation.forgetting import keep_snapshots
@@ -104,9 +104,9 @@ def distil_student(
     else:
         scores = np.asarray(saved["curriculum"]["random_score"])
     teacher_score = None
-    if saved is None and experiment.curriculum.kind == "gated":
+    if saved is None and experiment.curriculum.follows_scores:
         teacher_score = _teacher_score(experiment, teachers[0])
-    curriculum = Curriculum(
+    curriculum = make_curriculum(
         experiment.curriculum,
         env.axes,
         config.num_envs,

@@ -205,6 +205,18 @@ def test_a_student_that_whitens_resumes_to_the_bit(finished, tmp_path, changes):
     assert not torch.equal(matrix, torch.eye(len(matrix)))
 
 
+@pytest.mark.parametrize("kind", ["promoted", "particles"])
+def test_every_curriculum_resumes_to_the_bit(finished, tmp_path, kind):
+    # Levels move on whatever little is earned in a moment.
+    curriculum = CurriculumConfig(
+        kind=kind, particles=2, window=2, teacher_least=2, start=2, traversable=(0.0, 10.0)
+    )
+    resumes_to_the_bit(finished, tmp_path, dataclasses.replace(SMALL, curriculum=curriculum))
+    rows = (tmp_path / "parts" / "distillation" / "progress.jsonl").read_text().splitlines()
+    played = [json.loads(row)["level_histogram"] for row in rows]
+    assert played[0] != played[-1]
+
+
 def resumes_to_the_bit(finished, tmp_path, chosen):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     for folder in (whole, parts):

@@ -55,6 +55,8 @@ WRONG = {
     "curriculum.window": ["1"],
     "curriculum.teacher_least": ["41"],
     "curriculum.replay": ["1.5"],
+    "curriculum.particles": ["0"],
+    "curriculum.traversable": ["[0.9, 0.5]", "[-0.1, 0.9]", "[0.5, nan]"],
     "evaluation.episodes": ["0"],
     "evaluation.seed": ["0"],
     "evaluation.seconds": ["nan"],
