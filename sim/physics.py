@@ -10,7 +10,7 @@ import numpy as np
 
 from ..hardware.errors import RetortError
 from ..hardware.robot import Robot
-from .simulations import Simulations
+from .simulations import GRAVITY, Simulations
 
 IMU_SENSORS = ("orientation", "angular_velocity", "linear_acceleration")
 _PLACES = ("site_xpos", "xipos")  # that forces are applied by
@@ -91,6 +91,31 @@ class Physics(Simulations):
         """Put simulations ``ids`` back to the model's defaults and nominal fields, uncomputed."""
         super().reset(ids)
         self.strength[ids] = 1.0
+
+    def against_gravity(self, orientation: np.ndarray, rows: slice | np.ndarray) -> np.ndarray:
+        """Orientations of ``rows`` in a frame whose z points up, whichever way the floor leans.
+
+        Args:
+            orientation: (n, 4), w x y z, in the floor's frame.
+            rows: whose they are.
+        """
+        if GRAVITY not in self.fields:
+            return orientation
+        gravity = self.fields[GRAVITY][rows]
+        down = (gravity / np.linalg.norm(gravity, axis=1, keepdims=True)).astype(orientation.dtype)
+        # The shortest rotation q from down to -z, as q * orientation.
+        turn = np.stack([1.0 - down[:, 2], -down[:, 1], down[:, 0]], axis=1)
+        w, x, y = (turn / np.linalg.norm(turn, axis=1, keepdims=True)).T
+        a, b, c, d = orientation.T
+        return np.stack(
+            [
+                w * a - x * b - y * c,
+                w * b + x * a + y * d,
+                w * c + y * a - x * d,
+                w * d + x * c - y * b,
+            ],
+            axis=1,
+        )
 
     def apply_force(self, ids: np.ndarray, site: str, force: np.ndarray) -> None:
         """Let ``force`` (len(ids), 3) [N], world frame, act at a site until ``wrench`` changes."""

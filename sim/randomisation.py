@@ -12,7 +12,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from .physics import ModelError, Physics
-from .simulations import Simulations
+from .simulations import GRAVITY, Simulations
 
 
 class Randomisation(Protocol):
@@ -243,6 +243,39 @@ class Latency:
         steps = np.minimum(steps, high)
         physics.fields["actuator_delay"][ids] = (steps * self._step)[:, None]
         return ((steps - low) / max(high - low, 1))[:, None] * 2.0 - 1.0
+
+
+@dataclasses.dataclass(kw_only=True)
+class Slope:
+    """An even floor that leans by ``width * angle``, uphill in a random direction.
+
+    The floor stays where it is and gravity leans instead, which is the same: with uphill d and
+    slope a, in the floor's frame, g (-sin a cos d, -sin a sin d, -cos a). What is drawn is the
+    slope; ``downhill`` tells the direction, too.
+    """
+
+    angle: float  # [rad] at full width
+    name: str = "slope"
+    size: int = 1
+
+    def bind(self, physics: Simulations) -> None:
+        physics.expand(GRAVITY)
+
+    def sample(
+        self, physics: Simulations, ids: np.ndarray, width: np.ndarray, rng: np.random.Generator
+    ) -> np.ndarray:
+        slope, uphill = width * self.angle, rng.uniform(0.0, 2 * np.pi, len(ids))
+        along = np.stack([np.cos(uphill), np.sin(uphill)], axis=1) * np.sin(slope)[:, None]
+        strength = np.linalg.norm(physics.nominal[GRAVITY])
+        physics.fields[GRAVITY][ids, :2] = -strength * along
+        physics.fields[GRAVITY][ids, 2] = -strength * np.cos(slope)
+        return width[:, None]
+
+
+def downhill(physics: Simulations, rows: slice | np.ndarray) -> np.ndarray:
+    """Which way the floor falls, and the sine of its slope as length: (n, 2)."""
+    gravity = physics.model_field(GRAVITY)[rows]
+    return gravity[:, :2] / np.linalg.norm(gravity, axis=1, keepdims=True)
 
 
 def _multiply(left: np.ndarray, right: np.ndarray) -> np.ndarray:

@@ -73,7 +73,7 @@ class Sensing:
         physics, model = self._physics, self.model
         rows = slice(None) if ids is None else ids
         sensors = physics.sensors
-        orientation = sensors["orientation"][rows].astype(np.float32)
+        orientation = physics.against_gravity(sensors["orientation"][rows].astype(np.float32), rows)
         n = len(orientation)
         width = self.noise_width[rows][:, None]
         noise = rng.standard_normal((n, 7), dtype=np.float32)

@@ -6,10 +6,13 @@ Knows MuJoCo only; nothing of robots, tasks, observations or rewards.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 
 import mujoco
 import numpy as np
 from mujoco import batch
+
+GRAVITY = "opt.gravity"
 
 
 class Simulations:
@@ -55,9 +58,12 @@ class Simulations:
         return self.model.opt.timestep * self.substeps
 
     def expand(self, field: str) -> np.ndarray:
-        """Per-simulation values of a model field, (num_envs, ...); remembers the nominal ones."""
+        """Per-simulation values of a model field, (num_envs, ...); remembers the nominal ones.
+
+        Fields of its options are called ``opt.<name>``.
+        """
         if field not in self.fields:
-            self.nominal[field] = np.array(getattr(self.model, field), copy=True)
+            self.nominal[field] = np.array(attrgetter(field)(self.model), copy=True)
             self.fields[field] = self.batch.expand(field)
         return self.fields[field]
 
@@ -65,7 +71,7 @@ class Simulations:
         """Values of a model field, (num_envs, ...), whether they differ or not; read only."""
         if field in self.fields:
             return self.fields[field]
-        shared = getattr(self.model, field)
+        shared = attrgetter(field)(self.model)
         return np.broadcast_to(shared, (self.num_envs, *shared.shape))
 
     def reset(self, ids: np.ndarray) -> None:

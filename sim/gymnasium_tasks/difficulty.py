@@ -12,6 +12,8 @@ from ..randomisation import symmetric
 from ..simulations import Simulations
 
 AXES = ("randomisation", "sensing", "latency", "pushes")
+TERRAIN = "terrain"  # and where ``slope`` says so
+REMOVAL = "removal"  # and where ``StudentView.fade`` does
 
 
 class DifficultyError(RetortError):
@@ -23,7 +25,9 @@ class Difficulty:
     """What level 1 of each axis is; level 0 is Gymnasium's task. Drawn anew in every episode.
 
     ``randomisation`` is the width of mass, friction and motor strength; ``sensing`` noise on the
-    student's observation; ``latency`` from action to torque; ``pushes`` on the first body.
+    student's observation; ``latency`` from action to torque; ``pushes`` on the first body. With a
+    ``slope`` there is the axis ``terrain`` behind them: how much the floor leans, uphill in any
+    direction.
     """
 
     mass: float = 0.3  # each body's mass and inertia, relative, +-
@@ -33,6 +37,7 @@ class Difficulty:
     latency: float = 0.02  # [s] at most
     push_speed: float = 0.5  # [m/s] impulse over the whole mass
     push_interval: tuple[float, float] = (1.0, 3.0)  # [s] between two
+    slope: float = 0.0  # [rad] of the floor; 0 is no axis
 
     def __post_init__(self) -> None:
         if not 0 <= self.mass < 1 or not 0 <= self.motor_strength < 1:
@@ -50,6 +55,13 @@ class Difficulty:
             raise DifficultyError(
                 f"push_interval must be two rising times [s], got {self.push_interval}"
             )
+        if not 0 <= self.slope < np.pi / 2:
+            raise DifficultyError(f"slope must be in [0, pi/2) rad, got {self.slope}")
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """What can be made harder."""
+        return (*AXES, TERRAIN) if self.slope else AXES
 
 
 class Dynamics:

@@ -8,10 +8,10 @@ import numpy as np
 
 from ..episodes import part, with_prefix
 from ..events import ticks_between
-from ..randomisation import Latency
+from ..randomisation import Latency, Slope, downhill
 from ..simulations import Simulations
 from ..switches import Switch, SwitchTimes
-from .difficulty import AXES, Difficulty, DifficultyError, Dynamics, has_contacts
+from .difficulty import AXES, TERRAIN, Difficulty, DifficultyError, Dynamics, has_contacts
 
 _NEVER = np.iinfo(np.int64).max
 _ARRAYS = ("noise", "next_push", "push_angle", "_latest", "_delay")
@@ -31,7 +31,7 @@ class Disturbances:
         switches: lasting changes in the middle of episodes.
 
     Raises:
-        DifficultyError: a switch of friction where nothing touches.
+        DifficultyError: a switch of friction, or a slope, where nothing touches.
     """
 
     def __init__(
@@ -46,6 +46,9 @@ class Disturbances:
                 "there are no contacts whose friction could switch; choose payload or "
                 "motor_strength"
             )
+        slope = 0.0 if difficulty is None else difficulty.slope
+        if slope and not has_contacts(model):
+            raise DifficultyError("nothing stands on a floor that could lean; leave slope at 0")
         self._simulations, self._difficulty = simulations, difficulty
         self._dynamics = Dynamics(simulations)
         self._switch_times = SwitchTimes(switches, n, simulations.period)
@@ -58,6 +61,10 @@ class Disturbances:
         if latency > 0:
             self._latency = Latency(low=0.0, high=latency)
             self._latency.bind(simulations)
+        self._slope = None
+        if slope:
+            self._slope = Slope(angle=slope)
+            self._slope.bind(simulations)
         late = int(np.ceil(latency / simulations.period))
         self._latest = np.zeros((n, late, model.nu))  # actions that may be on their way
         self._delay = np.zeros((n, int(latency > 0)))
@@ -67,12 +74,12 @@ class Disturbances:
 
         Args:
             ids: (k,).
-            levels: (k, axes) in [0, 1].
+            levels: (k, axes) in [0, 1], the difficulty's first.
             rng: draws.
         """
         self._dynamics.reset(ids)
         if self._difficulty is not None:
-            width = dict(zip(AXES, levels.T, strict=True))
+            width = dict(zip(self._difficulty.axes, levels.T, strict=False))
             self._dynamics.draw(ids, width["randomisation"], self._difficulty, rng)
             self.noise[ids] = width["sensing"] * self._difficulty.noise
             self._latest[ids] = 0.0
@@ -80,6 +87,8 @@ class Disturbances:
                 drawn = self._latency.sample(self._simulations, ids, width["latency"], rng)
                 self._delay[ids] = drawn
             self._draw_push(ids, np.zeros(len(ids), dtype=np.int64), rng)
+            if self._slope is not None:
+                self._slope.sample(self._simulations, ids, width[TERRAIN], rng)
         self._dynamics.apply(ids)
         self._switch_times.draw(ids, rng)
 
@@ -127,13 +136,16 @@ class Disturbances:
         self, ids: slice | np.ndarray, elapsed: np.ndarray, levels: np.ndarray
     ) -> np.ndarray:
         """What the teacher sees of them, (k, size): how the dynamics differ from nominal, the
-        actions that may be on their way, latency, and the push that comes with the next step.
+        actions that may be on their way, latency, the push that comes with the next step, and which
+        way the floor falls.
         """
         latest = self._latest[ids]
         parts = [self._dynamics.describe(ids), latest.reshape(len(latest), -1), self._delay[ids]]
         if self._difficulty is not None:
             due = self.next_push[ids] == elapsed[ids]
             parts.append(self._push_force(ids, levels) * due[:, None])
+        if self._slope is not None:
+            parts.append(downhill(self._simulations, ids))
         return np.concatenate(parts, axis=1)
 
     def _draw_push(self, ids: np.ndarray, elapsed: np.ndarray, rng: np.random.Generator) -> None:

@@ -16,7 +16,7 @@ from ..episodes import EpisodesEnv, part, with_prefix
 from ..simulations import Simulations
 from ..switches import Switch
 from .contact_forces import ContactForces
-from .difficulty import AXES, Difficulty, DifficultyError
+from .difficulty import REMOVAL, Difficulty, DifficultyError
 from .disturbances import Disturbances
 from .student_view import StudentView
 from .task import GymnasiumTask, Rows, load_gymnasium_model
@@ -44,7 +44,7 @@ class GymnasiumTaskEnv(EpisodesEnv):
         task: a task or its name, as ``HalfCheetah``.
         num_envs: environments.
         max_episode_steps: time limit (truncation); the task's own when None.
-        difficulty: what the axes do; None is Gymnasium's task and no axes.
+        difficulty: what the axes do; None is Gymnasium's task and no axes but ``student``'s.
         level: on every axis in [0, 1], or one number per axis.
         switches: changes in the middle of episodes.
         student: what the student does not see.
@@ -99,7 +99,10 @@ class GymnasiumTaskEnv(EpisodesEnv):
         super().__init__(
             num_envs,
             max_episode_steps or self.task.max_episode_steps,
-            axes=() if difficulty is None else AXES,
+            axes=(
+                *(() if difficulty is None else difficulty.axes),
+                *((REMOVAL,) if student.fade else ()),
+            ),
             level=level,
             group=observation,
             autoreset=autoreset,
@@ -132,7 +135,10 @@ class GymnasiumTaskEnv(EpisodesEnv):
         self._parts = self.task.parts(model)
         self._view = student
         self._columns = student.columns(self._parts)
-        self._whole = len(self._columns) == sum(self._parts.values())
+        whole = sum(self._parts.values())
+        self._whole = len(self._columns) == whole
+        self._fading = np.setdiff1d(np.arange(whole if student.fade else 0), self._columns)
+        self._missing = np.zeros((num_envs, len(self._fading)), dtype=bool)
         self._std = self._noise_scale(difficulty)
         self._before = np.zeros(num_envs)  # where each was at the start of the step
         self._told = np.zeros((num_envs, model.nu))  # the motors at the last step, in [-1, 1]
@@ -141,7 +147,7 @@ class GymnasiumTaskEnv(EpisodesEnv):
     def _spaces(self) -> None:
         model, privileged = self.simulations.model, self._privileged(slice(0, 1)).shape[1]
         whole = sum(self._parts.values())
-        seen = len(self._columns) + (model.nu if self._view.last_action else 0)
+        seen = len(self._columns) + (model.nu if self._view.last_action else 0) + len(self._fading)
         self.groups = {"student": seen, "teacher": whole + privileged}
         shape = (self.groups[self.group],)
         kind = self.dtype.type
@@ -295,6 +301,9 @@ class GymnasiumTaskEnv(EpisodesEnv):
             student = student + noise * (level[:, None] * self._std)
         if self._view.last_action:
             student = np.concatenate([student, self._told[ids]], axis=1)
+        if self._view.fade:
+            there = np.where(self._missing[ids], 0.0, whole[:, self._fading])
+            student = np.concatenate([student, there], axis=1)
         teacher = whole
         if self.disturbances is not None:
             teacher = np.concatenate([whole, self._privileged(ids)], axis=1)
@@ -327,6 +336,9 @@ class GymnasiumTaskEnv(EpisodesEnv):
             self.levels[ids] = self.level_source(ids, rng)
         if self.disturbances is not None:
             self.disturbances.begin(ids, self.levels[ids], rng)
+        if self._view.fade:
+            removed = self.levels[ids, self.axes.index(REMOVAL), None]
+            self._missing[ids] = rng.random((n, len(self._fading))) < removed
         if self._contact_forces is not None:
             self._contact_forces.reset(ids)
         self._settle(ids)
@@ -376,6 +388,8 @@ class GymnasiumTaskEnv(EpisodesEnv):
             state |= with_prefix("disturbances", self.disturbances.state_dict())
         if self._view.last_action:
             state["told"] = self._told.copy()
+        if self._view.fade:
+            state["missing"] = self._missing.copy()
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -384,6 +398,8 @@ class GymnasiumTaskEnv(EpisodesEnv):
         self._before[:] = state["before"]
         if self._view.last_action:
             self._told[:] = state["told"]
+        if self._view.fade:
+            self._missing[:] = state["missing"]
         if self.disturbances is not None:
             self.disturbances.load_state_dict(part(state, "disturbances"))
         self._load_episode_state(state)

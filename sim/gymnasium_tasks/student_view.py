@@ -18,18 +18,26 @@ class StudentView:
     parts that are. ``noise`` is Gaussian, in units of each observation's standard deviation.
     ``std`` are those deviations, one per number of the *whole* observation: give the teacher's
     normaliser; when None they are measured under uniform random actions. With ``last_action`` the
-    student also sees, after everything else and without noise, what its motors were last told, in
-    [-1, 1] of their range and zero at first.
+    student also sees, behind and without noise, what its motors were last told, in [-1, 1] of their
+    range and zero at first.
+
+    With ``fade`` what ``mask`` names is taken away little by little, on the difficulty axis
+    ``removal``: behind everything else the student has it as the teacher does, but in every episode
+    each number is, with a probability of the level, missing from start to end, and reads 0. At
+    level 0 it sees all, and at 1 exactly what it sees without ``fade``, and zeros.
     """
 
     mask: tuple[str, ...] = ()
     noise: float = 0.0
     std: tuple[float, ...] | None = None
     last_action: bool = False
+    fade: bool = False
 
     def __post_init__(self) -> None:
         if self.noise < 0:
             raise DifficultyError(f"noise must not be negative, got {self.noise}")
+        if self.fade and not self.mask:
+            raise DifficultyError("fade takes away what mask names; name what is to go at last")
 
     def columns(self, parts: dict[str, int]) -> np.ndarray:
         """Columns of the observation that are left, (k,) of int.

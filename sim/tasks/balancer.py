@@ -91,7 +91,7 @@ class Balancer:
     def measure(self, physics: Physics, rows: Rows) -> Measured:
         quaternion = physics.qpos[rows, 3:7].astype(np.float32)
         velocity = physics.qvel[rows, :6].astype(np.float32)
-        gravity = projected_gravity(quaternion)
+        gravity = projected_gravity(physics.against_gravity(quaternion, rows))
         w, x, y, z = quaternion.T
         heading = np.stack([1.0 - 2.0 * (y * y + z * z), 2.0 * (x * y + w * z)], axis=1)
         heading /= np.sqrt(np.einsum("ij,ij->i", heading, heading))[:, None] + 1e-6
@@ -117,8 +117,6 @@ class Balancer:
     ) -> np.ndarray:
         body = self._body(physics)
         force = physics.wrench[rows, body, :2].astype(np.float32)
-        along = np.einsum("ij,ij->i", force, measured.heading)
-        across = measured.heading[:, 0] * force[:, 1] - measured.heading[:, 1] * force[:, 0]
         error = self.tracking(measured) - command
         wheels = physics.qvel[rows][:, physics.joint_qvel].astype(np.float32)
         return np.concatenate(
@@ -130,7 +128,7 @@ class Balancer:
                 wheels * np.float32(0.05),
                 command,
                 error * np.array([2.0, 0.5], dtype=np.float32),
-                np.stack([along, across], axis=1) * np.float32(0.1),
+                along_and_across(measured, force) * np.float32(0.1),
             ],
             axis=1,
         )
@@ -140,6 +138,14 @@ class Balancer:
 
     def _body(self, physics: Physics) -> int:
         return int(physics.model.site(self.pushes.site).bodyid[0])
+
+
+def along_and_across(measured: Measured, vector: np.ndarray) -> np.ndarray:
+    """A vector of the floor (n, 2) by the robot's heading: forward and to the left."""
+    heading = measured.heading
+    along = np.einsum("ij,ij->i", vector, heading)
+    across = heading[:, 0] * vector[:, 1] - heading[:, 1] * vector[:, 0]
+    return np.stack([along, across], axis=1)
 
 
 TASK = Balancer()

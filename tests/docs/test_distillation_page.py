@@ -14,6 +14,7 @@ from retort.distill.teachers.mixture import MixtureConfig
 from retort.distill.terms import TERMS
 from retort.launch.recipe import find_recipe, load_recipe
 from retort.sim.gymnasium_tasks import AXES as GYMNASIUM_AXES
+from retort.sim.gymnasium_tasks import REMOVAL, TERRAIN
 from retort.sim.task import AXES as ROBOT_AXES
 
 PAGE = Path(__file__).parents[2] / "docs" / "distillation.md"
@@ -31,7 +32,7 @@ def choices(config: type, name: str) -> tuple[str, ...]:
         ("Modes", typing.get_args(Mode)),
         ("Students", tuple(KINDS)),
         ("Curriculum", choices(CurriculumConfig, "kind")),
-        ("Axes of difficulty", tuple({*ROBOT_AXES, *GYMNASIUM_AXES})),
+        ("Axes of difficulty", tuple({*ROBOT_AXES, *GYMNASIUM_AXES, TERRAIN, REMOVAL})),
     ],
 )
 def test_every_name_has_one_row_and_every_row_a_name(section, names):

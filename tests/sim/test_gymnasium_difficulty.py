@@ -153,6 +153,59 @@ def test_masked_velocities_are_missing_and_nothing_else():
     assert one.groups == {"student": 6, "teacher": 10}
 
 
+def both_views(level):
+    """Ticks of what is seen with and without what fades, by student and teacher."""
+    seen = []
+    for fade in (True, False):
+        view, axes = StudentView(mask=("velocities",), last_action=True, fade=fade), 4 + fade
+        env = GymnasiumTaskEnv(
+            "HalfCheetah",
+            40,
+            max_episode_steps=4,
+            difficulty=Difficulty(noise=0.0),
+            student=view,
+            level=tuple(level if axis == 4 else 0.5 for axis in range(axes)),
+            autoreset=False,
+        )
+        assert env.axes == ("randomisation", "sensing", "latency", "pushes", "removal")[:axes]
+        _, info = env.reset(seed=0)
+        rows = [info]
+        rows += [env.step(random_actions(env, tick))[-1] for tick in range(3)]
+        assert info["student"].shape == (40, env.groups["student"])
+        seen.append([np.stack([row[group] for row in rows]) for group in ("student", "teacher")])
+    return seen
+
+
+def test_at_level_one_of_removal_a_student_sees_its_view_and_no_more():
+    (faded, _), (view, _) = both_views(1.0)
+    np.testing.assert_array_equal(faded[:, :, : view.shape[2]], view)
+    np.testing.assert_array_equal(faded[:, :, view.shape[2] :], 0.0)
+
+
+def test_at_level_zero_of_removal_a_student_sees_what_the_teacher_does():
+    (faded, teacher), (view, _) = both_views(0.0)
+    np.testing.assert_array_equal(faded[:, :, view.shape[2] :], teacher[:, :, 8:17])
+
+
+def test_between_them_what_is_missing_is_missing_for_the_whole_episode():
+    (faded, teacher), (view, _) = both_views(0.3)
+    there = faded[:, :, view.shape[2] :] == teacher[:, :, 8:17]
+    assert (there == there[0]).all()
+    np.testing.assert_array_equal(faded[:, :, view.shape[2] :][~there], 0.0)
+    assert there[0].mean() == pytest.approx(0.7, abs=0.1)
+    assert 0.0 < there[0].mean(axis=0).min() < there[0].mean(axis=0).max() < 1.0
+
+
+def test_removal_is_an_axis_without_any_other_difficulty():
+    view = StudentView(mask=("velocities",), fade=True)
+    env = GymnasiumTaskEnv("Hopper", 4, student=view, level=1.0)
+    plain = GymnasiumTaskEnv("Hopper", 4, student=StudentView(mask=("velocities",)))
+    assert env.axes == ("removal",)
+    for seed in range(3):
+        (_, faded), (_, info) = env.reset(seed=seed), plain.reset(seed=seed)
+        np.testing.assert_array_equal(faded["student"][:, :5], info["student"])
+
+
 @pytest.mark.parametrize("actions", ["gymnasium", "clipped", "normalised"])
 def test_who_sees_the_last_action_sees_what_motors_were_told(actions):
     view = StudentView(noise=0.1, last_action=True)
@@ -188,6 +241,7 @@ def test_noise_has_the_deviation_it_says():
         (lambda: GymnasiumTaskEnv("Hopper", xml_file="/nowhere.xml"), "nowhere"),
         (lambda: GymnasiumTaskEnv("Hopper", student=StudentView(mask=("speed",))), "qvel"),
         (lambda: GymnasiumTaskEnv("Hopper", student=StudentView(noise=1, std=(1.0,))), "11"),
+        (lambda: StudentView(fade=True), "name what is to go at last"),
         (lambda: Switch(quantity="gravity", time=(0, 1), value=(0, 1)), "payload"),
         (
             lambda: GymnasiumTaskEnv(
