@@ -147,7 +147,7 @@ class Physics(Simulations):
 
     def _place(self, field: str) -> np.ndarray:
         """A derived position before the last substep, which a loaded state alone cannot tell."""
-        return self._loaded.get(field, self.outputs[field])
+        return self._loaded[field] if field in self._loaded else self.outputs[field]
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Everything needed to go on to the bit."""
