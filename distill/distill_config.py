@@ -3,37 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
 
-from ..hardware.checks import POSITIVE, SHARE, Range, between, check, check_fields
+from ..hardware.checks import POSITIVE, SHARE, Range, RangeError, between, check, check_fields
 from .concurrent import ConcurrentConfig
+from .modes import MODES
 from .ppo import LEARNING
 from .sources.adversary import AdversaryConfig
 from .teachers.mixture import MixtureConfig
 from .terms import Term, TermConfig, TermError, make_term
-
-Mode = Literal["offline", "student", "teacher", "mixed", "aggregate", "concurrent"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DistillConfig:
     """Settings of distillation; the defaults distil the balancer.
 
-    ``mode`` says where the data comes from. ``student``: the student acts, but for
-    ``teacher_share`` of the environments. ``teacher``: the teacher acts in all of them. ``mixed``:
-    the teacher's share falls linearly from all to ``teacher_share``. ``aggregate``: as ``student``,
-    and labelled batches are kept and learnt from again in every epoch but the first (DAgger, Ross
-    et al. 2011); they stand in the checkpoint, which becomes large. ``concurrent``:
-    as ``student``, while the teacher goes on learning (``concurrent`` says how). ``offline``:
-    nobody acts; what is learnt from are recorded episodes, those of ``dataset`` (the id of a Minari
-    data set, or a folder) or, without it, of the run's own teacher, recorded before distillation
-    begins.
+    ``mode``, one of ``MODES``, says where the data comes from. ``teacher_share`` of the
+    environments is the teacher's to drive where both act, in the end if its share falls.
 
     A student that learns Q-values, or logits of any scale, acts by its best choice, and by any
     choice in ``epsilon`` of all ticks; sampled from its own distribution if that is None.
     """
 
-    mode: Mode = "student"
+    mode: str = "student"
     steps: int = 1_600_000  # environment steps in all, the teacher's share included
     num_envs: int = 512
     ticks: int = 24
@@ -64,6 +55,9 @@ class DistillConfig:
     max_gradient_norm: float = 1.0
 
     def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise RangeError(f"mode is {self.mode!r}; use one of {', '.join(MODES)}")
+        mode = MODES[self.mode]
         check_fields(
             self,
             **LEARNING,
@@ -73,29 +67,29 @@ class DistillConfig:
             recorded_steps=between(1, 10**9),
             std_floor=POSITIVE,
         )
-        if self.mode == "concurrent":  # both must act to learn
+        if mode.teacher_learns:  # both must act to learn
             inside = Range(0.0, 1.0, open_low=True, open_high=True)
             check("teacher_share", self.teacher_share, inside)
-        if self.mode == "aggregate":  # the first pass is over the new batch
+        if mode.keeps:  # the first pass is over the new batch
             check("epochs", self.epochs, between(2, 1000))
-        if self.dataset is not None and self.mode != "offline":
+        if self.dataset is not None and mode.acts:
             raise ValueError(
                 f"distill.dataset belongs to mode 'offline', and mode is {self.mode!r}; leave it "
                 "out, or set distill.mode to 'offline'"
             )
         if self.dataset == "":
             raise ValueError("distill.dataset is empty; name a Minari data set or a folder")
-        if self.mode == "offline" and self.teachers.gated:
+        if self.teachers.gated and not mode.acts:
             raise ValueError(
                 "distill.teachers.gated compares with the value of the student's own acts, and in "
-                "mode 'offline' it does not act; set it to false"
+                f"mode {self.mode!r} it does not act; set it to false"
             )
         check("minibatches", self.minibatches, between(1, self.num_envs))  # of environments
-        if self.mode == "concurrent" and self.teachers.others:
+        if self.teachers.others and mode.teacher_learns:
             raise ValueError(
                 "distill.teachers.others teach beside a teacher that is finished, and in mode "
-                "'concurrent' the run's own goes on learning; leave them out, or set distill.mode "
-                "to 'student'"
+                f"{self.mode!r} the run's own goes on learning; leave them out, or set "
+                "distill.mode to 'student'"
             )
         if not self.terms:
             raise ValueError("distill.terms is empty; name at least one, as 'policy_kl'")
@@ -105,11 +99,12 @@ class DistillConfig:
                 made.append(self._checked_term(term))
             except (TermError, ValueError) as error:
                 raise ValueError(f"distill.terms[{i}]: {error}") from error
-        if all(term.own for term in made) and self.mode in ("offline", "teacher"):
+        if all(term.own for term in made) and not self.student_acts:
             raise ValueError(
                 f"distill.terms ({', '.join(term.name for term in self.terms)}) learn from what "
                 f"the student itself does, and in mode '{self.mode}' it does not act; add one "
-                "that does not, such as 'policy_kl', or set distill.mode to 'student'"
+                "that does not, such as 'policy_kl', or use mode 'student' with a teacher_share "
+                "below 1"
             )
 
     def _checked_term(self, settings: TermConfig) -> Term:
@@ -120,7 +115,6 @@ class DistillConfig:
             ValueError: the term would do nothing, or not what it says.
         """
         term = make_term(settings)
-        student_acts = self.mode != "offline" and self.share(1.0) < 1.0
         if settings.schedule == "progress" and not self._both_act():
             raise ValueError(
                 f"{settings.name} follows the student's progress, which is measured beside "
@@ -128,23 +122,24 @@ class DistillConfig:
                 f"teacher a share: teacher_share is {self.teacher_share} of {self.num_envs} "
                 f"environments in mode '{self.mode}'"
             )
-        if term.corrected and not student_acts:
+        if term.corrected and not self.student_acts:
             raise ValueError(
                 f"{settings.name} is half a reward of the student's own acts, and in mode "
-                f"{self.mode!r} it does not act; use 'cross_entropy', or set distill.mode to "
-                "'student'"
+                f"{self.mode!r} it does not act; use 'cross_entropy', or mode 'student' with a "
+                "teacher_share below 1"
             )
         return term
 
     def share(self, fraction: float) -> float:
         """Share of the environments that the teacher drives after ``fraction`` of the budget."""
-        if self.mode == "teacher":
-            return 1.0
-        if self.mode == "mixed":
-            return 1.0 + (self.teacher_share - 1.0) * min(max(fraction, 0.0), 1.0)
-        return self.teacher_share
+        return MODES[self.mode].share(self.teacher_share, min(max(fraction, 0.0), 1.0))
+
+    @property
+    def student_acts(self) -> bool:
+        """It does in the end, in some environment."""
+        return MODES[self.mode].acts and self.share(1.0) < 1.0
 
     def _both_act(self) -> bool:
         """Student and teacher each drive an environment at least, until the end."""
         driven = round(self.share(1.0) * self.num_envs)
-        return self.mode != "offline" and 0 < driven < self.num_envs
+        return self.student_acts and 0 < driven < self.num_envs

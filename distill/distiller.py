@@ -22,6 +22,7 @@ from .checkpoint import load_optimiser_state, optimiser_state
 from .distill_config import DistillConfig
 from .distributions import Categorical, Distribution
 from .diverged import check_finite
+from .modes import MODES
 from .networks import Critic
 from .ppo import learning_reward
 from .sources.kept import KeptBatches, Recorded
@@ -125,7 +126,7 @@ class Distiller:
         expected = _expected(teachers, weights, target)
         pseudo = self._pseudo_advantages(batch, teachers, weights)
         recorded = Recorded(batch, teachers, weights, advantage, target, own, expected, pseudo)
-        if config.mode == "aggregate":
+        if MODES[config.mode].keeps:
             self._kept.keep(recorded)
         return recorded
 
@@ -180,13 +181,12 @@ class Distiller:
         rate += (config.final_learning_rate - rate) * min(max(fraction, 0.0), 1.0)
         self.optimiser.param_groups[0]["lr"] = rate
         weights = [term.at(fraction, relative_score) for term, _ in self.terms]
-        totals = torch.zeros(len(self.terms))
+        totals, keeps = torch.zeros(len(self.terms)), MODES[config.mode].keeps
         for epoch in range(config.epochs):
             order = torch.randperm(recorded.batch.num_envs, generator=self.generator)
             for ids in order.chunk(config.minibatches):
-                part = recorded
-                if epoch > 0 and config.mode == "aggregate":
-                    part = self._kept.pick(self.generator)
+                again = keeps and epoch > 0
+                part = self._kept.pick(self.generator) if again else recorded
                 totals += self._descend(self._sample(part, ids, fraction), part, ids, weights)
         means = (totals / (config.epochs * config.minibatches)).tolist()
         losses = dict(zip(self.labels, means, strict=True))

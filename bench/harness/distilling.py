@@ -6,7 +6,7 @@ import copy
 import dataclasses
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from retort.distill.distiller import Distiller
 from retort.distill.distributions import Gaussian
 from retort.distill.evaluation import actor_of
 from retort.distill.loop import distil
+from retort.distill.modes import MODES
 from retort.distill.networks import Critic
 from retort.distill.ppo import PPO
 from retort.distill.sources.adversary import lied_to
@@ -40,7 +41,6 @@ from .windows import WindowEnv
 KL = TermConfig(name="policy_kl")
 RL = TermConfig(name="rl")
 VALUE = TermConfig(name="value")
-RECORDED = ("cloning", "offline")  # modes that learn from the teacher's own episodes alone
 _POINTS = 5  # on a curve unless it says how many steps there are between two
 
 
@@ -48,21 +48,23 @@ _POINTS = 5  # on a curve unless it says how many steps there are between two
 class Arm:
     """One way to distil; what is not said is the same for all.
 
-    ``cloning`` regresses on the actions of the teacher's own episodes and nothing else; ``offline``
-    learns from such episodes with all that the teachers say of them. In ``concurrent`` the first
-    teacher goes on learning from where it is. An arm that is not ``taught`` learns from its own
-    reward alone, and no teacher is asked.
+    Where nobody acts, the first teacher's own episodes are learnt from, by their actions alone
+    unless they are ``labelled``. Where the teacher learns too, it goes on from where it is. An arm
+    that is not ``taught`` learns from its own reward alone, and no teacher is asked.
     """
 
-    mode: Literal["student", "teacher", "mixed", "aggregate", "concurrent", "cloning", "offline"]
+    mode: str  # one of MODES
     terms: tuple[TermConfig, ...]
     taught: bool = True
+    labelled: bool = True
     changes: dict[str, Any] = dataclasses.field(default_factory=dict)  # of ``DistillConfig``
 
 
 ARMS: dict[str, Arm] = {
     # Regression on the actions that a data set of the teacher's own episodes holds.
-    "behaviour-cloning": Arm(mode="cloning", terms=(TermConfig(name="mean_regression"),)),
+    "behaviour-cloning": Arm(
+        mode="offline", labelled=False, terms=(TermConfig(name="mean_regression"),)
+    ),
     # The same regression on the student's own states, labelled and kept (Ross et al. 2011).
     "dagger": Arm(mode="aggregate", terms=(TermConfig(name="mean_regression"),)),
     "student-driven": Arm(mode="student", terms=(KL,)),
@@ -123,7 +125,7 @@ def distil_config(arm: Arm, task: str, steps: int) -> DistillConfig:
     """Settings of distillation that all arms share, with what the arm says."""
     ppo = teacher_settings(task, steps)
     shared: dict[str, Any] = {
-        "mode": "offline" if arm.mode in RECORDED else arm.mode,
+        "mode": arm.mode,
         "steps": steps,
         "num_envs": ppo.num_envs,
         "ticks": ppo.ticks,
@@ -185,11 +187,11 @@ def distil_arm(
     every = every or max(1, steps // _POINTS)
     curve = Curve(task, actor_of(student), every, log, target, view)
     began, cpu = time.perf_counter(), time.process_time()
-    learning = None
-    if arm.mode in RECORDED:
-        iterations = _learn_from_episodes(task, distiller, seed, arm.mode)
+    learning, mode = None, MODES[arm.mode]
+    if not mode.acts:
+        iterations = _learn_from_episodes(task, distiller, seed, arm.labelled)
     else:
-        if arm.mode == "concurrent":
+        if mode.teacher_learns:
             assert isinstance(taught[0], ActorTeacher)
             ppo = learner or _learner(task, config, learnt_in, taught[0], seed)
             shared = student if isinstance(student, MlpStudent) else None
@@ -199,7 +201,7 @@ def distil_arm(
     before, cpu = time.perf_counter() - began, time.process_time() - cpu
     figures = follow(iterations, curve, before)
     figures["cpu_seconds"] = round(figures["cpu_seconds"] + cpu, 2)
-    if arm.mode in RECORDED:
+    if not mode.acts:
         figures["steps"] = steps
     figures["teacher_queries"] = (distiller.queries or figures["steps"]) if arm.taught else 0
     figures["parameters"] = student.parameter_count()
@@ -313,12 +315,12 @@ def _interact(
 
 
 def _learn_from_episodes(
-    task: str, distiller: Distiller, seed: int, mode: str
+    task: str, distiller: Distiller, seed: int, labels: bool
 ) -> Iterator[dict[str, Any]]:
     """All of the budget is the teacher's; then as much learning as the other arms do."""
     config = distiller.config
     recordings = record_episodes(distiller, task, config.steps, seed)
-    if mode == "offline":
+    if labels:
         recordings = [labelled(recording, distiller) for recording in recordings]
     source = DatasetSource(recordings, num_envs=config.num_envs, ticks=config.ticks, seed=seed)
     return distil_offline(distiller, source)

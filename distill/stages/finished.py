@@ -12,6 +12,7 @@ from ...sim.env import RobotEnv
 from ..checkpoint import load_checkpoint
 from ..concurrent import LearningTeacher
 from ..experiment import STUDENT_PARTS, Experiment
+from ..modes import MODES
 from ..networks import Critic, GaussianActor
 from ..ppo import PPO, PPOConfig
 from ..return_scale import ReturnScale
@@ -123,7 +124,7 @@ def load_teacher(experiment: Experiment, folder: Path) -> ActorTeacher:
     Raises:
         RetortError: it is missing, unfinished or damaged.
     """
-    if experiment.distill.mode == "concurrent":
+    if MODES[experiment.distill.mode].teacher_learns:
         saved = finished(folder / "distillation", experiment.distill.steps, "distill")["teacher"]
     else:
         saved = finished(folder / "teacher", experiment.teacher.steps, "train")

@@ -17,6 +17,7 @@ from ...controller.contract import Contract
 from ..batch import Batch
 from ..distiller import Distiller
 from ..experiment import TEACHER_PARTS, Experiment
+from ..modes import MODES
 from ..sources.dataset import find_dataset, read_dataset, require_minari, write_dataset
 from ..sources.offline import DatasetSource, distil_offline
 from ..sources.recording import DatasetError, Recording
@@ -37,7 +38,7 @@ def require_data(experiment: Experiment) -> None:
         DatasetError: Minari is missing, there is no such data set, or it does not fit the robot.
     """
     config = experiment.distill
-    if config.mode != "offline":
+    if MODES[config.mode].acts:
         return
     require_minari()
     if config.dataset is not None:

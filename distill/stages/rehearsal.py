@@ -16,6 +16,7 @@ from ..batch import Batch
 from ..distill_config import DistillConfig
 from ..distiller import Distiller
 from ..experiment import Experiment
+from ..modes import MODES
 from ..networks import Critic
 from ..ppo import PPO
 from ..sources.adversary import lied_to
@@ -89,7 +90,7 @@ def _with_teachers(experiment: Experiment, config: DistillConfig) -> None:
     source.share_with_teacher(_SHARE)
     source.start(experiment.seed)
     batch = source.collect(distiller.act, distiller.act_as_teacher)
-    if config.mode == "offline":
+    if not MODES[config.mode].acts:
         batch = _as_recorded(batch, teachers)
     _try(distiller, batch)
 
@@ -107,7 +108,7 @@ def _try(distiller: Distiller, batch: Batch) -> None:
 def _teachers(
     experiment: Experiment, env: RobotEnv, student: Student, critic: Critic
 ) -> list[Teacher]:
-    if experiment.distill.mode == "concurrent":
+    if MODES[experiment.distill.mode].teacher_learns:
         ppo = PPO(experiment.teacher, env, experiment.seed)
         return [learning_teacher(experiment, ppo, student, critic).teacher]
     ppo = PPO(experiment.teacher, env, experiment.seed)

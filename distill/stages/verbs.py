@@ -27,6 +27,7 @@ from ..evaluation.outcomes import outcomes_of_run
 from ..experiment import TEACHER_PARTS, Experiment
 from ..export import to_c, to_onnx
 from ..loop import distil
+from ..modes import MODES
 from ..ppo import PPO, train
 from ..sources.adversary import lied_to
 from ..sources.rollout import RolloutSource
@@ -86,14 +87,14 @@ def distil_student(
         KeyboardInterrupt: after Ctrl-C, with everything saved.
     """
     config = experiment.distill
-    if config.mode == "offline":
+    if not MODES[config.mode].acts:
         return distil_from_data(experiment, folder, fresh=fresh, progress=progress)
     env = experiment.make_env(
         config.num_envs, episode_seconds=config.episode_seconds, event_rate=config.event_rate
     )
     student, critic = experiment.make_learner(env.contract, env.teacher_size)
     learning = None  # a teacher that goes on learning
-    if config.mode == "concurrent":
+    if MODES[config.mode].teacher_learns:
         learning = load_learning_teacher(experiment, folder, env, student, critic)
     teachers = load_teachers(experiment, folder, env) if learning is None else [learning.teacher]
     distiller = Distiller(config, student, teachers, critic, experiment.seed + 1)

@@ -284,10 +284,20 @@ def test_progress_is_only_followed_where_student_and_teacher_act(mode, share, re
         DistillConfig(mode=mode, teacher_share=share, terms=terms)
 
 
-@pytest.mark.parametrize("mode", ["offline", "teacher", "student"])
-def test_terms_on_its_own_acts_alone_are_refused_where_the_student_never_acts(mode):
+@pytest.mark.parametrize(
+    ("mode", "share", "refused"),
+    [
+        ("student", 0.15, False),
+        ("mixed", 0.15, False),
+        ("offline", 0.15, True),
+        ("teacher", 0.15, True),
+        ("student", 1.0, True),
+        ("mixed", 1.0, True),
+    ],
+)
+def test_terms_on_its_own_acts_alone_are_refused_where_the_student_never_acts(mode, share, refused):
     own = (TermConfig(name="proximal"), TermConfig(name="value"))
-    refused = pytest.raises(ValueError, match=r"\(proximal, value\).*does not act.*policy_kl")
-    with nullcontext() if mode == "student" else refused:
-        DistillConfig(mode=mode, terms=own)
-    DistillConfig(mode=mode, terms=(*own, TermConfig(name="policy_kl")))
+    expected = pytest.raises(ValueError, match=r"\(proximal, value\).*does not act.*policy_kl")
+    with expected if refused else nullcontext():
+        DistillConfig(mode=mode, teacher_share=share, terms=own)
+    DistillConfig(mode=mode, teacher_share=share, terms=(*own, TermConfig(name="policy_kl")))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import tomli_w
 from retort.distill.curriculum import CurriculumConfig
-from retort.distill.distill_config import Mode
+from retort.distill.modes import MODES
 from retort.distill.students import KINDS
 from retort.distill.teachers.mixture import MixtureConfig
 from retort.distill.terms import TERMS
@@ -29,7 +29,7 @@ def choices(config: type, name: str) -> tuple[str, ...]:
     [
         ("Terms", tuple(TERMS)),
         ("Several teachers", choices(MixtureConfig, "weighting")),
-        ("Modes", typing.get_args(Mode)),
+        ("Modes", tuple(MODES)),
         ("Students", tuple(KINDS)),
         ("Curriculum", choices(CurriculumConfig, "kind")),
         ("Axes of difficulty", tuple({*ROBOT_AXES, *GYMNASIUM_AXES, TERRAIN, REMOVAL})),

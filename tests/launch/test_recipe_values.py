@@ -178,12 +178,11 @@ def test_weights_of_teachers_must_sum_to_one() -> None:
             ["distill.mode=offline", "distill.teachers.gated=true"],
             r"distill\.teachers\.gated .* set it to false",
         ),
+        (["distill.mode=clone"], r"distill\.mode is 'clone'; use one of offline, student, .*mixed"),
         (["distill.recorded_steps=0"], r"distill\.recorded_steps is 0"),
     ],
 )
-def test_what_does_not_belong_to_learning_from_data_is_refused(
-    given: list[str], words: str
-) -> None:
+def test_what_does_not_belong_to_a_mode_is_refused(given: list[str], words: str) -> None:
     with pytest.raises(RecipeError, match=words):
         load_recipe("balancer", given)
 

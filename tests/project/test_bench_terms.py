@@ -1,10 +1,8 @@
 """Tables of terms, modes, corrupted and several teachers: from a tiny budget to their sections."""
 
-import typing
-
 import pytest
 import torch
-from retort.distill.distill_config import Mode
+from retort.distill.modes import MODES
 from retort.distill.terms import TERMS
 
 _PURPOSES = ("action_change", "noisy_return", "attacked_return")
@@ -44,7 +42,7 @@ def test_every_term_and_every_mode_has_a_row(hopper_place):
     named = {term.name for arm in rows.values() for term in arm.terms}
     assert named == set(TERMS) - {"q"}  # which has a table of its own
     assert "`q` belongs to discrete actions" in terms._Q
-    assert {arm.mode for arm in rows.values()} == set(typing.get_args(Mode))
+    assert {arm.mode for arm in rows.values()} == set(MODES)
     for kind in ("gru", "tcn"):
         assert sum(name.startswith(kind) for name in terms.ATTENTION) == 5
 
