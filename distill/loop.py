@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
-from .batch import STUDENT, TEACHER
+from .batch import TEACHER, Batch
 from .concurrent import LearningTeacher
 from .curriculum import Curriculum
 from .distiller import Distiller
-from .sources.rollout import RolloutSource
+from .learner import Learner
+from .sources.source import Actor, Source
 
 
 def distil(
     distiller: Distiller,
-    source: RolloutSource,
+    source: Source,
     curriculum: Curriculum,
     *,
     learning: LearningTeacher | None = None,
@@ -36,63 +34,92 @@ def distil(
         steps_done: environment steps spent before.
         seconds: spent before [s].
     """
-    config = distiller.config
-    per_iteration = config.ticks * config.num_envs
-    teacher = distiller.act_as_teacher if learning is None else learning.ppo.act
     if steps_done == 0:
         # The first rollout only gives the normalisers their scale: learning from it would compare
         # probabilities under two scales.
-        batch = source.collect(distiller.act, teacher)
+        learners: list[Learner] = [distiller] if learning is None else [distiller, learning.ppo]
+        batch = source.collect(distiller.act, _driving(distiller, learning))
         distiller.follow(batch)
-        distiller.measure(batch)
-        if learning is not None:
-            learning.ppo.normalise(batch.observations["teacher"])
-        steps_done = per_iteration
+        for learner in learners:
+            learner.measure(batch)
+        steps_done = distiller.config.ticks * distiller.config.num_envs
+    yield from learn_from(
+        distiller, source, curriculum, learning, steps_done=steps_done, seconds=seconds
+    )
+
+
+def learn_from(
+    distiller: Distiller,
+    source: Source,
+    curriculum: Curriculum | None = None,
+    learning: LearningTeacher | None = None,
+    *,
+    steps_done: int,
+    seconds: float,
+) -> Iterator[dict[str, Any]]:
+    """The iterations of ``distil``, from any source, once the normalisers know their scale.
+
+    Without a curriculum nobody measures how far the student is.
+    """
+    config = distiller.config
+    per_iteration = config.ticks * config.num_envs
     while steps_done < config.steps:
         began = time.perf_counter()
         fraction = min(1.0, steps_done / config.steps)
         source.share_with_teacher(config.share(fraction))
-        batch = source.collect(distiller.act, teacher)
-        episodes = batch.episodes
-        by_teacher = (batch.driver == TEACHER)[episodes.env].numpy()
-        score = episodes.score.numpy()
-        curriculum.record(episodes.running.numpy(), score, by_teacher)
-        relative = curriculum.relative_score()
-        figures: dict[str, Any] = {}
-        if learning is not None:
-            figures["teacher"] = learning.learn(batch, distiller.student, fraction)
-        recorded = distiller.record(batch, fraction)
-        guarded = contextlib.nullcontext()
-        if learning is not None:
-            said = recorded.teachers[0].distribution
-            guarded = learning.guarding(distiller.student, said, batch)
-        with guarded:
-            figures["terms"] = distiller.update(recorded, fraction, relative)
-        if learning is not None:
-            figures |= {"kl": learning.kl, "divergences": learning.divergences}
-        curriculum.advance(fraction)
+        batch = source.collect(distiller.act, _driving(distiller, learning))
+        if steps_done == 0:  # no rollout has shown what is to be whitened
+            distiller.whiten(batch)
+        relative = 0.0 if curriculum is None else _looked_at(batch, curriculum)
+        figures = _learn(distiller, learning, batch, fraction, relative)
+        if curriculum is not None:
+            curriculum.advance(fraction)
+            figures |= {"relative_score": relative, "levels": curriculum.frontier}
         elapsed = time.perf_counter() - began
         steps_done += per_iteration
         seconds += elapsed
-        students = batch.driver == STUDENT
-        minutes = per_iteration * source.env.period / 60.0
-        falls = float(batch.terminated[:, students].sum())
         yield {
             "steps": steps_done,
             "seconds": seconds,
             "steps_per_second": per_iteration / elapsed,
-            "score_student": _mean(score[~by_teacher]),
-            "score_teacher": _mean(score[by_teacher]),
-            "reward_student": _mean(batch.reward[:, students].numpy()),
-            "reward_teacher": _mean(batch.reward[:, ~students].numpy()),
-            "relative_score": relative,
-            "levels": curriculum.frontier,
-            "falls_per_minute": falls / (minutes * float(students.float().mean()) + 1e-9),
+            **source.figures(batch, steps_done),
             "teacher_queries": distiller.queries,
             "learning_rate": distiller.optimiser.param_groups[0]["lr"],
             **figures,
         }
 
 
-def _mean(values: np.ndarray) -> float | None:
-    return float(values.mean()) if values.size else None
+def _driving(distiller: Distiller, learning: LearningTeacher | None) -> Actor:
+    """Who acts where a teacher does."""
+    return distiller.act_as_teacher if learning is None else learning.ppo.act
+
+
+def _looked_at(batch: Batch, curriculum: Curriculum) -> float:
+    """The student's relative score, the episodes that ended in a batch among what it is of."""
+    episodes = batch.episodes
+    by_teacher = (batch.driver == TEACHER)[episodes.env].numpy()
+    curriculum.record(episodes.running.numpy(), episodes.score.numpy(), by_teacher)
+    return curriculum.relative_score()
+
+
+def _learn(
+    distiller: Distiller,
+    learning: LearningTeacher | None,
+    batch: Batch,
+    fraction: float,
+    relative: float,
+) -> dict[str, Any]:
+    """One update of the student and, if it learns, of the teacher before it."""
+    if learning is None:
+        recorded = distiller.record(batch, fraction)
+        return {"terms": distiller.update(recorded, fraction, relative)}
+    taught = learning.learn(batch, distiller.student, fraction)
+    recorded = distiller.record(batch, fraction)
+    with learning.guarding(distiller.student, recorded.teachers[0].distribution, batch):
+        losses = distiller.update(recorded, fraction, relative)
+    return {
+        "teacher": taught,
+        "terms": losses,
+        "kl": learning.kl,
+        "divergences": learning.divergences,
+    }

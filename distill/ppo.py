@@ -281,7 +281,7 @@ class PPO:
             "kl": kl,
         }
         check_finite("teacher", losses, self.parameters)
-        self.normalise(batch.observations["teacher"])
+        self.measure(batch)
         return {
             **losses,
             "action_std": action_std(self.actor),
@@ -324,10 +324,10 @@ class PPO:
         elif 0.0 < kl < 0.5 * self.config.target_kl:
             group["lr"] = min(1e-2, group["lr"] * 1.5)
 
-    def normalise(self, observation: Tensor) -> None:
-        """Merge ``observation`` (..., size) into the statistics of actor and critic."""
-        self.actor.normaliser.update(observation)
-        self.critic.normaliser.update(observation)
+    def measure(self, batch: Batch) -> None:
+        """Merge a batch into the statistics of actor and critic."""
+        self.actor.normaliser.update(batch.observations["teacher"])
+        self.critic.normaliser.update(batch.observations["teacher"])
 
     def state_dict(self) -> dict[str, Any]:
         """Networks, optimiser and random stream."""
@@ -384,7 +384,7 @@ def train(
         # The first rollout only gives the normaliser its scale: learning from it would compare
         # probabilities under two scales.
         began = time.perf_counter()
-        ppo.normalise(source.collect(ppo.act).observations["teacher"])
+        ppo.measure(source.collect(ppo.act))
         seconds += time.perf_counter() - began
         steps_done = per_iteration
     while steps_done < config.steps:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -12,9 +11,11 @@ from torch import Tensor
 
 from ..batch import TEACHER, Batch, Episodes, no_episodes
 from ..distiller import Distiller
+from ..loop import learn_from
 from ..students import Student
 from ..teachers import Teacher, TeacherOutput, in_order, numbered
 from .recording import DatasetError, Recording, joined
+from .source import Actor
 
 # Observations by group, hidden state, resets -> the state after them.
 _Reads = Callable[[dict[str, Tensor], Tensor, Tensor], Tensor]
@@ -39,9 +40,8 @@ class DatasetSource:
     """Yields batches of recorded episodes: ``num_envs`` columns, in each of which episode follows
     episode, in random order, every one once before any comes again.
 
-    The columns begin at random times of their first episodes, as simulated environments do. A
-    student that remembers starts each batch with what it remembers of the episode so far, and so do
-    teachers that are still there to be asked about other situations.
+    The columns begin at random times of their first episodes, as simulated environments do. Who
+    reads on (``read_by``) starts each batch with what it remembers of the episode so far.
 
     Args:
         recordings: at least one, all of one kind.
@@ -80,6 +80,8 @@ class DatasetSource:
         self._episode = self._next(num_envs)
         self._tick = self._rng.integers(0, self._length[self._episode])
         self._whole = self._tick == 0  # the running episode is read from its start
+        self._student: Student | None = None
+        self._teachers: tuple[Teacher, ...] = ()
         self._hidden: Tensor | None = None
         self._teacher_states: tuple[Tensor, ...] = ()
 
@@ -88,18 +90,24 @@ class DatasetSource:
         """One for each that labelled the data, for a ``Distiller``."""
         return tuple(RecordedTeacher() for _ in self.labels)
 
+    def read_by(self, student: Student, teachers: Sequence[Teacher] = ()) -> None:
+        """Let a student, and teachers that are still there to be asked about other situations, read
+        along from now on, to keep up their memories.
+        """
+        self._student, self._teachers = student, tuple(teachers)
+
+    def share_with_teacher(self, share: float) -> None:
+        """Nobody acts."""
+
     @torch.no_grad()
-    def collect(self, student: Student, teachers: Sequence[Teacher] = ()) -> Batch:
-        """The next ``ticks`` of every column; all read on to keep up their memories."""
-
-        def reads(seen: dict[str, Tensor], state: Tensor, resets: Tensor) -> Tensor:
-            return student(seen["student"], state, resets)[1]
-
-        if self._hidden is None:
-            self._hidden = self._remembered(student.initial_state, reads)
-        if len(self._teacher_states) != len(teachers):
+    def collect(self, student: Actor | None = None, teacher: Actor | None = None) -> Batch:
+        """The next ``ticks`` of every column, in which nobody acts any more."""
+        if self._hidden is None and self._student is not None:
+            reads = _studying(self._student)
+            self._hidden = self._remembered(self._student.initial_state, reads)
+        if len(self._teacher_states) != len(self._teachers):
             self._teacher_states = tuple(
-                self._remembered(teacher.initial_state, _reading(teacher)) for teacher in teachers
+                self._remembered(t.initial_state, _reading(t)) for t in self._teachers
             )
         index, episode = (np.zeros((self.ticks, self.num_envs), dtype=np.int64) for _ in range(2))
         ended: list[tuple[int, np.ndarray, np.ndarray, np.ndarray]] = []
@@ -118,13 +126,22 @@ class DatasetSource:
                 self._whole[done] = True
         at = torch.from_numpy(index)
         batch = self._batch(at, torch.from_numpy(reset), ended)
-        if student.state_size:
-            self._hidden = reads(batch.observations, self._hidden, batch.reset)
+        if self._student is not None and self._student.state_size:
+            reads = _studying(self._student)
+            self._hidden = reads(batch.observations, batch.initial_state, batch.reset)
         self._teacher_states = tuple(
-            _reading(teacher)(batch.observations, state, batch.reset) if state.shape[-1] else state
-            for teacher, state in zip(teachers, self._teacher_states, strict=True)
+            _reading(t)(batch.observations, state, batch.reset) if state.shape[-1] else state
+            for t, state in zip(self._teachers, self._teacher_states, strict=True)
         )
         return batch
+
+    def figures(self, batch: Batch, steps: int) -> dict[str, Any]:
+        """How often all was learnt from, and what those earned who once acted."""
+        score = batch.episodes.score
+        return {
+            "passes": steps / self.transitions,
+            "score_teacher": float(score.mean()) if len(score) else None,
+        }
 
     def state_dict(self) -> dict[str, Any]:
         """Where every column stands, and the order to come."""
@@ -148,7 +165,6 @@ class DatasetSource:
         self._teacher_states = in_order(state.get("teacher_states", {}))
 
     def _batch(self, at: Tensor, reset: Tensor, ended: list[Any]) -> Batch:
-        assert self._hidden is not None
         rows = {name: values[at] for name, values in self._rows.items()}
         now = torch.from_numpy(self._first[self._episode] + self._tick)
         index, of = np.zeros((0, 2), dtype=np.int64), np.zeros(0, dtype=np.int64)
@@ -162,7 +178,7 @@ class DatasetSource:
             final_index=torch.from_numpy(index),
             final_observations={group: values[of] for group, values in self._final.items()},
             last_observations={group: values[now] for group, values in self.observations.items()},
-            initial_state=self._hidden,
+            initial_state=torch.zeros(self.num_envs, 0) if self._hidden is None else self._hidden,
             episodes=self._episodes(ended),
             labels=tuple(said.select(at) for said in self.labels),
             teacher_states=self._teacher_states or None,
@@ -204,6 +220,10 @@ class DatasetSource:
                 never = torch.zeros(tick, 1, dtype=torch.bool)
                 state[column] = reads(past, initial_state(1), never)[0]
         return state
+
+
+def _studying(student: Student) -> _Reads:
+    return lambda seen, state, resets: student(seen["student"], state, resets)[1]
 
 
 def _reading(teacher: Teacher) -> _Reads:
@@ -249,27 +269,7 @@ def distil_offline(
             "teachers are gated by the value of the student's own acts, and a data set has none; "
             "set gated = false"
         )
+    source.read_by(distiller.student, distiller.teachers)
     if steps_done == 0:
         distiller.normalise(source.observations)
-    per_iteration = config.ticks * config.num_envs
-    while steps_done < config.steps:
-        began = time.perf_counter()
-        fraction = steps_done / config.steps
-        batch = source.collect(distiller.student, distiller.teachers)
-        if steps_done == 0:
-            distiller.whiten(batch)
-        losses = distiller.update(distiller.record(batch, fraction), fraction, 0.0)
-        elapsed = time.perf_counter() - began
-        steps_done += per_iteration
-        seconds += elapsed
-        score = batch.episodes.score
-        yield {
-            "steps": steps_done,
-            "passes": steps_done / source.transitions,
-            "seconds": seconds,
-            "steps_per_second": per_iteration / elapsed,
-            "score_teacher": float(score.mean()) if len(score) else None,
-            "terms": losses,
-            "teacher_queries": distiller.queries,
-            "learning_rate": distiller.optimiser.param_groups[0]["lr"],
-        }
+    yield from learn_from(distiller, source, steps_done=steps_done, seconds=seconds)

@@ -12,9 +12,7 @@ from torch import Tensor
 
 from ...sim.interface import LearningEnv
 from ..batch import STUDENT, TEACHER, Batch, Episodes, no_episodes
-
-# observations by group, hidden state, resets -> action (N, actions), log-probability (N,), state
-Actor = Callable[[dict[str, Tensor], Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
+from .source import Actor
 
 
 class RolloutSource:
@@ -133,6 +131,20 @@ class RolloutSource:
             episodes=_episodes(episodes, running.shape[1]),
         )
 
+    def figures(self, batch: Batch, steps: int) -> dict[str, Any]:
+        """What student and teacher earned, and how often the student fell."""
+        by_teacher = (batch.driver == TEACHER)[batch.episodes.env]
+        students, score = batch.driver == STUDENT, batch.episodes.score
+        minutes = batch.ticks * batch.num_envs * self.env.period / 60.0
+        falls = float(batch.terminated[:, students].sum())
+        return {
+            "score_student": _mean(score[~by_teacher]),
+            "score_teacher": _mean(score[by_teacher]),
+            "reward_student": _mean(batch.reward[:, students]),
+            "reward_teacher": _mean(batch.reward[:, ~students]),
+            "falls_per_minute": falls / (minutes * float(students.float().mean()) + 1e-9),
+        }
+
     def state_dict(self) -> dict[str, Any]:
         """Everything needed to go on to the bit: arrays, tensors and JSON data."""
         return {
@@ -179,6 +191,10 @@ def one_thread() -> Iterator[None]:
 
 def _groups(info: dict[str, Any]) -> dict[str, Tensor]:
     return {group: torch.from_numpy(info[group]) for group in _GROUPS}
+
+
+def _mean(values: Tensor) -> float | None:
+    return float(values.numpy().mean()) if values.numel() else None
 
 
 def _episodes(parts: list[tuple[np.ndarray, ...]], width: int) -> Episodes:

@@ -72,7 +72,8 @@ def _with_data(experiment: Experiment, config: DistillConfig, dataset: str) -> N
     _, _, contract = experiment.load()
     student, critic = experiment.make_learner(contract, source.observations["teacher"].shape[-1])
     distiller = Distiller(config, student, source.teachers, critic, experiment.seed)
-    _try(distiller, source.collect(student, distiller.teachers))
+    source.read_by(student, distiller.teachers)
+    _try(distiller, source.collect())
 
 
 def _with_teachers(experiment: Experiment, config: DistillConfig) -> None:

@@ -30,8 +30,11 @@ def recordings(tmp_path_factory):
     return read_dataset(path)
 
 
-def source_of(recordings, **options):
-    return DatasetSource(recordings, **{"num_envs": 4, "ticks": 7, "seed": 0, **options})
+def source_of(recordings, student=None, **options):
+    source = DatasetSource(recordings, **{"num_envs": 4, "ticks": 7, "seed": 0, **options})
+    if student is not None:
+        source.read_by(student)
+    return source
 
 
 def student_of(kind="mlp", **config):
@@ -45,10 +48,9 @@ def read_columns(recordings, source, batches):
     firsts = {float(r.reward[0]): k for k, r in enumerate(recordings)}
     order = {column: [] for column in range(source.num_envs)}
     running = [None] * source.num_envs
-    student = student_of()
     after = None
     for _ in range(batches):
-        batch = source.collect(student)
+        batch = source.collect()
         assert (batch.driver == TEACHER).all()
         if after is not None:
             for group, values in batch.observations.items():
@@ -102,15 +104,15 @@ def test_every_episode_comes_once_before_any_comes_again(recordings):
 
 def test_a_source_is_its_seed_and_goes_on_where_it_stood(recordings):
     student = student_of("gru")
-    one, other, third = (source_of(recordings, seed=seed) for seed in (3, 3, 4))
-    same = [(one.collect(student), other.collect(student)) for _ in range(5)]
+    one, other, third = (source_of(recordings, student, seed=seed) for seed in (3, 3, 4))
+    same = [(one.collect(), other.collect()) for _ in range(5)]
     for a, b in same:
         assert torch.equal(a.reward, b.reward)
         assert torch.equal(a.initial_state, b.initial_state)
-    assert not torch.equal(third.collect(student).reward, same[0][0].reward)
+    assert not torch.equal(third.collect().reward, same[0][0].reward)
     third.load_state_dict(one.state_dict())
     for _ in range(5):
-        a, b = one.collect(student), third.collect(student)
+        a, b = one.collect(), third.collect()
         assert torch.equal(a.reward, b.reward)
         assert torch.equal(a.initial_state, b.initial_state)
 
@@ -118,11 +120,11 @@ def test_a_source_is_its_seed_and_goes_on_where_it_stood(recordings):
 @pytest.mark.parametrize("kind", ["gru", "tcn"])
 def test_a_batch_begins_with_what_the_student_remembers_of_the_episode(recordings, kind):
     student = student_of(kind)
-    source = source_of(recordings, ticks=5)
+    source = source_of(recordings, student, ticks=5)
     assert (source._tick > 0).any()
     ends = {float(r.reward[t]): (r, t) for r in recordings for t in range(len(r))}
     for _ in range(6):
-        batch = source.collect(student)
+        batch = source.collect()
         for i in range(batch.num_envs):
             recording, t = ends[float(batch.reward[0, i])]
             if t == 0:
@@ -136,7 +138,7 @@ def test_a_batch_begins_with_what_the_student_remembers_of_the_episode(recording
 
 def test_scores_are_of_episodes_that_were_read_whole(recordings):
     source = source_of(recordings, num_envs=2, ticks=60)
-    batch = source.collect(student_of())
+    batch = source.collect()
     whole = {float(r.reward.sum() / source.episode_ticks): r for r in recordings}
     assert len(batch.episodes.score) > 4
     for score, fell in zip(batch.episodes.score, batch.episodes.fell, strict=True):

@@ -176,7 +176,8 @@ def test_recorded_episodes_are_asked_about_from_where_they_are_read(tmp_path):
     sources[1].load_state_dict(sources[0].state_dict())
     for source, distiller in zip(sources, distillers, strict=True):
         now = torch.from_numpy(source._tick).float()
-        batch = source.collect(student, distiller.teachers)
+        source.read_by(student, distiller.teachers)
+        batch = source.collect()
         recorded = distiller.record(batch, 0.0)
         (before,) = recorded.batch.teacher_states
         assert torch.equal(torch.where(batch.reset[0], torch.zeros(4), before[:, 0]), now)
