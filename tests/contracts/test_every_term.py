@@ -9,27 +9,35 @@ import torch
 from retort.distill.curriculum import Curriculum, CurriculumConfig
 from retort.distill.distill_config import DistillConfig
 from retort.distill.distiller import Distiller
+from retort.distill.distributions import Categorical
 from retort.distill.loop import distil
-from retort.distill.networks import Critic, GaussianActor
+from retort.distill.networks import Critic, make_actor
 from retort.distill.sources.rollout import RolloutSource
-from retort.distill.students import StudentConfig, make_student
+from retort.distill.students import Interface, StudentConfig, make_student
 from retort.distill.teachers import ActorTeacher, BoundCritics
 from retort.distill.teachers.mixture import MixtureConfig
 from retort.distill.terms import TERMS, TermConfig
 from retort.sim import RobotEnv
 
+from .tiny import ACTIONS, TinyEnv
+
 NUM_ENVS, TICKS = 16, 8
 # Terms that are of another kind with other options: term and options.
-VARIANTS = {"robust to teacher": ("robust", {"steps": 2, "target": "teacher"})}
-CONTINUOUS = [*(name for name in TERMS if name != "q"), *VARIANTS]
+VARIANTS = {
+    "robust to teacher": ("robust", {"steps": 2, "target": "teacher"}),
+    **{f"q {kind}": ("q", {"kind": kind}) for kind in ("tempered", "nll", "mse")},
+}
+NAMES = [*TERMS, *VARIANTS]
 OPTIONS = {"saliency": {"student": [0, 1, 2], "teacher": [0, 1, 2]}, "robust": {"steps": 2}}
 
 
 class CriticTeacher(ActorTeacher):
-    """An actor that also says Q(s, a), highest at its own action."""
+    """An actor that also says Q(s, a), highest at its own action or of every choice."""
 
     def __call__(self, observations, state, resets):
         said, state = super().__call__(observations, state, resets)
+        if isinstance(said.distribution, Categorical):
+            return dataclasses.replace(said, q=said.distribution.logits), state
 
         def critics(observation, action):
             off = (action - self.actor(observation).mode()).square().sum(-1)
@@ -40,22 +48,27 @@ class CriticTeacher(ActorTeacher):
 
 
 @functools.cache
-def environment():
-    """One for all: a reset with a seed makes it new."""
+def environment(discrete):
+    """One for all of a kind: a reset with a seed makes it new."""
+    if discrete:
+        return TinyEnv(NUM_ENVS, discrete=True)
     return RobotEnv(num_envs=NUM_ENVS, level=0.0, episode_seconds=0.2)
 
 
 def make(name, count=1, **changes):
-    env = environment()
+    term, options = VARIANTS.get(name, (name, OPTIONS.get(name, {})))
+    discrete = term == "q"
+    env = environment(discrete)
+    sees, knows = env.groups["student"], env.groups["teacher"]
+    interface = Interface.plain(sees, ACTIONS, discrete=True) if discrete else env.contract
     torch.manual_seed(0)
-    student = make_student(StudentConfig(hidden=(8,)), env.contract)
-    critic = Critic(env.teacher_size, (16,))
+    student = make_student(StudentConfig(hidden=(8,)), interface)
+    critic = Critic(knows, (16,))
     made = []
     for _ in range(count):
-        actor = GaussianActor(env.teacher_size, 2, (16,), initial_std=0.3)
+        actor = make_actor(knows, env.single_action_space, (16,), initial_std=0.3)
         torch.nn.init.normal_(actor.network[-1].weight, std=0.3)
-        made.append(CriticTeacher(actor, Critic(env.teacher_size, (8,))))
-    term, options = VARIANTS.get(name, (name, OPTIONS.get(name, {})))
+        made.append(CriticTeacher(actor, Critic(knows, (8,))))
     terms = (TermConfig(name=term, options=options),)
     settings = {"steps": NUM_ENVS * TICKS * 3, "num_envs": NUM_ENVS, "ticks": TICKS}
     config = DistillConfig(**{**settings, "terms": terms, "episode_seconds": 0.2, **changes})
@@ -67,7 +80,7 @@ def make(name, count=1, **changes):
     return distiller, source, curriculum
 
 
-@pytest.mark.parametrize("name", CONTINUOUS)
+@pytest.mark.parametrize("name", NAMES)
 def test_it_trains_changes_the_student_or_critic_and_stays_finite(name):
     distiller, source, curriculum = make(name)
     before = [p.detach().clone() for p in distiller.parameters]
@@ -78,7 +91,7 @@ def test_it_trains_changes_the_student_or_critic_and_stays_finite(name):
     assert any(not torch.equal(a, b) for a, b in zip(before, learnt, strict=False))
 
 
-@pytest.mark.parametrize("name", CONTINUOUS)
+@pytest.mark.parametrize("name", NAMES)
 def test_two_runs_of_it_are_the_same_to_the_bit(name):
     ends = []
     for _ in range(2):
@@ -88,7 +101,7 @@ def test_two_runs_of_it_are_the_same_to_the_bit(name):
     assert all(torch.equal(a, b) for a, b in zip(*ends, strict=True))
 
 
-@pytest.mark.parametrize("name", [n for n in CONTINUOUS if n in VARIANTS or TERMS[n].taught])
+@pytest.mark.parametrize("name", [n for n in NAMES if n in VARIANTS or TERMS[n].taught])
 def test_with_several_teachers_one_without_weight_changes_nothing(name):
     alone, source, _ = make(name)
     pair, _, _ = make(name, count=2, teachers=MixtureConfig(others=("other",), weights=(1.0, 0.0)))
