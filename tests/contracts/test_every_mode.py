@@ -105,6 +105,15 @@ def test_it_spends_its_budget_and_no_more(ended):
     assert [row["steps"] for row in ended.progress] == [N * TICKS * k for k in range(first, 7)]
 
 
+def test_observations_are_normalised_by_all_that_was_seen_what_gave_the_scale_too(ended):
+    learnt = sum(each.batch.reward.numel() for each in ended.recorded)
+    scale = N * TICKS if ended.mode.acts else ended.source.transitions
+    assert float(ended.distiller.student.normaliser.count) == scale + learnt
+    if ended.learning is not None:  # by what it did, then
+        taught = sum(TICKS * int((each.batch.driver == TEACHER).sum()) for each in ended.recorded)
+        assert float(ended.learning.ppo.actor.normaliser.count) == scale + taught
+
+
 def test_teacher_and_student_act_where_they_should(mode, ended):
     assert [int((each.batch.driver == TEACHER).sum()) for each in ended.recorded] == DRIVEN[mode]
 
