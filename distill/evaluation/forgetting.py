@@ -17,6 +17,7 @@ from ...hardware.errors import RetortError
 from ...sim.interface import LearningEnv
 from ..checkpoint import load_checkpoint, save_checkpoint
 from ..experiment import Experiment
+from ..modes import MODES
 from ..sources.rollout import Actor
 from ..stages.finished import load_student
 from ..students import Student, make_student
@@ -256,8 +257,8 @@ def _never_moved(experiment: Experiment) -> tuple[str, str]:
     """Why a student never came to a harder level, and what lets it."""
     curriculum, mode = experiment.curriculum, experiment.distill.mode
     why = f"its curriculum (kind = '{curriculum.kind}') never moved on to a harder level"
-    if mode == "offline":
-        return "in mode 'offline' there is no curriculum", "set distill.mode to 'student'"
+    if not MODES[mode].acts:
+        return f"in mode '{mode}' there is no curriculum", "set distill.mode to 'student'"
     if curriculum.kind == "none":
         return why, "set curriculum.kind to 'gated' or 'fixed'"
     if curriculum.start == curriculum.levels:
