@@ -7,6 +7,14 @@ import dataclasses
 import mujoco
 import numpy as np
 
+from ...hardware.checks import (
+    NOT_NEGATIVE,
+    POSITIVE,
+    Range,
+    RangeError,
+    check_fields,
+    check_rising,
+)
 from ...hardware.errors import RetortError
 from ..randomisation import symmetric
 from ..simulations import Simulations
@@ -14,6 +22,7 @@ from ..simulations import Simulations
 AXES = ("randomisation", "sensing", "latency", "pushes")
 TERRAIN = "terrain"  # and where ``slope`` says so
 REMOVAL = "removal"  # and where ``StudentView.fade`` does
+_FRACTION = Range(0.0, 1.0, open_high=True)
 
 
 class DifficultyError(RetortError):
@@ -40,23 +49,20 @@ class Difficulty:
     slope: float = 0.0  # [rad] of the floor; 0 is no axis
 
     def __post_init__(self) -> None:
-        if not 0 <= self.mass < 1 or not 0 <= self.motor_strength < 1:
-            raise DifficultyError(
-                "mass and motor_strength are fractions in [0, 1), got "
-                f"{self.mass} and {self.motor_strength}"
-            )
-        if not 0 < self.friction[0] <= 1 <= self.friction[1]:
-            raise DifficultyError(
-                f"friction must reach from above 0 to nominal 1 and beyond, got {self.friction}"
-            )
-        if self.noise < 0 or self.latency < 0 or self.push_speed < 0:
-            raise DifficultyError("noise, latency and push_speed must not be negative")
-        if not 0 < self.push_interval[0] <= self.push_interval[1]:
-            raise DifficultyError(
-                f"push_interval must be two rising times [s], got {self.push_interval}"
-            )
-        if not 0 <= self.slope < np.pi / 2:
-            raise DifficultyError(f"slope must be in [0, pi/2) rad, got {self.slope}")
+        check_fields(
+            self,
+            mass=_FRACTION,
+            friction=POSITIVE,
+            motor_strength=_FRACTION,
+            noise=NOT_NEGATIVE,
+            latency=NOT_NEGATIVE,
+            push_speed=NOT_NEGATIVE,
+            push_interval=POSITIVE,
+            slope=Range(0.0, np.pi / 2, open_high=True),
+        )
+        check_rising("push_interval", self.push_interval)
+        if not self.friction[0] <= 1 <= self.friction[1]:
+            raise RangeError(f"friction is {self.friction}; use two numbers around 1, the nominal")
 
     @property
     def axes(self) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 
+from ...hardware.checks import NOT_NEGATIVE, check_fields
 from .difficulty import DifficultyError
 from .task import VELOCITIES
 
@@ -34,8 +35,7 @@ class StudentView:
     fade: bool = False
 
     def __post_init__(self) -> None:
-        if self.noise < 0:
-            raise DifficultyError(f"noise must not be negative, got {self.noise}")
+        check_fields(self, noise=NOT_NEGATIVE, std=NOT_NEGATIVE)
         if self.fade and not self.mask:
             raise DifficultyError("fade takes away what mask names; name what is to go at last")
 
