@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from gymnasium.spaces import Discrete
 from retort.distill.concurrent import LearningTeacher
 from retort.distill.curriculum import Curriculum, CurriculumConfig
 from retort.distill.distill_config import DistillConfig
@@ -240,11 +239,7 @@ def _student(
 ) -> Student:
     """A new student, behind the teacher's normaliser of what it sees if that is an actor of ours
     on this task's observations."""
-    space = env.single_action_space
-    discrete = isinstance(space, Discrete)
-    outputs = int(space.n) if isinstance(space, Discrete) else int(np.prod(space.shape or ()))
-    interface = Interface.plain(env.groups["student"], outputs, discrete=discrete)
-    student = make_student(config, interface)
+    student = make_student(config, Interface.of_env(env))
     if isinstance(teacher, ActorTeacher) and isinstance(env, GymnasiumTaskEnv):
         seen = torch.from_numpy(view.columns(env.task.parts(env.simulations.model)))
         known = teacher.actor.normaliser.state_dict()

@@ -269,8 +269,7 @@ def interface_of(env: LearningEnv) -> Interface:
     """What a student of ``env`` sees and says."""
     if isinstance(env, RobotEnv):
         return Interface.of(env.contract)
-    [actions] = env.single_action_space.shape or (0,)
-    return Interface.plain(env.groups["student"], actions)
+    return Interface.of_env(env)
 
 
 def _curriculum(

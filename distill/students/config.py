@@ -6,10 +6,12 @@ import dataclasses
 from typing import Literal
 
 import numpy as np
+from gymnasium.spaces import Discrete
 
 from ...controller.architecture import columns_read
 from ...controller.contract import Contract
 from ...hardware.checks import Range, between, check_fields
+from ...sim.interface import LearningEnv
 from ..networks import Activation
 
 
@@ -92,6 +94,14 @@ class Interface:
             newest=tuple(range(observation_size)),
             discrete=discrete,
         )
+
+    @staticmethod
+    def of_env(env: LearningEnv) -> Interface:
+        """Of environments whose observation is one frame."""
+        space = env.single_action_space
+        discrete = isinstance(space, Discrete)
+        outputs = int(space.n) if isinstance(space, Discrete) else int(np.prod(space.shape or ()))
+        return Interface.plain(env.groups["student"], outputs, discrete=discrete)
 
     def columns(self, kind: str) -> np.ndarray:
         """Positions of the observation that a student of ``kind`` reads, (inputs,)."""
