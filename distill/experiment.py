@@ -4,31 +4,63 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
+from operator import attrgetter
+from typing import Any
 
 import torch
 
-from ..controller.contract import Contract
-from ..hardware.robot import Robot, load_robot
-from ..sim.env import RobotEnv, SimulationConfig, trained_ranges
-from ..sim.task import ContractConfig, Task, difficulty_axes, load_task, make_contract
+from ..hardware.errors import RetortError
+from ..sim.env import SimulationConfig
+from ..sim.interface import LearningEnv
+from ..sim.named import GymnasiumConfig
+from ..sim.task import ContractConfig
 from .curriculum import CurriculumConfig
 from .distill_config import DistillConfig
 from .evaluation import EvaluationConfig
 from .networks import Critic
 from .ppo import PPOConfig
 from .students import Student, StudentConfig, make_student
+from .worlds import GymnasiumWorld, RobotWorld, World
 
 # What a stage's result depends on.
-TEACHER_PARTS = ("robot", "task", "seed", "contract", "simulation", "teacher")
+TEACHER_PARTS = (
+    "robot",
+    "task",
+    "environment",
+    "gymnasium",
+    "seed",
+    "contract",
+    "simulation",
+    "teacher",
+)
 STUDENT_PARTS = (*TEACHER_PARTS, "student", "distill", "curriculum")
+
+# What is said of robots only, and what stands there where nothing is.
+OF_ROBOTS = {
+    "contract": None,
+    "simulation": SimulationConfig(),
+    "teacher.episode_seconds": PPOConfig.episode_seconds,
+    "teacher.event_rate": PPOConfig.event_rate,
+    "distill.episode_seconds": DistillConfig.episode_seconds,
+    "distill.event_rate": DistillConfig.event_rate,
+    "evaluation.seconds": EvaluationConfig.seconds,
+    "evaluation.hardest_seconds": EvaluationConfig.hardest_seconds,
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """Robot, task, teacher, student and how one becomes the other."""
+    """Where it is learnt, teacher, student and how one becomes the other.
 
-    robot: str  # name, or folder with a robot.toml
-    task: str  # name, or a .py file that defines TASK
+    Either ``robot`` and ``task``, with ``contract`` and ``simulation``; or ``environment``, with
+    ``gymnasium``.
+    """
+
+    robot: str | None = None  # name, or folder with a robot.toml
+    task: str | None = None  # name, or a .py file that defines TASK
+    environment: str | None = None  # name of a Gymnasium environment
+    gymnasium: GymnasiumConfig | None = None  # how it is made; as it comes when absent
     seed: int = 1
     contract: ContractConfig | None = None  # the task's own when absent
     simulation: SimulationConfig = SimulationConfig()
@@ -38,16 +70,64 @@ class Experiment:
     curriculum: CurriculumConfig = CurriculumConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
 
-    def load(self) -> tuple[Robot, Task, Contract]:
-        """The robot, the task and the contract between them.
+    def __post_init__(self) -> None:
+        if self.environment is not None:
+            if self.robot is not None or self.task is not None:
+                raise ValueError(
+                    f"environment {self.environment!r} stands beside robot {self.robot!r} and task "
+                    f"{self.task!r}; name an environment, or a robot and its task"
+                )
+            self.refuse_robots(OF_ROBOTS)
+            return
+        missing = [name for name in ("robot", "task") if getattr(self, name) is None]
+        if missing:
+            raise ValueError(
+                f"{' and '.join(missing)} missing: name a robot and its task, or an environment "
+                "instead of both"
+            )
+        if self.gymnasium is not None:
+            raise ValueError(
+                "gymnasium says how an environment is made, and robot and task are named; leave it "
+                "out, or name an environment instead of both"
+            )
+
+    def refuse_robots(self, unsaid: Mapping[str, Any]) -> None:
+        """Where an environment is named, nothing may be said that only robots have.
+
+        Args:
+            unsaid: dotted names, and what stands there where nothing is said.
 
         Raises:
-            RetortError: no such robot or task, or they do not fit.
+            ValueError: something is.
         """
-        robot, task = load_robot(self.robot), load_task(self.task)
-        difficulty_axes(task, self.simulation.own_axes)  # a wrong one should not wait either
-        ranges = trained_ranges(task, self.simulation)
-        return robot, task, make_contract(robot, task, self.contract, ranges)
+        for name, value in unsaid.items():
+            if attrgetter(name)(self) != value:
+                raise ValueError(
+                    f"{name} is of robots, and the environment {self.environment!r} brings its own "
+                    "episodes, observations and physics; leave it out"
+                )
+
+    @property
+    def world(self) -> World:
+        """Where it is learnt."""
+        if self.environment is None:
+            return self.robot_world()
+        return GymnasiumWorld(self.environment, self.gymnasium or GymnasiumConfig())
+
+    def robot_world(self) -> RobotWorld:
+        """The robot at its task, for what nothing else will do.
+
+        Raises:
+            RetortError: an environment is named instead.
+        """
+        if self.robot is None or self.task is None:
+            raise RetortError(f"the environment {self.environment!r} has no robot; name one")
+        return RobotWorld(self.robot, self.task, self.contract, self.simulation)
+
+    @property
+    def hardest_level(self) -> int:
+        """Of the curriculum; 0, the only one, where there are no axes of difficulty."""
+        return self.curriculum.levels if self.world.axes else 0
 
     def make_env(
         self,
@@ -57,29 +137,27 @@ class Experiment:
         episode_seconds: float,
         event_rate: float = 1.0,
         autoreset: bool = True,
-    ) -> RobotEnv:
-        """Environments of this experiment."""
-        robot, task, contract = self.load()
-        return RobotEnv(
-            robot,
-            task,
+    ) -> LearningEnv:
+        """Environments of this experiment, as its ``world`` makes them."""
+        return self.world.make_env(
             num_envs,
-            contract=contract,
             level=level,
             episode_seconds=episode_seconds,
             event_rate=event_rate,
             autoreset=autoreset,
-            simulation=self.simulation,
         )
 
-    def make_learner(self, contract: Contract, privileged: int) -> tuple[Student, Critic]:
+    def make_learner(self, privileged: int) -> tuple[Student, Critic]:
         """A new student and its critic, which sees ``privileged`` numbers."""
+        interface = self.world.interface()
         with torch.random.fork_rng():
             torch.manual_seed(self.seed + 1)
-            student = make_student(self.student, contract)
+            student = make_student(self.student, interface)
             return student, Critic(privileged, self.distill.critic_hidden)
 
     def key(self, parts: tuple[str, ...]) -> str:
         """Text that is equal when two experiments would train the same, as far as ``parts``."""
         data = dataclasses.asdict(self)
+        if self.environment is None:  # the key of a robot is what it was before there were others
+            parts = tuple(name for name in parts if name not in ("environment", "gymnasium"))
         return json.dumps({name: data[name] for name in parts}, sort_keys=True, default=str)

@@ -31,7 +31,8 @@ from .recipe import Recipe, load_recipe, plain, sections
 from .stages import Ledger
 
 OUT = Path("runs/comparison")
-_SAME = ("robot", "task", "simulation")  # or episodes would not be the same ones
+# Or episodes would not be the same ones.
+_SAME = ("robot", "task", "environment", "gymnasium", "simulation")
 _TRAINING = ("contract", "teacher", "student", "distill", "curriculum")
 
 
@@ -97,8 +98,7 @@ def compare_runs(folders: Sequence[Path], out: Path, *, fresh: bool = False) -> 
     comparison = compare_arms(scores, np.random.default_rng(config.seed))
     told = comparison.to_json()
     data = {
-        "robot": runs[0].recipe.robot,
-        "task": runs[0].recipe.task,
+        **sections(runs[0].recipe, ("robot", "task", "environment")),
         "level": "hardest",
         "seed": config.seed + 1,
         "episodes": config.hardest_episodes,
@@ -155,7 +155,8 @@ def load_runs(folders: Sequence[Path]) -> list[Run]:
             if value != first.get(name):
                 raise CompareError(
                     f"{run.folder} was made for another {name} than {runs[0].folder} ({value} and "
-                    f"{first.get(name)}); compare runs of one robot, task and simulation"
+                    f"{first.get(name)}); compare runs of one robot, task and simulation, or of "
+                    "one environment"
                 )
     return runs
 

@@ -13,6 +13,7 @@ TEACHER_FALLS, STUDENT_FALLS = 0.01, 0.02
 RETURN_RATIO = 0.97
 PARAMETERS, PARAMETER_SHARE = 5000, 0.1
 RUN_SECONDS, PUSHES = 30.0, 5  # where the recipe does not say
+_SHARE = "Student's return / teacher's (95 % interval)"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,8 +32,19 @@ class Figure:
 
 
 def figures(results: Results) -> list[Figure]:
-    """Every figure, in the order of the stages; what was not measured counts as missed."""
-    return [*_learning(results), *_evaluation(results.evaluation), *_bus(results)]
+    """Every figure, in the order of the stages; what was not measured counts as missed.
+
+    Without a robot there is no bus, what ends an episode need not be a fall, and only the student's
+    share of its teacher has a target.
+    """
+    rows = [*_learning(results), *_evaluation(results.evaluation)]
+    if results.environment is None:
+        return [*rows, *_bus(results)]
+    return [
+        row if row.name == _SHARE else dataclasses.replace(row, target="reported", met=None)
+        for row in rows
+        if "falls" not in row.name
+    ]
 
 
 def missed(results: Results) -> list[Figure]:
@@ -64,7 +76,7 @@ def _evaluation(evaluation: Json | None) -> list[Figure]:
         _at_most(f"Teacher's falls {where}", falls("teacher"), TEACHER_FALLS, "{:.1%}"),
         _at_most(f"Student's falls {where}", falls("student"), STUDENT_FALLS, "{:.1%}"),
         Figure(
-            "Student's return / teacher's (95 % interval)",
+            _SHARE,
             f"at least {RETURN_RATIO}",
             _share(hardest),
             bool(ratio) and ratio["value"] >= RETURN_RATIO,

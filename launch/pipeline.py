@@ -20,7 +20,7 @@ from .files import at_work
 from .recipe import Recipe
 from .report import write_report
 from .results import load_results
-from .stages import ORDER, Ledger, StageError, again
+from .stages import Ledger, StageError, again, stages_of
 from .train import chosen_recipe, do_stage, run_folder
 
 
@@ -42,7 +42,7 @@ def launch(options: argparse.Namespace) -> int:
 
 def _launch(recipe: Recipe, folder: Path, options: argparse.Namespace) -> int:
     done, failed = [], None
-    for name in ORDER:
+    for name in stages_of(recipe):
         try:
             if _do(name, recipe, folder, fresh=options.fresh):
                 done.append(name)
@@ -68,7 +68,8 @@ def _launch(recipe: Recipe, folder: Path, options: argparse.Namespace) -> int:
         said = f"missed: {figure.name}: {figure.measured}, wanted {figure.target}"
         print(said, file=sys.stderr)
     print(f"report: {page}")
-    print(f"next: retort run {folder / 'student'} --port PORT")
+    if "run" in stages_of(recipe):
+        print(f"next: retort run {folder / 'student'} --port PORT")
     return 1 if any(figure.decides for figure in short) else 0
 
 
@@ -87,7 +88,7 @@ def _do(name: str, recipe: Recipe, folder: Path, *, fresh: bool) -> bool:
 def _fly(recipe: Recipe, folder: Path) -> None:
     # A process of its own: nothing that training loaded stands beside the loop.
     command = [sys.executable, "-m", "retort.launch.cli", "run", str(folder / "student")]
-    command += ["--robot", recipe.robot, "--out", str(folder)]
+    command += ["--robot", recipe.robot_world().robot, "--out", str(folder)]
     command += [*run.as_options(recipe.run), *virtual.as_options(recipe.virtual)]
     code = _run(command)
     if code == run.INTERRUPTED:

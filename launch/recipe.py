@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import tomllib
 import typing
 from collections.abc import Iterator, Sequence
@@ -12,18 +13,19 @@ from typing import Any
 import tomli_w
 
 from ..controller import CommandError, Schedule
-from ..distill.experiment import Experiment
+from ..distill.experiment import OF_ROBOTS, Experiment
 from ..hardware.checks import SEED, check_fields
 from ..hardware.errors import RetortError
 from ..hardware.robot import parse
-from ..sim import Physics
 from .files import write_whole
 from .run import VIRTUAL, RunConfig
 from .virtual import VirtualConfig
 
 RECIPES = Path(__file__).parent
 SUFFIX = ".toml"
-_NAMES = ("robot", "task", "dataset", "faults")  # keep what they hold where no such path is
+# What keeps what it holds where no such path is.
+_NAMES = ("robot", "task", "xml_file", "dataset", "faults")
+_RUNS = {"run": RunConfig(), "virtual": VirtualConfig()}  # of robots, as ``OF_ROBOTS``
 
 
 class RecipeError(RetortError):
@@ -32,13 +34,16 @@ class RecipeError(RetortError):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Recipe(Experiment):
-    """What is learnt (``Experiment``) and how the result is run."""
+    """What is learnt (``Experiment``) and, of a robot, how the result is run."""
 
     name: str
     run: RunConfig = dataclasses.field(default_factory=RunConfig)
     virtual: VirtualConfig = dataclasses.field(default_factory=VirtualConfig)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.environment is not None:
+            self.refuse_robots(_RUNS)
         name = self.name
         if name in ("", ".", "..") or "/" in name or not name.isprintable():
             raise ValueError(f"name is {name!r}; it names the run's folder and may hold no '/'")
@@ -50,13 +55,19 @@ class Recipe(Experiment):
             )
 
     def check(self) -> None:
-        """What one key alone cannot show: whether robot, task and the recipe's times fit.
+        """What one key alone cannot show: whether what is named is there and fits, and the recipe's
+        times fit it.
 
         Raises:
-            RetortError: no such robot or task, they do not fit each other, or a value does not fit
-                them.
+            RetortError: there is no such robot, task or environment, they do not fit each other, or
+                a value does not fit them.
         """
-        robot, _, contract = self.load()
+        self.world.check()
+        if self.environment is None:
+            self._check_times()
+
+    def _check_times(self) -> None:
+        robot, _, contract = self.robot_world().load()
         times = {
             "teacher.episode_seconds": self.teacher.episode_seconds,
             "distill.episode_seconds": self.distill.episode_seconds,
@@ -73,7 +84,6 @@ class Recipe(Experiment):
             Schedule(contract, [(step.time, step.values) for step in self.run.command])
         except CommandError as error:
             raise RecipeError(f"run.command: {error}") from error
-        Physics(robot, 1, substeps=self.simulation.substeps, threads=1)
 
 
 def find_recipe(name: str | Path) -> Path:
@@ -99,9 +109,9 @@ def find_recipe(name: str | Path) -> Path:
 def load_recipe(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe and apply overrides.
 
-    A robot, task, data set, teacher or profile of faults given as a path is taken relative to the
-    recipe's folder, in an override relative to the working directory; where it is not there,
-    relative to the other of the two.
+    A robot, task, model, data set, teacher or profile of faults given as a path is taken relative
+    to the recipe's folder, in an override relative to the working directory; where it is not
+    there, relative to the other of the two.
 
     Args:
         name: a name in ``launch/``, a TOML file, or the folder of an earlier run.
@@ -158,6 +168,9 @@ def _paths(data: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
 
     yield from under(data, "robot", "task")
     yield from under(data.get("virtual"), "faults")
+    gymnasium = data.get("gymnasium")
+    if isinstance(gymnasium, dict):
+        yield from under(gymnasium.get("keywords"), "xml_file")
     distill = data.get("distill")
     yield from under(distill, "dataset")
     teachers = distill.get("teachers") if isinstance(distill, dict) else None
@@ -172,7 +185,12 @@ def save_recipe(recipe: Recipe, path: Path) -> None:
     Raises:
         FileError: it cannot be written.
     """
-    write_whole(path, tomli_w.dumps(plain(recipe)))
+    data = plain(recipe)
+    if recipe.environment is not None:  # where what is of robots says nothing
+        for name in {**OF_ROBOTS, **_RUNS}:
+            *tables, last = name.split(".")
+            functools.reduce(dict.__getitem__, tables, data).pop(last, None)
+    write_whole(path, tomli_w.dumps(data))
 
 
 def plain(config: Any) -> dict[str, Any]:

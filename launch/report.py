@@ -24,6 +24,7 @@ from .report_sections import (
 from .results import Results, ResultsError, load_results
 
 HERE = Path(__file__).parent
+_OF_ROBOTS = ("On the bus", "Real time")
 
 
 def write_report(folder: Path, *, animate: bool = True) -> tuple[Path, list[Figure]]:
@@ -52,7 +53,8 @@ def build_page(results: Results, rows: Sequence[Figure], *, animate: bool = True
     judged = [figure for figure in rows if figure.met is not None]
     met = sum(bool(figure.met) for figure in judged)
     sections = [_shown("The first part", lambda: _hero(results, animate))]
-    for title, intro, draw in (
+    perfect = "; 1 is perfect tracking" if results.environment is None else ""
+    parts = [
         ("Figures", "", lambda: _figure_table(rows)),
         (
             "On the bus",
@@ -67,7 +69,7 @@ def build_page(results: Results, rows: Sequence[Figure], *, animate: bool = True
         (
             "Student against teacher",
             "Held-out episodes at each curriculum level, with 95 % intervals. The score is the "
-            "mean reward per tick; 1 is perfect tracking.",
+            f"mean reward per tick{perfect}.",
             lambda: evaluation_section(results),
         ),
         (
@@ -75,25 +77,34 @@ def build_page(results: Results, rows: Sequence[Figure], *, animate: bool = True
             "From the first step of the teacher to the last of the student.",
             lambda: learning_section(results),
         ),
-    ):
+    ]
+    if results.environment is not None:
+        parts = [part for part in parts if part[0] not in _OF_ROBOTS]
+    for title, intro, draw in parts:
         lead = f"<p>{intro}</p>" if intro else ""
         content = _shown(f"{title!r}", draw)
         sections.append(f"<section><h2>{title}</h2>{lead}{content}</section>")
     sections.extend(note(text) for text in results.notes.values())
     name = results.recipe.get("name", results.folder.name)
-    robot, task = results.recipe.get("robot", "?"), results.recipe.get("task", "?")
     template = Template((HERE / "report.html").read_text(encoding="utf-8"))
     return template.substitute(
         title=escape(str(name)),
         style=(HERE / "report.css").read_text(encoding="utf-8"),
-        lede=escape(
-            f"Robot {Path(robot).stem}, task {Path(task).stem}: a teacher trained on privileged "
-            "truth, distilled into a student that sees only what the bus gives."
-        ),
+        lede=escape(_lede(results)),
         verdict=f"{met} of {len(judged)} figures met",
         verdict_class="good" if met == len(judged) else "bad",
         body="\n".join(sections),
         footer=f"Made from {escape(str(results.folder.resolve()))}. This page needs no other file.",
+    )
+
+
+def _lede(results: Results) -> str:
+    if results.environment is not None:
+        return f"{results.environment}: a teacher, distilled into a student."
+    robot, task = (Path(results.recipe.get(name, "?")).stem for name in ("robot", "task"))
+    return (
+        f"Robot {robot}, task {task}: a teacher trained on privileged truth, distilled into a "
+        "student that sees only what the bus gives."
     )
 
 
@@ -135,8 +146,10 @@ def _headline(results: Results) -> list[tuple[str, str]]:
     if hardest:
         ratio = "undefined" if hardest["ratio"] is None else f"{hardest['ratio']['value']:.3f}"
         tiles.append((ratio, "student's return over its teacher's, hardest level"))
-        share = hardest["student"]["falls"] / hardest["episodes"]
-        tiles.append((f"{share:.1%}", f"of {hardest['episodes']} hardest episodes end in a fall"))
+        if results.environment is None:
+            share = hardest["student"]["falls"] / hardest["episodes"]
+            said = f"of {hardest['episodes']} hardest episodes end in a fall"
+            tiles.append((f"{share:.1%}", said))
     parameters = (results.evaluation or {}).get("parameters")
     if parameters:
         times = parameters["teacher_actor"] / parameters["student"]

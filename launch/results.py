@@ -71,6 +71,11 @@ class Results:
     events: list[Json]  # of the virtual robot; empty for a real one
     notes: dict[str, str]  # why a part could not be read
 
+    @property
+    def environment(self) -> str | None:
+        """The Gymnasium environment it was learnt in; None for a robot."""
+        return self.recipe.get("environment")
+
     def event_times(self, kind: str) -> list[float]:
         """When ``kind`` happened, in the bus run's time [s]."""
         if self.bus is None:

@@ -6,13 +6,14 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+_NAMES = ("name", "robot", "task", "environment")
 _INTERVAL = ("value", "low", "high")
 _COUNTS = ("asked", "answered", "missing", "corrupt", "late", "lost_in_tail")
 
 
 def is_recipe(data: dict[str, Any]) -> bool:
     """The parts of recipe.toml that are shown."""
-    texts = all(isinstance(data.get(name, ""), str) for name in ("name", "robot", "task"))
+    texts = all(isinstance(data.get(name, ""), str) for name in _NAMES)
     run, virtual = data.get("run", {}), data.get("virtual", {})
     if not (texts and isinstance(run, dict) and isinstance(virtual, dict)):
         return False

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ..distill.experiment import TEACHER_PARTS
 from ..distill.stages.finished import teacher_digests
 from ..hardware.errors import RetortError
 from .files import write_whole
@@ -28,6 +29,7 @@ class Stage:
     name: str  # its verb
     file: str  # there when the stage is complete
     settings: tuple[str, ...]  # the recipe's parts that it adds to those of the stages before
+    robot: bool = False  # for robots only
     precious: bool = False  # begun work is never thrown away without --fresh
     replaceable: bool = False  # others write that file too: only the very one made here counts
 
@@ -36,7 +38,7 @@ STAGES = (
     Stage(
         "train",
         "teacher/checkpoint.safetensors",
-        ("robot", "task", "seed", "contract", "simulation", "teacher"),
+        TEACHER_PARTS,
         precious=True,
     ),
     Stage(
@@ -45,11 +47,16 @@ STAGES = (
         ("student", "distill", "curriculum"),
         precious=True,
     ),
-    Stage("export", "student/manifest.json", ()),
+    Stage("export", "student/manifest.json", (), robot=True),
     Stage("eval", "evaluation.json", ("evaluation",)),
-    Stage("run", "flight/meta.json", ("run", "virtual"), replaceable=True),
+    Stage("run", "flight/meta.json", ("run", "virtual"), robot=True, replaceable=True),
 )
 ORDER = tuple(stage.name for stage in STAGES)
+
+
+def stages_of(recipe: Recipe) -> tuple[str, ...]:
+    """The stages that a recipe has, in their order: those of robots only where there is one."""
+    return tuple(stage.name for stage in STAGES if not stage.robot or recipe.environment is None)
 
 
 class Ledger:
@@ -74,11 +81,15 @@ class Ledger:
     def complete(self, name: str) -> bool:
         """Whether stage ``name`` is complete with the recipe's settings, and its file is there."""
         record = self._records.get(name)
-        if record is None or not record["complete"] or not self._file(name).is_file():
+        if record is None or not record["complete"] or not self.file(name).is_file():
             return False
         if record["settings"] != self._settings(name) or self._replaced(name):
             return False
-        return not _stage(name).replaceable or record.get("made") == _digest(self._file(name))
+        return not _stage(name).replaceable or record.get("made") == _digest(self.file(name))
+
+    def file(self, name: str) -> Path:
+        """What stage ``name`` makes, there when the stage is complete or was begun."""
+        return self.folder / _stage(name).file
 
     def begin(
         self, name: str, *, fresh: bool = False, inputs: Callable[[], object] | None = None
@@ -91,10 +102,15 @@ class Ledger:
             inputs: called before anything is forgotten; raises if the stage cannot be done.
 
         Raises:
-            StageError: an earlier stage is not complete, the stage was begun with other settings
-                and holds work that would be lost, or the ledger is damaged.
+            StageError: the recipe has no such stage, an earlier one is not complete, it was begun
+                with other settings and holds work that would be lost, or the ledger is damaged.
             FileError: the run folder cannot be written.
         """
+        if name not in stages_of(self.recipe):
+            raise StageError(
+                f"{name} is for a robot, whose contract goes into the bundle, and the environment "
+                f"{self.recipe.environment!r} has none; its student stays in {self.file('distill')}"
+            )
         if not fresh and self.complete(name):
             return False
         if self._damage and not fresh:
@@ -124,14 +140,14 @@ class Ledger:
         """Stage ``name`` is complete."""
         self._records[name]["complete"] = True
         if _stage(name).replaceable:
-            self._records[name]["made"] = _digest(self._file(name))
+            self._records[name]["made"] = _digest(self.file(name))
         self._save()
 
     def _refuse_changes(self, name: str) -> None:
         record = self._records.get(name)
         if record is None or not _stage(name).precious:
             return
-        if not self._file(name).is_file():
+        if not self.file(name).is_file():
             return  # begun, but nothing came of it
         change = _first_change(record["settings"], self._settings(name))
         if change:
@@ -162,14 +178,12 @@ class Ledger:
         parts = [part for stage in STAGES[: ORDER.index(name) + 1] for part in stage.settings]
         return json.loads(json.dumps(sections(self.recipe, parts)))
 
-    def _file(self, name: str) -> Path:
-        return self.folder / _stage(name).file
-
     def _before(self, name: str) -> tuple[str, ...]:
         """Stages whose results ``name`` needs: nothing but a report needs the evaluation, and a
         student that learns from a data set needs no teacher but to be compared with.
         """
         spared = {"eval"}
+        spared.update(set(ORDER) - set(stages_of(self.recipe)))
         if self.recipe.distill.dataset is not None and name != "eval":
             spared.add("train")
         return tuple(stage for stage in ORDER[: ORDER.index(name)] if stage not in spared)

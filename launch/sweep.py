@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from ..distill.evaluation.statistics import Interval
     from .recipe import Recipe
 
-STAGES = ("train", "distill", "export", "eval")
-
 
 class SweepRunError(RetortError):
     """A run of a sweep left no evaluation that could be read."""
@@ -91,6 +89,7 @@ def sweep_sizes(
     Raises:
         RetortError: a stage failed; what was made before it stays.
     """
+    from .stages import stages_of
     from .train import do_stage
 
     results = []
@@ -98,8 +97,9 @@ def sweep_sizes(
         folder = out / f"teacher-{size}"
         print(f"teacher of {' x '.join(str(w) for w in _widths(recipe, size))}: {folder}")
         with at_work(folder):
-            for stage in STAGES:
-                do_stage(stage, with_teacher_size(recipe, size), folder, fresh=fresh)
+            for stage in stages_of(recipe):
+                if stage != "run":
+                    do_stage(stage, with_teacher_size(recipe, size), folder, fresh=fresh)
         results.append(read_result(size, folder))
         rows = [dataclasses.asdict(result) for result in results]
         write_whole(out / "sweep.json", json.dumps({"sizes": rows}, indent=1) + "\n")

@@ -22,11 +22,10 @@ from ..controller.host import load_host
 from ..distill.stages import verbs as learning
 from ..distill.stages.finished import load_student, load_teacher, require_teachers
 from ..distill.stages.rehearsal import rehearse
-from ..distill.students import Interface
 from ..distill.students.budget import pick
 from .files import at_work
 from .recipe import Recipe, RecipeError, find_recipe, load_recipe
-from .stages import Ledger, again
+from .stages import Ledger, again, stages_of
 
 Report = Callable[[Mapping[str, Any]], None]
 
@@ -39,9 +38,10 @@ def act(options: argparse.Namespace) -> int:
         done = do_stage(options.verb, recipe, folder, fresh=options.fresh)
     if not done:
         print(f"{options.verb} is complete in {folder}; --fresh starts it over")
+    after = "export" if "export" in stages_of(recipe) else "eval"
     following = {
         "train": f"retort distill {again(folder, options.recipe)}",
-        "distill": f"retort export {again(folder, options.recipe)}",
+        "distill": f"retort {after} {again(folder, options.recipe)}",
         "export": f"retort run {folder / 'student'} --port PORT",
         "eval": f"retort report {folder}",
     }
@@ -62,8 +62,7 @@ def chosen_recipe(options: argparse.Namespace) -> Recipe:
         return recipe
     if budget is None or path is None:
         raise RecipeError("--budget-us and --host belong together; give both or neither")
-    _, _, contract = recipe.load()
-    chosen, larger = pick(load_host(path), recipe.student, Interface.of(contract), budget)
+    chosen, larger = pick(load_host(path), recipe.student, recipe.world.interface(), budget)
     print(
         f"student: {chosen.config.kind} of width {chosen.width}, {chosen.parameters:,} parameters, "
         f"{chosen.p50:.1f} us of {budget:g}"
@@ -91,6 +90,12 @@ def do_stage(name: str, recipe: Recipe, folder: Path, *, fresh: bool = False) ->
     ledger = Ledger(folder, recipe)
     if not ledger.begin(name, fresh=fresh, inputs=lambda: _require(name, recipe, folder)):
         return False
+    in_episodes = name == "train" or (name == "distill" and recipe.distill.mode != "offline")
+    if in_episodes and not fresh and ledger.file(name).is_file() and not recipe.world.resumable:
+        print(
+            f"{name}: goes on with new episodes, since {recipe.world.name} cannot be stopped in "
+            "the middle of one; the result is not to the bit that of an uninterrupted training"
+        )
     _make(name, recipe, folder, fresh=fresh)
     ledger.finish(name)
     return True
@@ -152,7 +157,7 @@ def _facts(row: Mapping[str, Any]) -> str:
     for name in ("score", "score_student", "score_teacher", "falls_per_minute"):
         if isinstance(row.get(name), float):
             shown.append(f"{name.replace('_', ' ')} {row[name]:.3g}")
-    if "levels" in row:
+    if row.get("levels"):
         shown.append("levels " + " ".join(str(level) for level in row["levels"].values()))
     if "row" in row:
         ratio = row["row"]["ratio"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -29,8 +30,8 @@ class WrappedEnv(EpisodesEnv):
     ``state_dict`` starts new episodes with the seed that came next (``resumable`` is False).
 
     Args:
-        env: the name it is registered under, or a function that makes a ``VectorEnv`` whose
-            autoreset mode is ``DISABLED``.
+        env: the name it is registered under, after ``module:`` where importing that registers it;
+            or a function that makes a ``VectorEnv`` whose autoreset mode is ``DISABLED``.
         num_envs: environments; ignored where ``env`` is a function.
         max_episode_steps: time limit; the registered one when None, or 1000.
         autoreset: as ``LearningEnv`` says.
@@ -52,7 +53,10 @@ class WrappedEnv(EpisodesEnv):
         **keywords: Any,
     ) -> None:
         if isinstance(env, str):
-            limit = gymnasium.spec(env).max_episode_steps
+            module, _, id = env.rpartition(":")
+            if module:  # which registers it
+                importlib.import_module(module)
+            limit = gymnasium.spec(id).max_episode_steps
             self._inner = gymnasium.make_vec(
                 env,
                 num_envs,

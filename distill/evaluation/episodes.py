@@ -86,7 +86,7 @@ def run_episodes(env: LearningEnv, actor: Actor, seed: int) -> Outcome:
     n = env.num_envs
     state, reset = torch.zeros(n, 0), torch.ones(n, dtype=torch.bool)
     fell = np.zeros(n, dtype=bool)
-    commands = len(env.task.command) if isinstance(env, RobotEnv) else 0
+    commands = len(_commands(env))
     squares, standing = np.zeros((n, commands)), np.zeros(n)
     with one_thread():
         for _ in range(env.episode_ticks):
@@ -192,7 +192,7 @@ def ratio_interval(
 
 
 def compare(
-    env: RobotEnv,
+    env: LearningEnv,
     teacher: Actor,
     student: Actor,
     groups: list[tuple[int, slice]],
@@ -219,8 +219,7 @@ def compare(
         for name, actor in (("teacher", teacher), ("student", student), ("random", chance))
     )
     rng = np.random.default_rng(seed)
-    seconds = env.episode_ticks * env.contract.period
-    names = [spec.name for spec in env.task.command]
+    seconds, names = env.episode_ticks * env.period, _commands(env)
     rows = []
     for level, part in groups:
         pair = {"teacher": taught[part], "student": learnt[part]}
@@ -249,3 +248,8 @@ def compare(
             row[name] = None if found is None else dataclasses.asdict(found)
         rows.append(row)
     return rows
+
+
+def _commands(env: LearningEnv) -> list[str]:
+    """Names of what is commanded; of nothing but robots."""
+    return [spec.name for spec in env.task.command] if isinstance(env, RobotEnv) else []

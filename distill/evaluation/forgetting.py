@@ -246,7 +246,7 @@ def forgetting_of_run(
             f"{folder} has no snapshots: {why}; {remedy}, and distil it again with --fresh"
         )
     actors = snapshot_actors(snapshots, final, experiment.distill.steps)
-    config, hardest = experiment.evaluation, experiment.curriculum.levels
+    config, hardest = experiment.evaluation, experiment.hardest_level
     levels = [level / hardest for level in range(hardest + 1)]
     count = config.episodes * len(levels)
     env = experiment.make_env(count, episode_seconds=config.seconds, autoreset=False)

@@ -14,7 +14,7 @@ from ..checkpoint import CheckpointError, checkpoint_digest, load_checkpoint, sa
 from ..experiment import STUDENT_PARTS, Experiment
 from .episodes import Measure, Outcome
 
-_VERSIONS = ("retort", "mujoco", "torch")
+_VERSIONS = ("retort", "mujoco", "gymnasium", "torch")
 _CHECKPOINTS = ("teacher", "distillation")
 
 
@@ -81,7 +81,7 @@ def outcomes_of_run(
 
 def fingerprint(experiment: Experiment, folder: Path, parts: tuple[str, ...] = ()) -> str:
     """A digest of everything that the episodes of a run's policies depend on: its settings and
-    ``parts`` of the recipe, the files of its robot and task, its checkpoints, and our versions.
+    ``parts`` of the recipe, the files of its world, its checkpoints, and our versions.
 
     Raises:
         CheckpointError: a checkpoint is damaged.
@@ -89,7 +89,7 @@ def fingerprint(experiment: Experiment, folder: Path, parts: tuple[str, ...] = (
     paths = [folder / stage / "checkpoint.safetensors" for stage in _CHECKPOINTS]
     told = {
         "settings": experiment.key((*STUDENT_PARTS, *parts)),
-        "files": [_files_digest(Path(named)) for named in (experiment.robot, experiment.task)],
+        "files": [_files_digest(path) for path in experiment.world.files],
         "checkpoints": [checkpoint_digest(path) for path in paths if path.is_file()],
         "versions": [version(name) for name in _VERSIONS],
     }

@@ -8,12 +8,12 @@ from typing import Any
 
 from ...hardware.errors import RetortError
 from ...hardware.robot import parse
-from ...sim.env import RobotEnv
+from ...sim.interface import LearningEnv
 from ..checkpoint import load_checkpoint
 from ..concurrent import LearningTeacher
 from ..experiment import STUDENT_PARTS, Experiment
 from ..modes import MODES
-from ..networks import Critic, GaussianActor
+from ..networks import CategoricalActor, Critic, GaussianActor
 from ..ppo import PPO, PPOConfig
 from ..return_scale import ReturnScale
 from ..students import MlpStudent, Student, make_student
@@ -22,7 +22,7 @@ from ..teachers.foreign import KINDS, ForeignTeacherError, load_teacher_file
 from ..teachers.named import NamedTeacher
 
 
-def load_teachers(experiment: Experiment, folder: Path, env: RobotEnv) -> list[Teacher]:
+def load_teachers(experiment: Experiment, folder: Path, env: LearningEnv) -> list[Teacher]:
     """The teacher of a run folder, and the others the recipe names, for ``env``.
 
     Raises:
@@ -34,7 +34,9 @@ def load_teachers(experiment: Experiment, folder: Path, env: RobotEnv) -> list[T
     return [first, *(load_named(experiment, i, other, env) for i, other in named)]
 
 
-def load_named(experiment: Experiment, place: int, other: NamedTeacher, env: RobotEnv) -> Teacher:
+def load_named(
+    experiment: Experiment, place: int, other: NamedTeacher, env: LearningEnv
+) -> Teacher:
     """The teacher that a recipe names at ``place`` of its ``others``, for ``env``: in a file, or in
     a run folder, and then as that run trained it.
 
@@ -50,11 +52,11 @@ def load_named(experiment: Experiment, place: int, other: NamedTeacher, env: Rob
             raise ForeignTeacherError(f"distill.teachers.others[{place}]: {error}") from error
     config, saved = _finished_elsewhere(other.path)
     teacher = _teacher(config, saved["learner"], experiment.distill.std_floor)
-    sees = teacher.actor.network[0].in_features
-    if sees != env.teacher_size:
+    sees, expected = teacher.actor.network[0].in_features, env.groups["teacher"]
+    if sees != expected:
         raise RetortError(
-            f"the teacher in {other.path} sees {sees} numbers and that of this recipe "
-            f"{env.teacher_size}; teachers of one student must be trained on one robot and task"
+            f"the teacher in {other.path} sees {sees} numbers and that of this recipe {expected}; "
+            "teachers of one student must be trained on one robot and task, or environment"
         )
     return teacher
 
@@ -132,7 +134,7 @@ def load_teacher(experiment: Experiment, folder: Path) -> ActorTeacher:
 
 
 def load_learning_teacher(
-    experiment: Experiment, folder: Path, env: RobotEnv, student: Student, critic: Critic
+    experiment: Experiment, folder: Path, env: LearningEnv, student: Student, critic: Critic
 ) -> LearningTeacher:
     """The teacher of a run folder as a learner that goes on beside ``student``.
 
@@ -172,8 +174,7 @@ def load_student(experiment: Experiment, folder: Path) -> Student:
         RetortError: it is missing, unfinished or damaged.
     """
     saved = finished(folder / "distillation", experiment.distill.steps, "distill")
-    _, _, contract = experiment.load()
-    student = make_student(experiment.student, contract)
+    student = make_student(experiment.student, experiment.world.interface())
     student.load_state_dict(saved["learner"]["student"])
     return student.deployed().eval().requires_grad_(False)
 
@@ -234,7 +235,8 @@ def _finished_elsewhere(other: str) -> tuple[PPOConfig, dict[str, Any]]:
 def _teacher(config: PPOConfig, saved: dict[str, Any], std_floor: float) -> ActorTeacher:
     """The teacher that was trained with ``config``, from its checkpoint's learner."""
     inputs, *hidden, outputs = _sizes(saved["actor"])
-    actor = GaussianActor(inputs, outputs, tuple(hidden), config.activation)
+    family = GaussianActor if "log_std" in saved["actor"] else CategoricalActor
+    actor = family(inputs, outputs, tuple(hidden), config.activation)
     inputs, *hidden, _ = _sizes(saved["critic"])
     critic = Critic(inputs, tuple(hidden), config.activation)
     actor.load_state_dict(saved["actor"])

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
-from ...controller.contract import Contract
 from ..batch import Batch
 from ..distiller import Distiller
 from ..experiment import TEACHER_PARTS, Experiment
@@ -25,6 +25,7 @@ from ..sources.rollout import RolloutSource
 from ..teachers import Teacher, sampled_action
 from ..teachers.mixture import MixtureConfig
 from ..terms import make_term
+from ..worlds import World
 from .base import Progress, Stage
 from .finished import distillation_key, load_teachers, teacher_digests
 
@@ -35,7 +36,7 @@ def require_data(experiment: Experiment) -> None:
     """What mode ``offline`` learns from must be there and fit; nothing in other modes.
 
     Raises:
-        DatasetError: Minari is missing, there is no such data set, or it does not fit the robot.
+        DatasetError: Minari is missing, there is no such data set, or it does not fit.
     """
     config = experiment.distill
     if MODES[config.mode].acts:
@@ -43,9 +44,8 @@ def require_data(experiment: Experiment) -> None:
     require_minari()
     if config.dataset is not None:
         path = find_dataset(config.dataset)
-        _, _, contract = experiment.load()
         recordings = read_dataset(path, most=1)
-        _check_fit(path, recordings, contract)
+        _check_fit(path, recordings, experiment.world)
         _check_labels(path, recordings[0], config.teachers)
 
 
@@ -61,18 +61,17 @@ def distil_from_data(
     """
     config = experiment.distill
     require_data(experiment)
-    _, _, contract = experiment.load()
     teachers: Sequence[Teacher] | None = None
     if config.dataset is None:
         path, teachers = _record(experiment, folder, fresh=fresh, progress=progress)
     else:
         path = find_dataset(config.dataset)
     recordings = read_dataset(path)
-    _check_fit(path, recordings, contract)
+    _check_fit(path, recordings, experiment.world)
     source = DatasetSource(
         recordings, num_envs=config.num_envs, ticks=config.ticks, seed=experiment.seed + 1
     )
-    student, critic = experiment.make_learner(contract, source.observations["teacher"].shape[-1])
+    student, critic = experiment.make_learner(source.observations["teacher"].shape[-1])
     said = source.teachers if teachers is None else teachers
     distiller = Distiller(config, student, said, critic, experiment.seed + 1)
     stage = Stage(folder / "distillation", distillation_key(experiment), config.steps, fresh)
@@ -105,7 +104,11 @@ def _record(
     env = experiment.make_env(
         config.num_envs, episode_seconds=config.episode_seconds, event_rate=config.event_rate
     )
-    env.level_source = lambda ids, rng: rng.uniform(size=(len(ids), len(env.axes)))
+
+    def evenly(ids: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        return rng.uniform(size=(len(ids), len(env.axes)))
+
+    env.level_source = evenly
     teachers = load_teachers(experiment, folder, env)
     features = any("teacher_features" in make_term(term).needs for term in config.terms)
     shape = (config.recorded_steps, config.num_envs, config.ticks, config.episode_seconds)
@@ -157,30 +160,31 @@ def _reported(batches: Iterator[Batch], count: int, progress: Progress | None) -
             progress({"done": done, "total": count})
 
 
-def _check_fit(path: Path, recordings: Sequence[Recording], contract: Contract) -> None:
-    """A student of ``contract`` must be able to learn from the recordings.
+def _check_fit(path: Path, recordings: Sequence[Recording], world: World) -> None:
+    """A student of ``world`` must be able to learn from the recordings.
 
     Raises:
         DatasetError: observations or actions are of other sizes.
     """
     if not recordings:
         raise DatasetError(f"the data set {path} has no episodes; record some first")
-    first = recordings[0]
-    sees, size = first.observations["student"].shape[-1], contract.observation_size
+    first, interface = recordings[0], world.interface()
+    sees, size = first.observations["student"].shape[-1], interface.observation_size
     if sees != size:
         raise DatasetError(
             f"the data set {path} has observations of {sees} numbers and the student on "
-            f"{contract.robot} sees {size}; record the data on this robot, task and contract"
+            f"{world.name} sees {size}; record the data there, with the same observations"
         )
-    if first.action.ndim != 2:
+    if (first.action.ndim == 1) != interface.discrete:
+        kinds = "continuous", "discrete"
         raise DatasetError(
-            f"the data set {path} has discrete actions and {contract.robot} has "
-            f"{contract.action_size} continuous ones; record the data on this robot"
+            f"the data set {path} has {kinds[first.action.ndim == 1]} actions and {world.name} has "
+            f"{interface.outputs} {kinds[interface.discrete]} ones; record the data there"
         )
-    if first.action.shape[-1] != contract.action_size:
+    if not interface.discrete and first.action.shape[-1] != interface.outputs:
         raise DatasetError(
-            f"the data set {path} has {first.action.shape[-1]} actions and {contract.robot} has "
-            f"{contract.action_size}; record the data on this robot"
+            f"the data set {path} has {first.action.shape[-1]} actions and {world.name} has "
+            f"{interface.outputs}; record the data there"
         )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 
 from ...hardware.errors import RetortError
-from ...sim.env import RobotEnv
+from ...sim.interface import LearningEnv
 from ..batch import Batch
 from ..distill_config import DistillConfig
 from ..distiller import Distiller
@@ -34,11 +34,11 @@ _SHARE = 0.5  # of the teacher: one environment each
 
 
 class RehearsalError(RetortError):
-    """Distillation would fail with this robot, these teachers and terms, or these data."""
+    """Distillation would fail in this world, with these teachers and terms, or these data."""
 
 
 def rehearse(experiment: Experiment) -> None:
-    """Let robot, teachers, student, data and every term of a recipe meet once.
+    """Let world, teachers, student, data and every term of a recipe meet once.
 
     Teachers from elsewhere are loaded and must fit, but for those of run folders that are still to
     come.
@@ -69,8 +69,7 @@ def rehearse(experiment: Experiment) -> None:
 def _with_data(experiment: Experiment, config: DistillConfig, dataset: str) -> None:
     recordings = read_dataset(find_dataset(dataset), most=1)
     source = DatasetSource(recordings, num_envs=_ENVS, ticks=_TICKS, seed=experiment.seed)
-    _, _, contract = experiment.load()
-    student, critic = experiment.make_learner(contract, source.observations["teacher"].shape[-1])
+    student, critic = experiment.make_learner(source.observations["teacher"].shape[-1])
     distiller = Distiller(config, student, source.teachers, critic, experiment.seed)
     source.read_by(student, distiller.teachers)
     _try(distiller, source.collect())
@@ -80,7 +79,7 @@ def _with_teachers(experiment: Experiment, config: DistillConfig) -> None:
     env = experiment.make_env(
         _ENVS, episode_seconds=config.episode_seconds, event_rate=config.event_rate
     )
-    student, critic = experiment.make_learner(env.contract, env.teacher_size)
+    student, critic = experiment.make_learner(env.groups["teacher"])
     teachers = _teachers(experiment, env, student, critic)
     distiller = Distiller(config, student, teachers, critic, experiment.seed)
     try:
@@ -107,7 +106,7 @@ def _try(distiller: Distiller, batch: Batch) -> None:
 
 
 def _teachers(
-    experiment: Experiment, env: RobotEnv, student: Student, critic: Critic
+    experiment: Experiment, env: LearningEnv, student: Student, critic: Critic
 ) -> list[Teacher]:
     if MODES[experiment.distill.mode].teacher_learns:
         ppo = PPO(experiment.teacher, env, experiment.seed)

@@ -18,7 +18,7 @@ from torch import Tensor
 from ...controller import save_bundle
 from ...controller.golden import STATE_FIELDS, record_golden
 from ...hardware.state import RobotState
-from ...sim.env import RobotEnv
+from ...sim.interface import LearningEnv
 from ..curricula import make_curriculum
 from ..distiller import Distiller
 from ..evaluation import actor_of, compare, random_scores, run_episodes
@@ -92,7 +92,7 @@ def distil_student(
     env = experiment.make_env(
         config.num_envs, episode_seconds=config.episode_seconds, event_rate=config.event_rate
     )
-    student, critic = experiment.make_learner(env.contract, env.teacher_size)
+    student, critic = experiment.make_learner(env.groups["teacher"])
     learning = None  # a teacher that goes on learning
     if MODES[config.mode].teacher_learns:
         learning = load_learning_teacher(experiment, folder, env, student, critic)
@@ -105,7 +105,7 @@ def distil_student(
     else:
         scores = np.asarray(saved["curriculum"]["random_score"])
     teacher_score = None
-    if saved is None and experiment.curriculum.follows_scores:
+    if saved is None and env.axes and experiment.curriculum.follows_scores:
         teacher_score = _teacher_score(experiment, teachers[0])
     curriculum = make_curriculum(
         experiment.curriculum,
@@ -150,7 +150,7 @@ def distil_student(
         iterations,
         student,
         env,
-        experiment.curriculum.levels,
+        experiment.hardest_level,
         stage.folder / "levels",
         start=curriculum.frontier,
         steps_done=stage.steps,
@@ -162,9 +162,9 @@ def export_bundle(experiment: Experiment, folder: Path) -> Path:
     """Write the student's bundle to ``folder/student``; returns it.
 
     Raises:
-        RetortError: no finished student, or the bundle cannot be written.
+        RetortError: no robot, no finished student, or the bundle cannot be written.
     """
-    _, _, contract = experiment.load()
+    _, _, contract = experiment.robot_world().load()
     student = load_student(experiment, folder)
     meta, tensors = student.export()
     golden = _golden(experiment, student)
@@ -187,7 +187,7 @@ def evaluate(
     Raises:
         RetortError: no finished teacher or student.
     """
-    config, levels = experiment.evaluation, experiment.curriculum.levels
+    config, levels = experiment.evaluation, experiment.hardest_level
     student = load_student(experiment, folder)
     teacher = load_teacher(experiment, folder)
     actors = actor_of(teacher.actor), actor_of(student)
@@ -203,7 +203,11 @@ def evaluate(
     count = config.episodes
     env = experiment.make_env(count * (levels + 1), episode_seconds=config.seconds, autoreset=False)
     axes = len(env.axes)
-    env.level_source = lambda ids, rng: np.repeat((ids // count / levels)[:, None], axes, axis=1)
+
+    def level_source(ids: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        return np.repeat((ids // count / max(levels, 1))[:, None], axes, axis=1)
+
+    env.level_source = level_source
     blocks = [(level, slice(level * count, (level + 1) * count)) for level in range(levels + 1)]
     rows = compare(env, *actors, blocks, config.seed, reuse=outcomes)
     report(levels + 1, rows[-1])
@@ -228,9 +232,7 @@ def evaluate(
 def _random_scores(experiment: Experiment) -> np.ndarray:
     """Score of a policy of uniform random actions at each level, (levels + 1,)."""
     seed = experiment.evaluation.seed + 100
-    return random_scores(
-        lambda level: _measured(experiment, level), experiment.curriculum.levels, seed
-    )
+    return random_scores(lambda level: _measured(experiment, level), experiment.hardest_level, seed)
 
 
 def _teacher_score(experiment: Experiment, teacher: Teacher) -> float:
@@ -247,7 +249,7 @@ def _teacher_score(experiment: Experiment, teacher: Teacher) -> float:
     return float(run_episodes(env, act, seed).score.mean())
 
 
-def _measured(experiment: Experiment, level: float, episodes: int = 128) -> RobotEnv:
+def _measured(experiment: Experiment, level: float, episodes: int = 128) -> LearningEnv:
     """Whole episodes, as long as those of distillation."""
     return experiment.make_env(
         episodes,
@@ -259,7 +261,7 @@ def _measured(experiment: Experiment, level: float, episodes: int = 128) -> Robo
 
 def _golden(experiment: Experiment, student: Student, sequences: int = 4, ticks: int = 60) -> Any:
     """Readings of the hardest level, losses included, and what the network makes of them."""
-    env = experiment.make_env(sequences, episode_seconds=60.0, autoreset=False)
+    env = experiment.robot_world().make_env(sequences, episode_seconds=60.0, autoreset=False)
     _, info = env.reset(seed=experiment.evaluation.seed - 1)
     act = actor_of(student)
     rows: dict[str, list[np.ndarray]] = {name: [] for name in (*STATE_FIELDS, "command")}

@@ -111,7 +111,7 @@ def test_the_first_teacher_with_a_say_drives(own, sac, monkeypatch):
 
     chosen = taught_by(str(sac / "sac.zip"), weights=(0.0, 1.0), mode="teacher")
     teachers = load_teachers(chosen, own, ENV)
-    student, critic = chosen.make_learner(ENV.contract, ENV.teacher_size)
+    student, critic = chosen.make_learner(ENV.teacher_size)
     distiller = Distiller(chosen.distill, student, teachers, critic, 0)
     assert [type(each) for each in distiller.teachers] == [Sb3Teacher]
     groups = {"teacher": torch.zeros(3, ENV.teacher_size)}

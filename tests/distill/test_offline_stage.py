@@ -202,8 +202,7 @@ def test_a_data_set_that_is_missing_or_does_not_fit_is_refused_at_once(tmp_path)
     foreign_data(tmp_path / "short", box(4), ACTIONS)
     with pytest.raises(DatasetError, match="has observations of 4 numbers and the student on"):
         require_data(changed(dataset=str(tmp_path / "short")))
-    _, _, contract = OWN.load()
-    size = contract.observation_size
+    size = OWN.world.interface().observation_size
     for name, actions, words in (
         ("three", box(3), "has 3 actions and balancer has 2"),
         ("choices", Discrete(2), "has discrete actions and balancer has 2 continuous ones"),

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from retort.launch.recipe import load_recipe
 
 PAGE = Path(__file__).parents[2] / "docs" / "cartpole.md"
 
@@ -26,3 +27,9 @@ def test_the_page_runs_in_order(capsys):
     assert names["teacher_return"] > 400
     assert names["ratio"] >= 0.9
     assert "of the teacher" in capsys.readouterr().out
+    recipe = load_recipe("cartpole")  # says the same
+    assert names["ppo"].config == recipe.teacher
+    assert names["distiller"].config == recipe.distill
+    assert names["curriculum"].config == recipe.curriculum
+    assert names["student"].config == recipe.student
+    assert names["student"].interface == recipe.world.interface()

@@ -9,9 +9,12 @@ import pytest
 import tomli_w
 from retort.distill.curriculum import CurriculumConfig
 from retort.distill.modes import MODES
+from retort.distill.ppo import PPOConfig
+from retort.distill.ppo_settings import gymnasium_ppo
 from retort.distill.students import KINDS
 from retort.distill.teachers.mixture import MixtureConfig
 from retort.distill.terms import TERMS
+from retort.hardware.robot import parse
 from retort.launch.recipe import find_recipe, load_recipe
 from retort.sim.gymnasium_tasks import AXES as GYMNASIUM_AXES
 from retort.sim.gymnasium_tasks import REMOVAL, TERRAIN
@@ -46,9 +49,17 @@ LINES = re.findall(r"```toml\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)
 
 @pytest.mark.parametrize("lines", LINES, ids=lambda lines: lines.split("\n")[0])
 def test_what_the_page_writes_into_a_recipe_is_one(lines, tmp_path):
-    recipe = tomllib.loads(find_recipe("balancer").read_text())
-    for section, values in tomllib.loads(lines).items():
-        recipe[section] = {**recipe.get(section, {}), **values}
+    said = tomllib.loads(lines)
+    base = find_recipe("cartpole" if "environment" in said else "balancer")
+    recipe = tomllib.loads(base.read_text())
+    for section, values in said.items():
+        table = isinstance(values, dict)
+        recipe[section] = {**recipe.get(section, {}), **values} if table else values
     path = tmp_path / "page.toml"
     path.write_text(tomli_w.dumps(recipe))
     load_recipe(path).check()
+
+
+def test_the_settings_for_half_cheetah_are_those_that_were_found():
+    [lines] = (lines for lines in LINES if 'environment = "HalfCheetah"' in lines)
+    assert parse(PPOConfig, tomllib.loads(lines)["teacher"]) == gymnasium_ppo("HalfCheetah")

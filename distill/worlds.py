@@ -1,0 +1,204 @@
+"""Where a recipe learns: a robot at its task, or a Gymnasium environment; each says how it is made
+and what a student sees and does there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Protocol
+
+from ..controller.contract import Contract
+from ..hardware.robot import Robot, load_robot
+from ..sim.env import RobotEnv, SimulationConfig, trained_ranges
+from ..sim.gymnasium_tasks import GymnasiumTaskEnv
+from ..sim.interface import LearningEnv
+from ..sim.named import OWN, GymnasiumConfig, make_named_env
+from ..sim.physics import Physics
+from ..sim.task import ContractConfig, Task, difficulty_axes, load_task, make_contract
+from ..sim.wrapped import WrappedEnv
+from .students import Interface
+
+
+class World(Protocol):
+    """What the stages of learning need to know of it."""
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        ...
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """Names of the difficulty axes, none where there are none."""
+        ...
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The user's own, on which it depends; some may not be there."""
+        ...
+
+    @property
+    def resumable(self) -> bool:
+        """Training that was interrupted goes on to the bit; if not, with new episodes."""
+        ...
+
+    def check(self) -> None:
+        """It can be made.
+
+        Raises:
+            RetortError: it cannot.
+        """
+        ...
+
+    def interface(self) -> Interface:
+        """What goes into a student and what comes out."""
+        ...
+
+    def make_env(
+        self,
+        num_envs: int,
+        *,
+        level: float = 1.0,
+        episode_seconds: float,
+        event_rate: float = 1.0,
+        autoreset: bool = True,
+    ) -> LearningEnv:
+        """Environments, as ``RobotEnv`` describes the arguments."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class RobotWorld:
+    """A robot at its task, as a recipe names them."""
+
+    robot: str
+    task: str
+    contract: ContractConfig | None  # the task's own when None
+    simulation: SimulationConfig
+
+    @property
+    def name(self) -> str:
+        """The robot's."""
+        return Path(self.robot).name
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """The task's, and those of the simulation."""
+        return difficulty_axes(load_task(self.task), self.simulation.own_axes)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Robot and task, where they are not ours."""
+        return Path(self.robot), Path(self.task)
+
+    @property
+    def resumable(self) -> bool:
+        """Always."""
+        return True
+
+    def load(self) -> tuple[Robot, Task, Contract]:
+        """The robot, the task and the contract between them.
+
+        Raises:
+            RetortError: no such robot or task, or they do not fit.
+        """
+        robot, task = load_robot(self.robot), load_task(self.task)
+        difficulty_axes(task, self.simulation.own_axes)  # a wrong one should not wait either
+        ranges = trained_ranges(task, self.simulation)
+        return robot, task, make_contract(robot, task, self.contract, ranges)
+
+    def check(self) -> None:
+        """As ``World``."""
+        robot, _, _ = self.load()
+        Physics(robot, 1, substeps=self.simulation.substeps, threads=1)
+
+    def interface(self) -> Interface:
+        """The contract's."""
+        _, _, contract = self.load()
+        return Interface.of(contract)
+
+    def make_env(
+        self,
+        num_envs: int,
+        *,
+        level: float = 1.0,
+        episode_seconds: float,
+        event_rate: float = 1.0,
+        autoreset: bool = True,
+    ) -> RobotEnv:
+        """Robots."""
+        robot, task, contract = self.load()
+        return RobotEnv(
+            robot,
+            task,
+            num_envs,
+            contract=contract,
+            level=level,
+            episode_seconds=episode_seconds,
+            event_rate=event_rate,
+            autoreset=autoreset,
+            simulation=self.simulation,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class GymnasiumWorld:
+    """A Gymnasium environment, as a recipe names it.
+
+    Its episodes are as long as it says itself, so that a return is what others mean by it.
+    """
+
+    environment: str
+    config: GymnasiumConfig
+
+    @property
+    def name(self) -> str:
+        """The environment's."""
+        return self.environment
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """As ``World``."""
+        env = self._make(1)
+        env.close()
+        return env.axes
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """A model of the user's own."""
+        return tuple(Path(file) for file in [self.config.keywords.get("xml_file")] if file)
+
+    @property
+    def resumable(self) -> bool:
+        """Where we simulate."""
+        return self.environment in OWN
+
+    def check(self) -> None:
+        """As ``World``."""
+        self._make(1).close()
+
+    def interface(self) -> Interface:
+        """One frame, as the student sees it."""
+        env = self._make(1)
+        env.close()
+        return Interface.of_env(env)
+
+    def make_env(
+        self,
+        num_envs: int,
+        *,
+        level: float = 1.0,
+        episode_seconds: float,
+        event_rate: float = 1.0,
+        autoreset: bool = True,
+    ) -> LearningEnv:
+        """Copies of it; ``episode_seconds`` and ``event_rate`` are of robots and mean nothing."""
+        return self._make(num_envs, level, autoreset)
+
+    def _make(
+        self, num_envs: int, level: float = 1.0, autoreset: bool = True
+    ) -> GymnasiumTaskEnv | WrappedEnv:
+        return make_named_env(
+            self.environment, num_envs, self.config, level=level, autoreset=autoreset
+        )
