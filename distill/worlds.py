@@ -8,8 +8,11 @@ import dataclasses
 from pathlib import Path
 from typing import Protocol
 
+from gymnasium.spaces import Box
+
 from ..controller.contract import Contract
 from ..hardware.robot import Robot, load_robot
+from ..sim.arguments import EnvError
 from ..sim.env import RobotEnv, SimulationConfig, trained_ranges
 from ..sim.gymnasium_tasks import GymnasiumTaskEnv
 from ..sim.interface import LearningEnv
@@ -175,8 +178,15 @@ class GymnasiumWorld:
         return self.environment in OWN
 
     def check(self) -> None:
-        """As ``World``."""
-        self._make(1).close()
+        """As ``World``; actions must have bounds."""
+        env = self._make(1)
+        env.close()
+        space = env.single_action_space
+        if isinstance(space, Box) and not space.is_bounded():
+            raise EnvError(
+                f"actions of {self.environment!r} have no bounds ({space}), between which a random "
+                "policy could draw, as scores are compared with; give its action space some"
+            )
 
     def interface(self) -> Interface:
         """One frame, as the student sees it."""

@@ -8,6 +8,7 @@ import shutil
 import signal
 from pathlib import Path
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
@@ -161,13 +162,16 @@ def test_a_q_network_teaches_by_its_values_and_the_student_explores(taught: Path
     )
     by_values = (
         "distill.terms=[{name='q', options={kind='tempered', factor=0.5}}]",
-        "distill.epsilon=0.05",
         f"distill.teachers={{others=['{taught / 'dqn.zip'}'], weights=[0.0, 1.0]}}",
     )
-    assert do("distill", taught, *by_values) == 0
-    losses = [row["terms"]["q"] for row in progress(taught)]
+    losses = []
+    for number, epsilon in enumerate((0.0, 1.0)):
+        folder = taught.with_name(f"run{number}")
+        shutil.copytree(taught, folder)
+        assert do("distill", folder, *by_values, f"distill.epsilon={epsilon}") == 0
+        losses.append([row["terms"]["q"] for row in progress(folder)])
     assert np.isfinite(losses).all()
-    assert losses[-1] != losses[0]
+    assert losses[0] != losses[1]  # the student met other situations
 
 
 @pytest.mark.parametrize(
@@ -290,8 +294,6 @@ def test_our_tasks_go_by_both_of_their_names(name: str) -> None:
 def test_keywords_reach_the_environment_and_a_model_is_found_beside_the_recipe(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import gymnasium
-
     assets = Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets"
     shutil.copy(assets / "hopper.xml", tmp_path / "mine.xml")
     path = tmp_path / "hopper.toml"
@@ -376,14 +378,28 @@ def test_what_is_named_and_is_not_there_is_one_sentence_before_anything_begins(
 def test_an_environment_whose_package_lacks_a_part_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    import gymnasium
-
     def lacking(*_: object, **__: object) -> None:
         raise gymnasium.error.DependencyNotInstalled('run `pip install "gymnasium[box2d]"`')
 
     monkeypatch.setattr(gymnasium, "make_vec", lacking)
     with pytest.raises(EnvError, match=r"'LunarLander-v3' cannot be made: run .*box2d"):
         make_named_env("LunarLander-v3", 1, GymnasiumConfig())
+
+
+class Unbounded(gymnasium.Env):
+    """Nothing but actions that may be anything."""
+
+    observation_space = action_space = gymnasium.spaces.Box(-np.inf, np.inf, (1,), np.float32)
+
+
+def test_actions_without_bounds_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = "test/Unbounded-v0"
+    spec = gymnasium.envs.registration.EnvSpec(id=name, entry_point=Unbounded)
+    monkeypatch.setitem(gymnasium.registry, name, spec)
+    assert do("train", tmp_path / "run", f"environment={name}") == 2
+    assert "have no bounds" in capsys.readouterr().err
 
 
 def test_a_bundle_is_refused_in_one_sentence(
