@@ -19,6 +19,7 @@ from rich.progress import (
 )
 
 from ..controller.host import load_host
+from ..distill.modes import MODES
 from ..distill.stages import verbs as learning
 from ..distill.stages.finished import load_student, load_teacher, require_teachers
 from ..distill.stages.rehearsal import rehearse
@@ -90,7 +91,7 @@ def do_stage(name: str, recipe: Recipe, folder: Path, *, fresh: bool = False) ->
     ledger = Ledger(folder, recipe)
     if not ledger.begin(name, fresh=fresh, inputs=lambda: _require(name, recipe, folder)):
         return False
-    in_episodes = name == "train" or (name == "distill" and recipe.distill.mode != "offline")
+    in_episodes = name == "train" or (name == "distill" and MODES[recipe.distill.mode].acts)
     if in_episodes and not fresh and ledger.file(name).is_file() and not recipe.world.resumable:
         print(
             f"{name}: goes on with new episodes, since {recipe.world.name} cannot be stopped in "

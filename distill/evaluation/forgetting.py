@@ -259,6 +259,11 @@ def _never_moved(experiment: Experiment) -> tuple[str, str]:
     why = f"its curriculum (kind = '{curriculum.kind}') never moved on to a harder level"
     if not MODES[mode].acts:
         return f"in mode '{mode}' there is no curriculum", "set distill.mode to 'student'"
+    if not experiment.world.axes:
+        return (
+            f"{experiment.world.name} has no axes of difficulty",
+            "set gymnasium.difficulty, for which it takes a task that retort simulates",
+        )
     if curriculum.kind == "none":
         return why, "set curriculum.kind to 'gated' or 'fixed'"
     if curriculum.start == curriculum.levels:

@@ -130,6 +130,13 @@ def test_a_run_under_noise_and_attack(finished: Path, tmp_path: Path) -> None:
     assert (folder / "noise.json").is_file()
 
 
+def test_nothing_is_forgotten_where_nothing_gets_harder(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["eval", str(finished), "--forgetting"]) == 2
+    assert "CartPole-v1 has no axes of difficulty; set gymn" in capsys.readouterr().err
+
+
 def test_a_sweep_over_teachers(tmp_path: Path) -> None:
     options = [f"--set={change}" for change in SMALL]
     given = ["sweep", "cartpole", "--teacher-sizes", "4,8", "--out", str(tmp_path), *options]
