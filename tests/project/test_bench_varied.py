@@ -157,9 +157,9 @@ def test_adaptation_from_oracle_to_table(tmp_path, task, arms):
     text = section(adaptation, done(adaptation, task, arms, tmp_path))
     assert {cells(text, task, arm)[2] for arm in arms} == {"1"}
     for change in adaptation.TASKS[task].changes:
-        assert cells(text, task, change.name, "oracle")[7] in ("1.00", "")
+        assert cells(text, task, change.name, "oracle")[8] in ("1.00", "")
         for arm in arms:
-            verdict = cells(text, task, change.name, arm)[8]
+            verdict = cells(text, task, change.name, arm)[9]
             assert (verdict != "") == (arm == "recurrent")
     assert (tmp_path / "results" / "figures" / "adaptation.svg").exists()
 
@@ -185,7 +185,8 @@ def traced(before, after, always=()):
     from harness.changing import Change
 
     change = Change("payload", 0.0, 0.5)
-    rates = {"before": before, "after": after, "from the start": always}
+    unswitched = [float(np.mean(before))] * len(after)
+    rates = {"before": before, "after": after, "unswitched": unswitched, "from the start": always}
     series = {f"{change.name}, {when}": each for when, each in rates.items()}
     return change, dataclasses.replace(matrix(results, "a", 1, {"0": [1.0]}), series=series)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.lines import Line2D
 from retort.distill.adaptation import (
     AdaptingActor,
     recovery_times,
@@ -374,14 +375,15 @@ def _plot(every: Sequence[Result], path: Path) -> str:
                     curve = np.mean([_around(r, change) for r in group], axis=0)
                     before = len(group[0].series[f"{change.name}, before"])
                     time = (np.arange(len(curve)) - before + 0.5) * WINDOW
-                    axis.plot(time, curve, color=f"C{number}", label=arm, linewidth=1)
+                    axis.plot(time, curve, color=f"C{number}", linewidth=1)
             axis.axhline(TARGET, color="grey", linewidth=0.8, linestyle=":")
             axis.axvline(0.0, color="grey", linewidth=0.8)
             axis.set_title(f"{task}: {change.name}", fontsize=8)
             axis.grid(alpha=0.3)
             axis.set(xlabel="seconds since the switch")
         row[0].set(ylabel="of its own rate unswitched", ylim=(0.0, 1.4))
-    axes[0, 0].legend(fontsize=7)
+    handles = [Line2D([], [], color=f"C{n}", label=arm) for n, arm in enumerate(ARMS)]
+    axes[0, 0].legend(handles=handles, fontsize=7)
     figure.tight_layout()
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, metadata={"Date": None})
