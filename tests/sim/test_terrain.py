@@ -82,7 +82,7 @@ def test_who_is_in_the_air_falls_as_the_floor_leans():
 def test_where_nothing_stands_on_a_floor_there_is_no_slope():
     with pytest.raises(RetortError, match="leave slope at 0"):
         GymnasiumTaskEnv("Swimmer", difficulty=Difficulty(slope=0.1))
-    with pytest.raises(RetortError, match="slope is 2.0; use at least 0, less than 1.57"):
+    with pytest.raises(RetortError, match=r"slope is 2\.0; use at least 0, less than 1\.57"):
         Difficulty(slope=2.0)
 
 
