@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ..hardware.errors import RetortError
 from .batch import STUDENT, Batch, critic_advantages
-from .checkpoint import load_optimiser_state, optimiser_state
+from .checkpoint import CheckpointError, load_optimiser_state, optimiser_state
 from .distill_config import DistillConfig
 from .distributions import Categorical, Distribution
 from .diverged import check_finite
@@ -396,8 +396,14 @@ class Distiller:
         for i, (_, term) in enumerate(self.terms):
             term.load_state_dict(state.get("terms", {}).get(str(i), {}))
             term.prepared = True
+        critics = state.get("critics", {})
+        if len(critics) != len(self.critics):
+            raise CheckpointError(
+                "the checkpoint is of a version in which 'corrected' had no critic of its own; "
+                "start over with --fresh"
+            )
         for i, critic in enumerate(self.critics.values()):
-            critic.load_state_dict(state["critics"][str(i)])
+            critic.load_state_dict(critics[str(i)])
         self._optimise()
         load_optimiser_state(self.optimiser, state["optimiser"])
         self.generator.set_state(state["generator"])

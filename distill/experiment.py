@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from collections.abc import Mapping
 from operator import attrgetter
@@ -12,7 +13,6 @@ import torch
 
 from ..hardware.errors import RetortError
 from ..sim.env import SimulationConfig
-from ..sim.interface import LearningEnv
 from ..sim.named import GymnasiumConfig
 from ..sim.task import ContractConfig
 from .curriculum import CurriculumConfig
@@ -107,7 +107,7 @@ class Experiment:
                     "episodes, observations and physics; leave it out"
                 )
 
-    @property
+    @functools.cached_property
     def world(self) -> World:
         """Where it is learnt."""
         if self.environment is None:
@@ -128,24 +128,6 @@ class Experiment:
     def hardest_level(self) -> int:
         """Of the curriculum; 0, the only one, where there are no axes of difficulty."""
         return self.curriculum.levels if self.world.axes else 0
-
-    def make_env(
-        self,
-        num_envs: int,
-        *,
-        level: float = 1.0,
-        episode_seconds: float,
-        event_rate: float = 1.0,
-        autoreset: bool = True,
-    ) -> LearningEnv:
-        """Environments of this experiment, as its ``world`` makes them."""
-        return self.world.make_env(
-            num_envs,
-            level=level,
-            episode_seconds=episode_seconds,
-            event_rate=event_rate,
-            autoreset=autoreset,
-        )
 
     def make_learner(self, privileged: int) -> tuple[Student, Critic]:
         """A new student and its critic, which sees ``privileged`` numbers."""

@@ -5,6 +5,7 @@ and what a student sees and does there.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from pathlib import Path
 from typing import Protocol
 
@@ -16,7 +17,7 @@ from ..sim.arguments import EnvError
 from ..sim.env import RobotEnv, SimulationConfig, trained_ranges
 from ..sim.gymnasium_tasks import GymnasiumTaskEnv
 from ..sim.interface import LearningEnv
-from ..sim.named import OWN, GymnasiumConfig, make_named_env
+from ..sim.named import GymnasiumConfig, make_named_env
 from ..sim.physics import Physics
 from ..sim.task import ContractConfig, Task, difficulty_axes, load_task, make_contract
 from ..sim.wrapped import WrappedEnv
@@ -163,9 +164,7 @@ class GymnasiumWorld:
     @property
     def axes(self) -> tuple[str, ...]:
         """As ``World``."""
-        env = self._make(1)
-        env.close()
-        return env.axes
+        return self._one.axes
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -175,13 +174,11 @@ class GymnasiumWorld:
     @property
     def resumable(self) -> bool:
         """Where we simulate."""
-        return self.environment in OWN
+        return self._one.resumable
 
     def check(self) -> None:
         """As ``World``; actions must have bounds."""
-        env = self._make(1)
-        env.close()
-        space = env.single_action_space
+        space = self._one.single_action_space
         if isinstance(space, Box) and not space.is_bounded():
             raise EnvError(
                 f"actions of {self.environment!r} have no bounds ({space}), between which a random "
@@ -190,9 +187,7 @@ class GymnasiumWorld:
 
     def interface(self) -> Interface:
         """One frame, as the student sees it."""
-        env = self._make(1)
-        env.close()
-        return Interface.of_env(env)
+        return Interface.of_env(self._one)
 
     def make_env(
         self,
@@ -205,6 +200,13 @@ class GymnasiumWorld:
     ) -> LearningEnv:
         """Copies of it; ``episode_seconds`` and ``event_rate`` are of robots and mean nothing."""
         return self._make(num_envs, level, autoreset)
+
+    @functools.cached_property
+    def _one(self) -> GymnasiumTaskEnv | WrappedEnv:
+        """A copy to be asked what it is, closed."""
+        env = self._make(1)
+        env.close()
+        return env
 
     def _make(
         self, num_envs: int, level: float = 1.0, autoreset: bool = True

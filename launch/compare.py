@@ -31,9 +31,9 @@ from .recipe import Recipe, load_recipe, plain, sections
 from .stages import Ledger
 
 OUT = Path("runs/comparison")
-# Or episodes would not be the same ones.
+# Or episodes would not be the same ones; what students see of them may differ.
 _SAME = ("robot", "task", "environment", "gymnasium", "simulation")
-_TRAINING = ("contract", "teacher", "student", "distill", "curriculum")
+_TRAINING = ("contract", "gymnasium", "teacher", "student", "distill", "curriculum")
 
 
 class CompareError(RetortError):
@@ -149,9 +149,9 @@ def load_runs(folders: Sequence[Path]) -> list[Run]:
                     f"`retort {stage} {folder}` goes on with it"
                 )
         runs.append(Run(folder, recipe))
-    first = sections(runs[0].recipe, _SAME)
+    first = episodes_of(runs[0].recipe)
     for run in runs[1:]:
-        for name, value in sections(run.recipe, _SAME).items():
+        for name, value in episodes_of(run.recipe).items():
             if value != first.get(name):
                 raise CompareError(
                     f"{run.folder} was made for another {name} than {runs[0].folder} ({value} and "
@@ -159,6 +159,14 @@ def load_runs(folders: Sequence[Path]) -> list[Run]:
                     "one environment"
                 )
     return runs
+
+
+def episodes_of(recipe: Recipe) -> dict[str, Any]:
+    """What decides which episodes a run is evaluated on."""
+    said = sections(recipe, _SAME)
+    if recipe.gymnasium is not None:
+        said["gymnasium"] = {k: v for k, v in said["gymnasium"].items() if k != "view"}
+    return said
 
 
 def group(runs: Sequence[Run]) -> list[Arm]:
@@ -184,7 +192,7 @@ def evaluate_run(
     student = load_student(run.recipe, run.folder)
     teacher = load_teacher(run.recipe, run.folder)
     seed, of = config.seed + 1, fingerprint(run.recipe, run.folder)
-    env = run.recipe.make_env(
+    env = run.recipe.world.make_env(
         config.hardest_episodes, episode_seconds=config.hardest_seconds, autoreset=False
     )
     actors = {

@@ -72,9 +72,9 @@ def noise(
     config = recipe.evaluation
     teacher = actor_of(load_teacher(recipe, folder).actor)
     student = actor_of(load_student(recipe, folder))
-    watched = recipe.make_env(_WATCHED, episode_seconds=config.seconds)
+    watched = recipe.world.make_env(_WATCHED, episode_seconds=config.seconds)
     deviation = observation_deviation(watched, teacher, config.seed + 2)
-    env = recipe.make_env(config.episodes, episode_seconds=config.seconds, autoreset=False)
+    env = recipe.world.make_env(config.episodes, episode_seconds=config.seconds, autoreset=False)
     actors = {"teacher": teacher, "student": student}
     seed = config.seed + 3
     return noise_sweep(env, actors, deviation, seed, progress=progress, reuse=reuse)
@@ -89,7 +89,7 @@ def attack(
 ) -> Sweep:
     """Teacher and student of a finished run under every attack, at the hardest level."""
     config = recipe.evaluation
-    watched = recipe.make_env(_WATCHED, episode_seconds=config.seconds)
+    watched = recipe.world.make_env(_WATCHED, episode_seconds=config.seconds)
     policies = {
         "teacher": load_teacher(recipe, folder).actor,
         "student": load_student(recipe, folder),
@@ -98,7 +98,7 @@ def attack(
         name: learn_target(watched, policy, recipe.teacher.gamma, config.seed + 2)
         for name, policy in policies.items()
     }
-    env = recipe.make_env(config.episodes, episode_seconds=config.seconds, autoreset=False)
+    env = recipe.world.make_env(config.episodes, episode_seconds=config.seconds, autoreset=False)
     seed = config.seed + 3
     return attack_sweep(env, targets, epsilons, seed, progress=progress, reuse=reuse)
 

@@ -167,6 +167,8 @@ class Ledger:
         did. One that is gone has been learnt from all the same.
         """
         before = self._records[name].get("teachers", ())
+        if not before:
+            return ""
         for other, old, new in zip(
             self.recipe.distill.teachers.named, before, teacher_digests(self.recipe), strict=False
         ):

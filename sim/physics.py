@@ -158,4 +158,5 @@ class Physics(Simulations):
         """The inverse of ``state_dict``."""
         self.strength[:] = arrays["strength"]
         super().load_state_dict(arrays)
-        self._loaded = {name: np.asarray(arrays[name]).copy() for name in _PLACES}
+        # A state of before they were kept goes on, with the places of its last substep.
+        self._loaded = {name: np.asarray(arrays[name]).copy() for name in _PLACES if name in arrays}

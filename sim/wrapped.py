@@ -53,10 +53,10 @@ class WrappedEnv(EpisodesEnv):
         **keywords: Any,
     ) -> None:
         if isinstance(env, str):
-            module, _, id = env.rpartition(":")
+            module, _, name = env.rpartition(":")
             if module:  # which registers it
                 importlib.import_module(module)
-            limit = gymnasium.spec(id).max_episode_steps
+            limit = gymnasium.spec(name).max_episode_steps
             self._inner = gymnasium.make_vec(
                 env,
                 num_envs,

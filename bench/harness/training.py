@@ -15,10 +15,10 @@ from retort.distill.evaluation import actor_of, random_actor, run_episodes
 from retort.distill.networks import Critic, make_actor
 from retort.distill.ppo import PPO, PPOConfig, train
 from retort.distill.sources.rollout import Actor, RolloutSource
-from retort.sim.gymnasium_tasks import GymnasiumTaskEnv, StudentView
+from retort.sim.gymnasium_tasks import StudentView
 from retort.sim.interface import LearningEnv
+from retort.sim.named import GymnasiumConfig, make_named_env
 from retort.sim.several import SeveralEnv
-from retort.sim.wrapped import WrappedEnv
 
 from .results import Point
 from .runs import Log
@@ -57,17 +57,11 @@ def make_env(
         each = max(1, num_envs // len(names))
         return SeveralEnv([make_env(name, each, autoreset=autoreset) for name in names])
     if task in REGISTERED:
-        return WrappedEnv(registered(task), num_envs, autoreset=autoreset)
-    name, keywords = VARIANTS.get(task, (task, KEYWORDS.get(task, {})))
-    return GymnasiumTaskEnv(
-        name,
-        num_envs,
-        dtype="float32",
-        actions="clipped",
-        autoreset=autoreset,
-        student=view,
-        **keywords,
-    )
+        name, keywords = registered(task), {}
+    else:
+        name, keywords = VARIANTS.get(task, (task, KEYWORDS.get(task, {})))
+    config = GymnasiumConfig(keywords=keywords, view=view)
+    return make_named_env(name, num_envs, config, autoreset=autoreset)
 
 
 def registered(task: str) -> str:

@@ -10,7 +10,7 @@ from .promoted import PromotedCurriculum
 
 CLASSES = (Curriculum, PromotedCurriculum, ParticleCurriculum)
 
-__all__ = ["CLASSES", "ParticleCurriculum", "PromotedCurriculum", "make_curriculum"]
+__all__ = ["CLASSES", "make_curriculum"]
 
 
 def make_curriculum(config: CurriculumConfig, *args: Any, **keywords: Any) -> Curriculum:

@@ -249,7 +249,7 @@ def forgetting_of_run(
     config, hardest = experiment.evaluation, experiment.hardest_level
     levels = [level / hardest for level in range(hardest + 1)]
     count = config.episodes * len(levels)
-    env = experiment.make_env(count, episode_seconds=config.seconds, autoreset=False)
+    env = experiment.world.make_env(count, episode_seconds=config.seconds, autoreset=False)
     return measure_forgetting(env, actors, levels, config.seed, progress=progress, reuse=reuse)
 
 

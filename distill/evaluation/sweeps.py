@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 from ...controller import program
-from ...controller.architecture import columns_read
 from ...controller.contract import Contract
 from ...sim.env import RobotEnv
 from ...sim.interface import LearningEnv
 from ..sources.rollout import Actor
+from ..students import Interface
 from .episodes import Outcome, Reuse, actor_of, anew, mean_interval, ratio_interval, run_episodes
 from .statistics import Interval
 from .target import (
@@ -145,7 +145,7 @@ def noisy(
 
     window = None
     if contract is not None and "student" in scales:
-        scales["student"] = scales["student"][columns_read(contract, "gru")]
+        scales["student"] = scales["student"][list(Interface.of(contract).newest)]
         window = _Window(contract)
 
     def act(groups: dict[str, Tensor], state: Tensor, reset: Tensor) -> Any:

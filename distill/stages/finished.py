@@ -22,6 +22,10 @@ from ..teachers.foreign import KINDS, ForeignTeacherError, load_teacher_file
 from ..teachers.named import NamedTeacher
 
 
+class UnfinishedError(RetortError):
+    """A stage is not there, or stopped before its budget was spent."""
+
+
 def load_teachers(experiment: Experiment, folder: Path, env: LearningEnv) -> list[Teacher]:
     """The teacher of a run folder, and the others the recipe names, for ``env``.
 
@@ -110,12 +114,18 @@ def distillation_key(experiment: Experiment) -> str:
 
 
 def is_to_come(other: NamedTeacher) -> bool:
-    """A teacher is named by a run folder in which it is not finished yet."""
+    """A teacher is named by a run folder that is still to be made, or in which it is not finished.
+
+    Raises:
+        RetortError: it is damaged, or of another version of retort.
+    """
     if other.is_file:
         return False
+    if not Path(other.path).exists():
+        return True
     try:
         _finished_elsewhere(other.path)
-    except RetortError:
+    except UnfinishedError:
         return True
     return False
 
@@ -193,13 +203,13 @@ def finished(folder: Path, budget: int, verb: str) -> dict[str, Any]:
 def _checkpoint(folder: Path, verb: str) -> dict[str, Any]:
     path = folder / "checkpoint.safetensors"
     if not path.exists():
-        raise RetortError(f"there is no checkpoint {path}; run `retort {verb}` first")
+        raise UnfinishedError(f"there is no checkpoint {path}; run `retort {verb}` first")
     return load_checkpoint(path, f"`retort {verb} {folder.parent} --fresh` makes it again")
 
 
 def _require_spent(saved: dict[str, Any], folder: Path, budget: int, verb: str) -> None:
     if int(saved["steps"]) < budget:
-        raise RetortError(
+        raise UnfinishedError(
             f"{folder / 'checkpoint.safetensors'} stands at {saved['steps']} of {budget} steps; "
             f"run `retort {verb} {folder.parent}` to finish it"
         )

@@ -101,7 +101,7 @@ def _record(
     recording left is thrown away.
     """
     config = experiment.distill
-    env = experiment.make_env(
+    env = experiment.world.make_env(
         config.num_envs, episode_seconds=config.episode_seconds, event_rate=config.event_rate
     )
 

@@ -76,7 +76,7 @@ def _with_data(experiment: Experiment, config: DistillConfig, dataset: str) -> N
 
 
 def _with_teachers(experiment: Experiment, config: DistillConfig) -> None:
-    env = experiment.make_env(
+    env = experiment.world.make_env(
         _ENVS, episode_seconds=config.episode_seconds, event_rate=config.event_rate
     )
     student, critic = experiment.make_learner(env.groups["teacher"])

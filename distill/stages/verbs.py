@@ -54,7 +54,7 @@ def train_teacher(
         KeyboardInterrupt: after Ctrl-C, with everything saved.
     """
     config = experiment.teacher
-    env = experiment.make_env(
+    env = experiment.world.make_env(
         config.num_envs, episode_seconds=config.episode_seconds, event_rate=config.event_rate
     )
     ppo = PPO(config, env, experiment.seed)
@@ -89,7 +89,7 @@ def distil_student(
     config = experiment.distill
     if not MODES[config.mode].acts:
         return distil_from_data(experiment, folder, fresh=fresh, progress=progress)
-    env = experiment.make_env(
+    env = experiment.world.make_env(
         config.num_envs, episode_seconds=config.episode_seconds, event_rate=config.event_rate
     )
     student, critic = experiment.make_learner(env.groups["teacher"])
@@ -201,7 +201,9 @@ def evaluate(
 
     # All levels run side by side, a block of environments each.
     count = config.episodes
-    env = experiment.make_env(count * (levels + 1), episode_seconds=config.seconds, autoreset=False)
+    env = experiment.world.make_env(
+        count * (levels + 1), episode_seconds=config.seconds, autoreset=False
+    )
     axes = len(env.axes)
 
     def level_source(ids: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -211,7 +213,7 @@ def evaluate(
     blocks = [(level, slice(level * count, (level + 1) * count)) for level in range(levels + 1)]
     rows = compare(env, *actors, blocks, config.seed, reuse=outcomes)
     report(levels + 1, rows[-1])
-    env = experiment.make_env(
+    env = experiment.world.make_env(
         config.hardest_episodes, episode_seconds=config.hardest_seconds, autoreset=False
     )
     whole = [(levels, slice(None))]
@@ -251,7 +253,7 @@ def _teacher_score(experiment: Experiment, teacher: Teacher) -> float:
 
 def _measured(experiment: Experiment, level: float, episodes: int = 128) -> LearningEnv:
     """Whole episodes, as long as those of distillation."""
-    return experiment.make_env(
+    return experiment.world.make_env(
         episodes,
         level=level,
         episode_seconds=experiment.distill.episode_seconds,

@@ -116,26 +116,25 @@ def teacher_weights(
     return weights
 
 
-def check_discounts(
-    config: MixtureConfig, teachers: Sequence[float | None], student: float
-) -> None:
+def check_discounts(config: MixtureConfig, discounts: Sequence[float | None], gamma: float) -> None:
     """Values are compared at one discount only: they tell of times ahead of different lengths, and
     no factor turns one into the other.
 
     Args:
         config: the rule.
-        teachers: gamma of the values of each that is heard; None where it is not known.
-        student: gamma of the student's, which a gate compares with.
+        discounts: gamma of the values of each teacher that is heard; None where it is not known,
+            and then nothing is checked.
+        gamma: of the student's values, which a gate compares with.
 
     Raises:
         MixtureError: the rule compares values of different discounts.
     """
-    known = [discount for discount in teachers if discount is not None]
+    known = [discount for discount in discounts if discount is not None]
     said = f"those of the teachers are {', '.join(f'{discount:g}' for discount in known)}"
-    if config.gated and {*known} - {student}:
+    if config.gated and {*known} - {gamma}:
         raise MixtureError(
             "values of different discounts cannot be compared, as distill.teachers.gated does: "
-            f"that of the student is {student:g}, {said}; set gated = false, or give distill.gamma "
+            f"that of the student is {gamma:g}, {said}; set gated = false, or give distill.gamma "
             "and every teacher's gamma one value"
         )
     if config.weighting == "value" and len({*known}) > 1:

@@ -6,12 +6,14 @@ from typing import Literal
 
 from torch import Tensor
 
-from ...hardware.checks import POSITIVE, at_least, check
+from ...hardware.checks import POSITIVE, Range, at_least, check
 from .. import losses
 from ..distributions import Categorical, Distribution, Gaussian, TanhGaussian
 from ..losses.policy import Direction
 from ..ppo import surrogate
 from .base import Sample, Term, TermError, one_of
+
+_CLIP = Range(0.0, 1.0, open_low=True)  # as PPO's
 
 
 def comparable(teacher: Distribution, student: Distribution) -> Distribution:
@@ -113,6 +115,7 @@ class Proximal(Term):
     own = True
 
     def __init__(self, clip: float = 0.2) -> None:
+        check("clip", clip, _CLIP)
         self.clip = clip
 
     def loss(self, sample: Sample) -> Tensor:
@@ -139,6 +142,7 @@ class Corrected(Term):
         self.direction: Direction = direction
         check("samples", samples, at_least(1))
         self.samples = samples
+        check("clip", clip, _CLIP)
         self.clip = clip
 
     def loss(self, sample: Sample) -> Tensor:

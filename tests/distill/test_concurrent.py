@@ -187,7 +187,7 @@ def test_a_finished_teacher_does_too(tmp_path):
         reward_scale="return",
     )  # fmt: skip
     experiment = Experiment(robot="balancer", task="balancer", teacher=settings)
-    env = experiment.make_env(N, episode_seconds=0.2)
+    env = experiment.world.make_env(N, episode_seconds=0.2)
     ppo = PPO(settings, env, seed=0)
     source = RolloutSource(env, TICKS)
     source.start(0)

@@ -10,6 +10,7 @@ import itertools
 import pytest
 import torch
 from retort.distill.batch import STUDENT, TEACHER, Batch, no_episodes
+from retort.distill.checkpoint import CheckpointError
 from retort.distill.distill_config import DistillConfig
 from retort.distill.distiller import Distiller
 from retort.distill.distributions import Categorical
@@ -171,3 +172,12 @@ def test_where_the_teacher_acts_nothing_is_learnt():
     )
     assert (loss[:, half > 0] == 0).all()
     assert (loss[:, half == 0] != 0).any()
+
+
+def test_a_checkpoint_from_before_it_had_a_critic_is_refused():
+    distiller = make(TermConfig(name="corrected"))
+    state = distiller.state_dict()
+    distiller.load_state_dict(state)
+    del state["critics"]
+    with pytest.raises(CheckpointError, match="--fresh"):
+        distiller.load_state_dict(state)

@@ -75,10 +75,10 @@ def test_a_routed_teacher_whose_gate_is_closed_has_no_weight():
 def test_values_are_compared_at_one_discount(changes, teachers, fits):
     config = MixtureConfig(others=("a",), **changes)
     if fits:
-        check_discounts(config, teachers, student=0.98)
+        check_discounts(config, teachers, gamma=0.98)
     else:
         with pytest.raises(MixtureError, match="values of different discounts"):
-            check_discounts(config, teachers, student=0.98)
+            check_discounts(config, teachers, gamma=0.98)
 
 
 def test_mix_is_the_weighted_sum_and_its_gradient():

@@ -33,7 +33,7 @@ SMALL = Experiment(
         terms=(TermConfig(name="policy_kl"), TermConfig(name="q_ascent", weight=1e-3)),
     ),
 )
-ENV = SMALL.make_env(2, episode_seconds=0.3)
+ENV = SMALL.world.make_env(2, episode_seconds=0.3)
 
 
 class Body(gymnasium.Env):

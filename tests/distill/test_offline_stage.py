@@ -79,7 +79,7 @@ def same(one, other):
 def test_without_a_data_set_the_runs_own_teacher_is_recorded_and_labels(finished):
     recordings = read_dataset(finished / "recorded")
     assert sum(map(len, recordings)) == OWN.distill.recorded_steps
-    env = OWN.make_env(1, episode_seconds=0.3)
+    env = OWN.world.make_env(1, episode_seconds=0.3)
     levels = torch.cat([recording.level for recording in recordings])
     assert levels.shape[-1] == len(env.axes)
     assert levels.min() < 0.2
@@ -161,7 +161,7 @@ def test_what_a_teacher_has_labelled_is_recorded_again_with_another_in_its_place
     shutil.rmtree(folder / "distillation")  # as if it had ended with the recording
     stages.train_teacher(dataclasses.replace(OWN, seed=3), other, fresh=True)
     stages.distil_student(pair, folder)
-    env = OWN.make_env(1, episode_seconds=0.3)
+    env = OWN.world.make_env(1, episode_seconds=0.3)
     teacher = stages.load_teachers(pair, folder, env)[1]
     recording = read_dataset(folder / "recorded")[0]
     seen = {group: values[:-1, None] for group, values in recording.observations.items()}

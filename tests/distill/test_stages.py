@@ -102,7 +102,7 @@ def test_an_interrupted_run_ends_where_an_uninterrupted_one_does_to_the_bit(
 
 def test_the_gate_knows_what_the_teacher_earns_where_it_is_easy(finished):
     teacher = load_teacher(SMALL, finished)
-    env = SMALL.make_env(200, level=0.0, episode_seconds=0.3, autoreset=False)
+    env = SMALL.world.make_env(200, level=0.0, episode_seconds=0.3, autoreset=False)
     score = run_episodes(env, actor_of(teacher.actor), 7).score.mean()
     known = load_checkpoint(finished / "distillation" / "checkpoint.safetensors")["curriculum"]
     # It is measured with its own exploration, and may since have done better by chance.
@@ -353,8 +353,18 @@ def unlike(tmp_path_factory):
     return folder
 
 
+def test_a_damaged_second_teacher_is_said_before_anything_is_trained(tmp_path):
+    pair = taught_beside(tmp_path / "other")
+    rehearse(pair)  # it may still be to come
+    (tmp_path / "other" / "teacher").mkdir(parents=True)
+    rehearse(pair)
+    (tmp_path / "other" / "teacher" / "checkpoint.safetensors").write_bytes(b"cut short")
+    with pytest.raises(RehearsalError, match=r"checkpoint\.safetensors"):
+        rehearse(pair)
+
+
 def test_a_second_teacher_says_what_it_said_in_its_own_run(finished, unlike):
-    env = UNLIKE.make_env(5, episode_seconds=0.3)
+    env = UNLIKE.world.make_env(5, episode_seconds=0.3)
     ppo = PPO(UNLIKE.teacher, env, 0)
     ppo.load_state_dict(load_checkpoint(unlike / "teacher" / "checkpoint.safetensors")["learner"])
     seen = torch.randn(3, 5, env.teacher_size, generator=torch.Generator().manual_seed(0))

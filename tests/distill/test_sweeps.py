@@ -169,8 +169,8 @@ def test_what_was_cut_off_is_not_learnt_from(tracking, tracker):
 
 def test_the_balancer_s_teacher_and_student_go_through_both_sweeps():
     experiment = Experiment(robot="balancer", task="balancer")
-    watched = experiment.make_env(4, episode_seconds=0.2)
-    env = experiment.make_env(4, episode_seconds=0.1, autoreset=False)
+    watched = experiment.world.make_env(4, episode_seconds=0.2)
+    env = experiment.world.make_env(4, episode_seconds=0.1, autoreset=False)
     torch.manual_seed(0)
     actor = GaussianActor(watched.teacher_size, watched.contract.action_size, (8,))
     student = make_student(StudentConfig(kind="gru"), watched.contract)

@@ -15,6 +15,7 @@ import torch
 from retort.distill.checkpoint import load_checkpoint
 from retort.distill.stages import verbs
 from retort.distill.stages.finished import load_student, load_teacher
+from retort.launch import compare
 from retort.launch.cli import main
 from retort.launch.files import at_work
 from retort.launch.recipe import Recipe, RecipeError, load_recipe, save_recipe
@@ -281,7 +282,7 @@ def test_what_cannot_be_stopped_within_an_episode_goes_on_with_new_ones_and_says
 
 def test_students_of_our_own_tasks_see_what_the_table_says_and_difficulty_brings_the_axes() -> None:
     recipe = small(*CHEETAH)
-    env = recipe.make_env(2, level=0.5, episode_seconds=1.0)
+    env = recipe.world.make_env(2, level=0.5, episode_seconds=1.0)
     assert isinstance(env, GymnasiumTaskEnv)
     assert env.axes == recipe.world.axes == AXES
     assert env.episode_ticks == 20
@@ -311,7 +312,7 @@ def test_keywords_reach_the_environment_and_a_model_is_found_beside_the_recipe(
     monkeypatch.chdir("/")
     recipe = load_recipe(path)
     recipe.check()
-    env = recipe.make_env(1, episode_seconds=1.0)
+    env = recipe.world.make_env(1, episode_seconds=1.0)
     assert isinstance(env, GymnasiumTaskEnv)
     assert vars(env.task)["healthy_reward"] == 3.0
     assert env.task.xml_file == str(tmp_path / "mine.xml")
@@ -417,3 +418,11 @@ def test_a_bundle_is_refused_in_one_sentence(
     assert "export is for a robot" in said
     assert str(finished / "distillation" / "checkpoint.safetensors") in said
     assert len(said.strip().splitlines()) == 1
+
+
+def test_runs_whose_students_see_different_things_of_the_same_episodes_are_compared() -> None:
+    seeing, blind = small(*CHEETAH), small(*CHEETAH, "gymnasium.view={}")
+    assert compare.episodes_of(seeing) == compare.episodes_of(blind)
+    assert compare.Run(Path("a"), seeing).settings != compare.Run(Path("b"), blind).settings
+    harder = small(*CHEETAH, "gymnasium.difficulty={noise=0.3}")
+    assert compare.episodes_of(seeing) != compare.episodes_of(harder)

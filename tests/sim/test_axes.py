@@ -88,4 +88,4 @@ def test_an_axis_that_cannot_be_is_refused_and_those_that_can_are_named(own, sai
 def test_a_recipe_names_them():
     recipe = load_recipe("balancer", ['simulation.own_axes=["latency"]'])
     recipe.check()
-    assert recipe.make_env(2, episode_seconds=1.0).axes == (*AXES, "latency")
+    assert recipe.world.make_env(2, episode_seconds=1.0).axes == (*AXES, "latency")

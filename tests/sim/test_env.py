@@ -92,6 +92,17 @@ def test_a_state_saved_just_before_a_push_goes_on_to_the_bit():
         np.testing.assert_array_equal(other.physics.qvel, env.physics.qvel)
 
 
+def test_a_state_of_before_places_were_kept_still_loads():
+    env, other = (RobotEnv(num_envs=4) for _ in range(2))
+    run(env, 5, seed=1)
+    old = {k: v for k, v in env.state_dict().items() if not k.endswith(("site_xpos", "xipos"))}
+    assert len(old) == len(env.state_dict()) - 2
+    other.reset(seed=99)
+    other.load_state_dict(old)
+    np.testing.assert_array_equal(other.physics.qpos, env.physics.qpos)
+    other.step(np.zeros((4, 2), dtype=np.float32))
+
+
 def test_observations_are_not_changed_by_later_steps():
     env = RobotEnv(num_envs=8, episode_seconds=0.05)
     observation, info = env.reset(seed=0)

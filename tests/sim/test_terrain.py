@@ -167,4 +167,4 @@ def test_the_teacher_knows_which_way_is_down_as_the_robot_stands():
 def test_the_slope_is_a_task_of_a_recipe():
     recipe = load_recipe("balancer", ['task="slopes"'])
     recipe.check()
-    assert recipe.make_env(2, episode_seconds=1.0).axes == (*ROBOT_AXES, "terrain")
+    assert recipe.world.make_env(2, episode_seconds=1.0).axes == (*ROBOT_AXES, "terrain")

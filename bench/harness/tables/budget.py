@@ -126,7 +126,11 @@ def claims(results: Path) -> list[Claim]:
     """All budgets of all kinds together that leave a choice: something fits, and not everything."""
     made = []
     for result in read_results(results, TABLE):
-        answers = [row[-1] == "yes" for row in _rows(result) if row[2] and row[-3]]
+        answers = [
+            met(row, budget)
+            for _, budget, row in _measured(result)
+            if {"width", "next_width"} <= row.keys()
+        ]
         made.append(
             Claim(
                 what="largest student within the budget, by kind and budget",
@@ -169,13 +173,21 @@ def report(results: Path, figures: Path) -> str:
     )
 
 
-def _rows(result: Result) -> list[list[str]]:
-    rows = []
+def _measured(result: Result) -> list[tuple[str, float, dict[str, float]]]:
+    """Kind, budget and what was measured, one after the other."""
+    found = []
     for kind in FAMILIES:
         for budget in result.series[kind]:
             names = {name: f"{kind}_{budget:g}_{name}" for name in _COLUMNS}
             row = {n: result.figures[key] for n, key in names.items() if key in result.figures}
-            cells = [f"{row[name]:,.1f}" if name in row else "" for name in _COLUMNS]
-            cells = [c.removesuffix(".0").replace(",", " ") for c in cells]
-            rows.append([kind, f"{budget:g}", *cells, "yes" if met(row, budget) else "no"])
+            found.append((kind, budget, row))
+    return found
+
+
+def _rows(result: Result) -> list[list[str]]:
+    rows = []
+    for kind, budget, row in _measured(result):
+        cells = [f"{row[name]:,.1f}" if name in row else "" for name in _COLUMNS]
+        cells = [c.removesuffix(".0").replace(",", " ") for c in cells]
+        rows.append([kind, f"{budget:g}", *cells, "yes" if met(row, budget) else "no"])
     return rows
