@@ -66,7 +66,7 @@ def cells(text, *words):
 def half_cheetah(tmp_path_factory):
     from harness.tables import curriculum
 
-    arms = ("teacher", "gated", "none", "gated without replay")
+    arms = ("teacher", "gated", "promoted", "particles", "none", "gated without replay")
     return done(curriculum, "HalfCheetah", arms, tmp_path_factory.mktemp("curriculum"))
 
 
@@ -74,7 +74,7 @@ def test_every_curriculum_has_the_same_steps_and_the_one_without_replay_is_elsew
     from harness.tables import curriculum
 
     text = section(curriculum, half_cheetah)
-    steps = {cells(text, "HalfCheetah", arm)[4] for arm in ("gated", "none")}
+    steps = {cells(text, "HalfCheetah", arm)[4] for arm in ("gated", "promoted", "particles", "none")}
     assert len(steps) == 1
     assert cells(text, "HalfCheetah", "none")[8] == "4.0"
     assert "without replay" not in text

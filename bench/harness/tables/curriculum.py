@@ -1,4 +1,4 @@
-"""Curriculum: gated by competence, on a fixed schedule, and none, at equal steps.
+"""Curriculum: gated by competence, two published ones, a fixed schedule, and none, at equal steps.
 
 The gated one also without its replay of earlier levels, for the table of forgetting.
 """
@@ -40,8 +40,11 @@ TEACHER, GATED, BARE = "teacher", "gated", "gated without replay"
 _RECIPE = load_recipe("balancer")
 _CURRICULUM = _RECIPE.curriculum  # the shipped one, which is gated
 LEVELS = _CURRICULUM.levels
+_SOUGHT = "{:g} to {:g}".format(*_CURRICULUM.traversable)
 ARMS: dict[str, CurriculumConfig] = {
     GATED: _CURRICULUM,
+    "promoted": dataclasses.replace(_CURRICULUM, kind="promoted"),
+    "particles": dataclasses.replace(_CURRICULUM, kind="particles"),
     "fixed": CurriculumConfig(kind="fixed", levels=LEVELS, start=_CURRICULUM.start),
     "none": CurriculumConfig(kind="none", levels=LEVELS),
     BARE: dataclasses.replace(_CURRICULUM, replay=0.0),
@@ -180,9 +183,12 @@ def report(results: Path, figures: Path) -> str:
             "## Curriculum",
             paragraph(
                 "Students of one teacher each, which sees what the simulation knows, at equal "
-                f"steps: `gated` and `fixed` begin at level {_CURRICULUM.start}; `gated` moves an "
-                "axis on when the student is confidently near its teacher there, `fixed` moves "
-                "all axes evenly over the budget, `none` is at the hardest level from the start. "
+                f"steps: all but `none` begin at level {_CURRICULUM.start}; `gated` moves an "
+                "axis on when the student is confidently near its teacher there, `promoted` gives "
+                "every environment a level of its own, which its last episode moves (Rudin 2022), "
+                f"`particles` seeks levels at which the student comes to {_SOUGHT} of its teacher "
+                "(Lee 2020), `fixed` moves all axes evenly over the budget, `none` is at the "
+                "hardest level from the start. "
                 "The balancer is the shipped recipe with fewer steps of distillation; HalfCheetah "
                 "has randomised mass, friction and motors, noise, latency and pushes at once. "
                 "Return of 50 held-out deterministic episodes of 10 s at the hardest level of "
