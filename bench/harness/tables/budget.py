@@ -1,15 +1,16 @@
 """Budget: does ``--budget-us`` keep its word on this computer?
 
 The grid of ``retort bench host`` is measured, students of every kind are picked for budgets between
-any two neighbours in it, and each pick and the next larger width are measured again in the NumPy
-runtime, in turns.
+any two neighbours in it, and all widths are measured themselves in the NumPy runtime. Both in turns
+and over some minutes: the speed of a computer may change by a tenth from one minute to the next,
+which says nothing about what was picked.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,8 +33,8 @@ FAMILIES = {
     "tcn": StudentConfig(kind="tcn", hidden=(), channels=(1, 1)),
 }
 TIE = 2.0 * MARGIN  # what one measurement cannot tell apart
-_PASSES = 5  # through the grid
-_ROUNDS, _STEPS = 20, 400
+_PASSES = 15  # through the grid, each followed by rounds through the widths
+_ROUNDS, _STEPS = 10, 400
 _COLUMNS = ("width", "parameters", "expected", "takes", "usually", "next_width", "next_takes")
 
 
@@ -47,13 +48,31 @@ def _measure(run: Run, place: Place, log: Log) -> Made:
     steps = max(20, round(_STEPS * place.scale))
     passes, rounds = (max(1, round(n * place.scale)) for n in (_PASSES, _ROUNDS))
     activations = tuple(sorted({family.activation for family in FAMILIES.values()}))
-    host = measure_host(steps, passes, activations=activations)
+    hosts = [measure_host(steps, 1, activations=activations)]
+    widths = {
+        kind: [c.config for c in candidates(hosts[0], family, INTERFACE)]
+        for kind, family in FAMILIES.items()
+    }
+    policies = [_policy(config) for kind in FAMILIES for config in widths[kind]]
+    times = medians(policies, rounds, steps)
+    for _ in range(1, passes):
+        hosts.append(measure_host(steps, 1, activations=activations))
+        times = np.concatenate([times, medians(policies, rounds, steps)])
+    host = _quietest(hosts)
+    sizes = {kind: candidates(host, family, INTERFACE) for kind, family in FAMILIES.items()}
+    every = [candidate for kind in FAMILIES for candidate in sizes[kind]]
+    measured = zip(times.min(axis=0), np.median(times, axis=0), strict=True)
+    found = dict(zip(every, measured, strict=True))
     figures: dict[str, float] = {}
     series: dict[str, list[float]] = {}
     for kind, family in FAMILIES.items():
-        series[kind] = budgets(candidates(host, family, INTERFACE))
+        series[kind] = budgets(sizes[kind])
         for budget in series[kind]:
-            row = _row(host, family, budget, rounds, steps)
+            try:
+                chosen, larger = pick(host, family, INTERFACE, budget)
+            except BudgetError:  # nothing fits
+                chosen, larger = None, sizes[kind][0]
+            row = _row(chosen, larger, found)
             log(f"{kind} {budget} us: " + ", ".join(f"{k} {v:g}" for k, v in row.items()))
             figures |= {f"{kind}_{budget:g}_{name}": value for name, value in row.items()}
     settings = {
@@ -61,7 +80,7 @@ def _measure(run: Run, place: Place, log: Log) -> Made:
         "inputs": INTERFACE.observation_size,
         "outputs": INTERFACE.outputs,
         "steps": steps,
-        "rounds": rounds,
+        "rounds": len(times),
     }
     return Made(settings, [], [], figures, series)
 
@@ -74,46 +93,49 @@ def budgets(sizes: Sequence[Candidate]) -> list[float]:
 
 
 def _row(
-    host: Host, family: StudentConfig, budget: float, rounds: int, steps: int
+    chosen: Candidate | None,
+    larger: Candidate | None,
+    measured: Mapping[Candidate, tuple[float, float]],
 ) -> dict[str, float]:
-    """What is picked for a budget and how long it takes; of the smallest where nothing fits."""
-    try:
-        chosen, larger = pick(host, family, INTERFACE, budget)
-    except BudgetError:
-        chosen, larger = None, candidates(host, family, INTERFACE)[0]
-    measured = [candidate for candidate in (chosen, larger) if candidate is not None]
-    times, usual = medians([_policy(candidate) for candidate in measured], rounds, steps)
+    """What was picked, what is next larger, and how long they take."""
     found: dict[str, float] = {}
     if chosen is not None:
+        takes, usually = measured[chosen]
         found = {
             "width": chosen.width,
             "parameters": chosen.parameters,
             "expected": round(chosen.p50, 2),
-            "takes": round(times[0], 2),
-            "usually": round(usual[0], 2),
+            "takes": round(takes, 2),
+            "usually": round(usually, 2),
         }
     if larger is not None:
-        found |= {"next_width": larger.width, "next_takes": round(times[-1], 2)}
+        found |= {"next_width": larger.width, "next_takes": round(measured[larger][0], 2)}
     return found
 
 
-def _policy(candidate: Candidate) -> Stack:
-    """The candidate in the runtime, of random weights."""
-    meta, tensors = make_student(candidate.config, INTERFACE).eval().export()
+def _quietest(hosts: Sequence[Host]) -> Host:
+    """One host file of several passes, as ``measure_host`` makes it of them."""
+    timings = [
+        min(rows, key=lambda row: row.p50)
+        for rows in zip(*(host.timings for host in hosts), strict=True)
+    ]
+    return dataclasses.replace(hosts[0], timings=tuple(timings))
+
+
+def _policy(config: StudentConfig) -> Stack:
+    """A student in the runtime, of random weights."""
+    meta, tensors = make_student(config, INTERFACE).eval().export()
     arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
-    columns = INTERFACE.columns(candidate.config.kind)
+    columns = INTERFACE.columns(config.kind)
     return Stack(meta, arrays, columns=columns, outputs=INTERFACE.outputs, limit=INTERFACE.limit)
 
 
-def medians(several: Sequence[Stack], rounds: int, steps: int) -> tuple[list[float], list[float]]:
-    """Of a step of each, in turns [us]: in its quietest round, as in the host file, and the median
-    of all rounds.
-    """
-    times: list[list[float]] = [[] for _ in several]
-    for _ in range(rounds):
-        for one, kept in zip(several, times, strict=True):
-            kept.append(float(np.median(time_steps(one, INTERFACE.observation_size, steps))))
-    return [min(kept) for kept in times], [float(np.median(kept)) for kept in times]
+def medians(several: Sequence[Stack], rounds: int, steps: int) -> np.ndarray:
+    """Of a step of each, round by round, in turns [us]: (rounds, policies)."""
+    size = INTERFACE.observation_size
+    return np.array(
+        [[np.median(time_steps(one, size, steps)) for one in several] for _ in range(rounds)]
+    )
 
 
 def met(row: dict[str, float], budget: float) -> bool:
@@ -158,9 +180,11 @@ def report(results: Path, figures: Path) -> str:
                 f"{LARGEST / 1e3:g} thousand parameters, {INTERFACE.observation_size} inputs and "
                 f"{INTERFACE.outputs} outputs, and the next larger width: median of a step in the "
                 f"NumPy runtime in its quietest of {result.settings['rounds']} rounds, in "
-                "microseconds, and beside it the median of all rounds. The budgets are half way "
-                "between any two neighbouring widths, one too little for any, and one that is "
-                "enough for all. Met: the pick keeps the budget, and the next larger one does not, "
+                "microseconds, and beside it the median of all rounds, which took turns with the "
+                "measuring of the host file: this computer's speed changes by up to a tenth within "
+                "minutes, which would count against the pick. The budgets are half way between "
+                "any two neighbouring widths, one too little for any, and one that is enough for "
+                "all. Met: the pick keeps the budget, and the next larger one does not, "
                 f"or by less than {TIE:.0%}, twice the margin that is left for noise. Where "
                 "nothing fits, the next larger one is the smallest there is."
             ),
