@@ -116,7 +116,7 @@ TASKS: dict[str, Changing] = {
             seconds=8.0,
         ),
         teacher_steps=1_000_000,
-        steps=2_000_000,
+        steps=4_000_000,
         changes=(
             Change("payload", 0.0, 0.3),
             Change("motor_strength", 0.5, 0.8),
@@ -128,8 +128,8 @@ TASKS: dict[str, Changing] = {
         at=4.0,
         seconds=8.0,
         students={
-            RECURRENT: StudentConfig(kind="gru", hidden=(32,), recurrent=24),
-            MEMORYLESS: StudentConfig(hidden=(64, 58)),
+            RECURRENT: StudentConfig(kind="gru", hidden=(64,), recurrent=48),
+            MEMORYLESS: StudentConfig(hidden=(124, 124)),
         },
         meta=MetaConfig(inner_steps=5, inner_rate=0.05, outer_rate=3e-4),
         meta_window=0.5,
