@@ -1,7 +1,8 @@
 """Teacher and student learning at the same time, on environments they share out among themselves.
 
 The teacher is a PPO learner of its own; the student is distilled from it as it stands and from its
-own reward. Two networks; or one head on two encoders, where both push the same last layers.
+own reward. Two networks; or one head on two encoders, where the last layers are the teacher's and
+the student learns an encoder for them.
 """
 
 from __future__ import annotations
@@ -30,10 +31,12 @@ class ConcurrentConfig:
 
     With ``shared_layers`` teacher and student are two encoders before the same last layers, and
     with ``shared_critic_layers`` so are their critics (concurrent teacher and student, Wang et al.
-    2024); with 0 they are two networks. ``pull``
-    weighs KL(pi_T || pi_S) in the teacher's own loss, which keeps it near what the student can do
-    (guided policy optimisation, 2025). A student update that moves KL(pi_T || pi_S) above
-    ``kl_guard`` times its running mean counts as a divergence and is taken back.
+    2024); with 0 they are two networks. As there, distillation moves the student's encoder alone:
+    shared layers are learnt by the teacher from what it does itself, or what the student cannot do
+    would be unlearnt by the teacher too. ``pull`` weighs KL(pi_T || pi_S) in the teacher's own
+    loss, which keeps it near what the student can do (guided policy optimisation, 2025). A student
+    update that moves KL(pi_T || pi_S) above ``kl_guard`` times its running mean counts as a
+    divergence and is taken back.
     """
 
     shared_layers: int = 0
@@ -142,7 +145,7 @@ class LearningTeacher:
 
 
 def share_head(actor: Actor, student: MlpStudent, layers: int) -> None:
-    """Let ``actor`` end in the student's own last ``layers`` layers; both then train them.
+    """Let ``actor`` end in the student's own last ``layers`` layers, and share its deviations.
 
     They begin with what the teacher knows: with a new student's weights it would begin anew.
 

@@ -209,7 +209,7 @@ class Distiller:
         if not means.requires_grad:
             return means  # there is nothing to be learnt from this minibatch
         self.optimiser.zero_grad()
-        (torch.tensor(weights) * means).sum().backward()
+        (torch.tensor(weights) * means).sum().backward(inputs=self.parameters)
         nn.utils.clip_grad_norm_(self.parameters, self.config.max_gradient_norm)
         self.optimiser.step()
         return means.detach()
@@ -350,12 +350,14 @@ class Distiller:
             raise TermError(f"distill.terms[{place}] ({name}): {error}") from error
 
     def _optimise(self) -> None:
-        self.parameters = [
+        theirs = {id(p) for teacher in self.teachers for p in getattr(teacher, "learnt", ())}
+        every = [
             *self.student.parameters(),
             *self.critic.parameters(),
             *(p for critic in self.critics.values() for p in critic.parameters()),
             *(p for _, term in self.terms for p in term.parameters()),
         ]
+        self.parameters = [p for p in every if id(p) not in theirs]
         self.optimiser = torch.optim.Adam(self.parameters, lr=self.config.learning_rate, fused=True)
 
     def normalise(self, observations: dict[str, Tensor]) -> None:

@@ -181,22 +181,24 @@ def distil_arm(
     student = seeded(seed, lambda: _student(env, view, student_config, taught[0]))
     learnt_in: LearningEnv = env if around is None else around(env)
     critic = seeded(seed + 1, lambda: _critic(learnt_in, config.critic_hidden, student, taught[0]))
-    teachers = [_floored(t, config.std_floor) for t in taught] if arm.taught else [Silent(env)]
+    teachers: list[Teacher] = [Silent(env)]
+    if arm.taught:
+        teachers = [_floored(teacher, config.std_floor) for teacher in taught]
+    learning, mode = None, MODES[arm.mode]
+    if mode.teacher_learns:
+        assert isinstance(taught[0], ActorTeacher)
+        ppo = learner or _learner(task, config, learnt_in, taught[0], seed)
+        shared = student if isinstance(student, MlpStudent) else None
+        learning = LearningTeacher(ppo, config.concurrent, shared, std_floor=config.std_floor)
+        teachers = [learning.teacher]
     distiller = Distiller(config, student, teachers, critic, seed)
     every = every or max(1, steps // _POINTS)
     curve = Curve(task, actor_of(student), every, log, target, view)
     began, cpu = time.perf_counter(), time.process_time()
-    learning, mode = None, MODES[arm.mode]
-    if not mode.acts:
-        iterations = _learn_from_episodes(task, distiller, seed, arm.labelled)
-    else:
-        if mode.teacher_learns:
-            assert isinstance(taught[0], ActorTeacher)
-            ppo = learner or _learner(task, config, learnt_in, taught[0], seed)
-            shared = student if isinstance(student, MlpStudent) else None
-            learning = LearningTeacher(ppo, config.concurrent, shared, std_floor=config.std_floor)
-            distiller.teachers = (learning.teacher,)
+    if mode.acts:
         iterations = _interact(learnt_in, distiller, seed, learning)
+    else:
+        iterations = _learn_from_episodes(task, distiller, seed, arm.labelled)
     before, cpu = time.perf_counter() - began, time.process_time() - cpu
     figures = follow(iterations, curve, before)
     figures["cpu_seconds"] = round(figures["cpu_seconds"] + cpu, 2)

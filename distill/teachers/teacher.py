@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..distributions import Distribution, Gaussian
 from ..networks import Actor, Critic
@@ -162,6 +162,14 @@ class ActorTeacher:
         self.group = group
         self.columns = slice(None) if columns is None else columns
         self.value_unit, self.discount = value_unit, discount
+
+    @property
+    def learnt(self) -> list[nn.Parameter]:
+        """What its own learner moves, layers that a student shares among them; nothing of a frozen
+        one.
+        """
+        networks = [network for network in (self.actor, self.critic) if network is not None]
+        return [p for network in networks for p in network.parameters() if p.requires_grad]
 
     def initial_state(self, n: int) -> Tensor:
         return torch.zeros(n, 0)

@@ -94,6 +94,25 @@ def test_a_shared_head_is_one_and_stays_one():
     assert ppo.critic.network[0] is not distiller.critic.network[0]
 
 
+def test_what_the_student_learns_leaves_a_shared_head_to_the_teacher():
+    shared = ConcurrentConfig(shared_layers=1, shared_critic_layers=1)
+    _, ppo, distiller = learn(shared, iterations=2)
+    env = Line(num_envs=N, episode_seconds=0.2)
+    source = RolloutSource(env, TICKS)
+    source.start(1)
+    seen = torch.randn(5, env.teacher_size)
+    asked = torch.randn(5, env.contract.observation_size)
+    batch = source.collect(distiller.act)
+    said, value = ppo.actor(seen), ppo.critic(seen)
+    answer, _ = distiller.student(asked[:, None], torch.zeros(1, 0), torch.zeros(5, 1))
+    distiller.update(distiller.record(batch, 0.5), 0.5, 1.0)
+    after, _ = distiller.student(asked[:, None], torch.zeros(1, 0), torch.zeros(5, 1))
+    assert not torch.allclose(answer.mean, after.mean, atol=1e-4)
+    assert torch.equal(ppo.actor(seen).mean, said.mean)
+    assert torch.equal(ppo.actor(seen).std, said.std)
+    assert torch.equal(ppo.critic(seen), value)
+
+
 @pytest.mark.parametrize(
     ("teacher", "hidden", "said"),
     [

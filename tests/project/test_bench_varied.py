@@ -74,7 +74,8 @@ def test_every_curriculum_has_the_same_steps_and_the_one_without_replay_is_elsew
     from harness.tables import curriculum
 
     text = section(curriculum, half_cheetah)
-    steps = {cells(text, "HalfCheetah", arm)[4] for arm in ("gated", "promoted", "particles", "none")}
+    arms = ("gated", "promoted", "particles", "none")
+    steps = {cells(text, "HalfCheetah", arm)[4] for arm in arms}
     assert len(steps) == 1
     assert cells(text, "HalfCheetah", "none")[8] == "4.0"
     assert "without replay" not in text
