@@ -133,6 +133,9 @@ def policy_loss(student: Student, batch: Batch, teacher: Distribution) -> Tensor
 def adapt(module: M, loss: Loss, *, steps: int, rate: float) -> M:
     """A copy of ``module`` after plain gradient steps; the original stays as it is.
 
+    Steps too large for these data, which end with a loss that is above the first one or not
+    finite, are taken back: a robot that cannot adapt goes on with what it began with.
+
     Args:
         module: the start.
         loss: of the module, on data of the robot at hand.
@@ -141,9 +144,15 @@ def adapt(module: M, loss: Loss, *, steps: int, rate: float) -> M:
     """
     adapted = copy.deepcopy(module)
     parameters = [p for p in adapted.parameters() if p.requires_grad]
-    for _ in range(steps):
-        _descend(parameters, loss(adapted), rate)
-    return adapted
+    first = torch.tensor(torch.inf)
+    for step in range(steps):
+        now = loss(adapted)
+        if step == 0:
+            first = now.detach()
+        _descend(parameters, now, rate)
+    with torch.no_grad():
+        lowered = bool(loss(adapted) <= first)
+    return adapted if lowered else copy.deepcopy(module)
 
 
 class MetaLearner:

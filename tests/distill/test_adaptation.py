@@ -238,6 +238,15 @@ def test_adaptation_lowers_its_loss_and_leaves_the_start_alone(kind):
             assert torch.equal(adapted.state_dict()[name], again.state_dict()[name])
 
 
+@pytest.mark.parametrize("rate", [1e2, 1e30], ids=["worse than before", "not finite"])
+def test_steps_too_large_for_what_was_lived_through_are_taken_back(rate):
+    module, batch = recorded("mlp")
+    adapted = adapt(module, lambda m: prediction_loss(m, batch), steps=5, rate=rate)
+    assert adapted is not module
+    for name, value in module.state_dict().items():
+        assert torch.equal(adapted.state_dict()[name], value)
+
+
 def test_prediction_moves_the_layers_that_the_policy_acts_by():
     module, batch = recorded("mlp")
     adapted = adapt(module, lambda m: prediction_loss(m, batch), steps=5, rate=0.05)
