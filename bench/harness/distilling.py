@@ -82,18 +82,18 @@ ARMS: dict[str, Arm] = {
 }
 
 
-def let_go(std: float) -> Arm:
+def let_go(std: float, until: float = 0.3) -> Arm:
     """An arm for teachers that cannot simply be copied: damaged ones, those that know more than the
     student, or have never been attacked.
 
-    The student's own reward counts from the start, the KL is gone after a third, and the teacher's
-    values are not believed. It may not claim to be surer than the student is at first, with ``std``
+    The student's own reward counts from the start, the KL is gone after the part ``until`` of the
+    steps, and the teacher's values are not believed. It may not claim to be surer than the student is at first, with ``std``
     for its deviation: one that has learnt to be as sure as its teacher tries nothing else any more.
     """
     return Arm(
         mode="student",
         terms=(
-            TermConfig(name="policy_kl", end=0.0, schedule="linear", until=0.3),
+            TermConfig(name="policy_kl", end=0.0, schedule="linear", until=until),
             RL,
             TermConfig(name="value", options={"until": 0.0}),
         ),
