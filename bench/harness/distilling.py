@@ -87,8 +87,9 @@ def let_go(std: float, until: float = 0.3) -> Arm:
     student, or have never been attacked.
 
     The student's own reward counts from the start, the KL is gone after the part ``until`` of the
-    steps, and the teacher's values are not believed. It may not claim to be surer than the student is at first, with ``std``
-    for its deviation: one that has learnt to be as sure as its teacher tries nothing else any more.
+    steps, and the teacher's values are not believed. It may not claim to be surer than the student
+    is at first, with ``std`` for its deviation: one that has learnt to be as sure as its teacher
+    tries nothing else any more.
     """
     return Arm(
         mode="student",
