@@ -207,6 +207,7 @@ FAILURES = {
     "ShapeError",
     "StatisticsError",
     "SweepRunError",
+    "UnfinishedError",
 }
 
 
