@@ -33,8 +33,7 @@ FAMILIES = {
     "tcn": StudentConfig(kind="tcn", hidden=(), channels=(1, 1)),
 }
 TIE = 2.0 * MARGIN  # what one measurement cannot tell apart
-_PASSES = 15  # through the grid, each followed by rounds through the widths
-_ROUNDS, _STEPS = 10, 400
+_PASSES, _STEPS = 20, 400  # through the grid and the widths, in turns: the quietest of as many
 _COLUMNS = ("width", "parameters", "expected", "takes", "usually", "next_width", "next_takes")
 
 
@@ -46,7 +45,7 @@ def runs() -> list[Run]:
 
 def _measure(run: Run, place: Place, log: Log) -> Made:
     steps = max(20, round(_STEPS * place.scale))
-    passes, rounds = (max(1, round(n * place.scale)) for n in (_PASSES, _ROUNDS))
+    passes = max(1, round(_PASSES * place.scale))
     activations = tuple(sorted({family.activation for family in FAMILIES.values()}))
     hosts = [measure_host(steps, 1, activations=activations)]
     widths = {
@@ -54,10 +53,11 @@ def _measure(run: Run, place: Place, log: Log) -> Made:
         for kind, family in FAMILIES.items()
     }
     policies = [_policy(config) for kind in FAMILIES for config in widths[kind]]
-    times = medians(policies, rounds, steps)
+    rounds = [medians(policies, steps)]
     for _ in range(1, passes):
         hosts.append(measure_host(steps, 1, activations=activations))
-        times = np.concatenate([times, medians(policies, rounds, steps)])
+        rounds.append(medians(policies, steps))
+    times = np.array(rounds)
     host = _quietest(hosts)
     sizes = {kind: candidates(host, family, INTERFACE) for kind, family in FAMILIES.items()}
     every = [candidate for kind in FAMILIES for candidate in sizes[kind]]
@@ -130,12 +130,10 @@ def _policy(config: StudentConfig) -> Stack:
     return Stack(meta, arrays, columns=columns, outputs=INTERFACE.outputs, limit=INTERFACE.limit)
 
 
-def medians(several: Sequence[Stack], rounds: int, steps: int) -> np.ndarray:
-    """Of a step of each, round by round, in turns [us]: (rounds, policies)."""
+def medians(several: Sequence[Stack], steps: int) -> list[float]:
+    """Of a step of each, one after the other [us]."""
     size = INTERFACE.observation_size
-    return np.array(
-        [[np.median(time_steps(one, size, steps)) for one in several] for _ in range(rounds)]
-    )
+    return [float(np.median(time_steps(one, size, steps))) for one in several]
 
 
 def met(row: dict[str, float], budget: float) -> bool:
