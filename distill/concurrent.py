@@ -31,12 +31,12 @@ class ConcurrentConfig:
 
     With ``shared_layers`` teacher and student are two encoders before the same last layers, and
     with ``shared_critic_layers`` so are their critics (concurrent teacher and student, Wang et al.
-    2024); with 0 they are two networks. As there, distillation moves the student's encoder alone:
-    shared layers are learnt by the teacher from what it does itself, or what the student cannot do
-    would be unlearnt by the teacher too. ``pull`` weighs KL(pi_T || pi_S) in the teacher's own
-    loss, which keeps it near what the student can do (guided policy optimisation, 2025). A student
-    update that moves KL(pi_T || pi_S) above ``kl_guard`` times its running mean counts as a
-    divergence and is taken back.
+    2024); with 0 they are two networks. Whatever the student learns, from its own reward too, moves
+    its encoder alone: shared layers are learnt by the teacher from what it does itself, or what the
+    student cannot do would be unlearnt by the teacher too. ``pull`` weighs KL(pi_T || pi_S) in the
+    teacher's own loss, which keeps it near what the student can do (guided policy optimisation,
+    2025). A student update that moves KL(pi_T || pi_S) above ``kl_guard`` times its running mean
+    counts as a divergence and is taken back.
     """
 
     shared_layers: int = 0

@@ -144,15 +144,11 @@ def adapt(module: M, loss: Loss, *, steps: int, rate: float) -> M:
     """
     adapted = copy.deepcopy(module)
     parameters = [p for p in adapted.parameters() if p.requires_grad]
-    first = torch.tensor(torch.inf)
-    for step in range(steps):
-        now = loss(adapted)
-        if step == 0:
-            first = now.detach()
+    now = first = loss(adapted)
+    for _ in range(steps):
         _descend(parameters, now, rate)
-    with torch.no_grad():
-        lowered = bool(loss(adapted) <= first)
-    return adapted if lowered else copy.deepcopy(module)
+        now = loss(adapted)
+    return adapted if bool(now <= first) else copy.deepcopy(module)  # never where it is nan
 
 
 class MetaLearner:
