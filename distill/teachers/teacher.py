@@ -55,7 +55,15 @@ class TeacherOutput:
 
 
 class Teacher(Protocol):
-    """A policy to learn from. What it remembers of an episode is in its hidden state alone."""
+    """A policy to learn from. What it remembers of an episode is in its hidden state alone.
+
+    These two methods are all that is needed. A teacher may have two attributes besides, each left
+    out where there is nothing to say:
+
+    - ``discount``: float, gamma of its values; several teachers are compared at one discount only.
+    - ``learnt``: parameters that its own learner moves while a student learns from it; what a
+      student shares of them, it does not move.
+    """
 
     def initial_state(self, n: int) -> Tensor:
         """Hidden states of ``n`` beginning episodes, (n, size); (n, 0) if it remembers nothing."""
