@@ -10,8 +10,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -30,10 +30,11 @@ class ConcurrentConfig:
     """How teacher and student share the work.
 
     With ``shared_layers`` teacher and student are two encoders before the same last layers, and
-    with ``shared_critic_layers`` so are their critics (concurrent teacher and student, Wang et al.
-    2024); with 0 they are two networks. Whatever the student learns, from its own reward too, moves
-    its encoder alone: shared layers are learnt by the teacher from what it does itself, or what the
-    student cannot do would be unlearnt by the teacher too. ``pull`` weighs KL(pi_T || pi_S) in the
+    with ``shared_critic_layers`` so are their critics, after concurrent teacher and student (Wang
+    et al. 2024); with 0 they are two networks. Unlike there the student's own reward does not move
+    what is shared: whatever the student learns moves its encoder alone, and shared layers are
+    learnt by the teacher from what it does itself, or what the student cannot do would be unlearnt
+    by the teacher too. ``pull`` weighs KL(pi_T || pi_S) in the
     teacher's own loss, which keeps it near what the student can do (guided policy optimisation,
     2025). A student update that moves KL(pi_T || pi_S) above ``kl_guard`` times its running mean
     counts as a divergence and is taken back.
@@ -52,6 +53,16 @@ class ConcurrentConfig:
             pull=NOT_NEGATIVE,
             kl_guard=above(1.0),
         )
+
+
+class Distils(Protocol):
+    """What learns from the teacher: a ``Distiller``."""
+
+    student: Student
+
+    def snapshot(self) -> Callable[[], None]:
+        """A function that takes back the updates that follow."""
+        ...
 
 
 class LearningTeacher:
@@ -115,15 +126,17 @@ class LearningTeacher:
         return losses
 
     @contextlib.contextmanager
-    def guarding(self, student: Student, teacher: Distribution, batch: Batch) -> Iterator[None]:
-        """Take back what the body does to the student if that leaves it far from its teacher."""
-        before = {k: v.clone() for k, v in student.state_dict().items()}
+    def guarding(self, learner: Distils, teacher: Distribution, batch: Batch) -> Iterator[None]:
+        """Take back what the body does to the learner if that leaves its student far from its
+        teacher: a moment of the optimiser that stayed would do it again.
+        """
+        student, undo = learner.student, learner.snapshot()
         yield
         kl = float(teacher.kl(_answer(student, batch)).mean())
         usual = kl if math.isnan(self.mean_kl) else self.mean_kl
         if not math.isfinite(kl) or kl > self.config.kl_guard * max(usual, 1e-3):
             self.divergences += 1
-            student.load_state_dict(before)
+            undo()
             kl = float(teacher.kl(_answer(student, batch)).mean())
         self.kl = kl
         self.mean_kl = kl if math.isnan(self.mean_kl) else 0.9 * self.mean_kl + 0.1 * kl

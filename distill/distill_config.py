@@ -21,7 +21,8 @@ class DistillConfig:
     environments is the teacher's to drive where both act, in the end if its share falls.
 
     A student that learns Q-values, or logits of any scale, acts by its best choice, and by any
-    choice in ``epsilon`` of all ticks; sampled from its own distribution if that is None.
+    choice in ``epsilon`` of all ticks; sampled from its own distribution if that is None, as terms
+    that weigh what it did by its own density need it.
     """
 
     mode: str = "student"
@@ -115,6 +116,12 @@ class DistillConfig:
             ValueError: the term would do nothing, or not what it says.
         """
         term = make_term(settings)
+        if self.epsilon is not None and "ratio" in term.needs:
+            raise ValueError(
+                f"{settings.name} weighs what the student did by the density that it gave it, and "
+                "with distill.epsilon it acts by its best choice and at random instead; leave one "
+                "of the two out"
+            )
         if settings.schedule == "progress" and not self._both_act():
             raise ValueError(
                 f"{settings.name} follows the student's progress, which is measured beside "

@@ -360,6 +360,21 @@ class Distiller:
         self.parameters = [p for p in every if id(p) not in theirs]
         self.optimiser = torch.optim.Adam(self.parameters, lr=self.config.learning_rate, fused=True)
 
+    def snapshot(self) -> Callable[[], None]:
+        """A function that takes back what updates from now on do to weights and the optimiser's
+        moments; statistics of normalisers go on.
+        """
+        weights = [parameter.detach().clone() for parameter in self.parameters]
+        moments = copy.deepcopy(self.optimiser.state_dict())
+
+        @torch.no_grad()
+        def undo() -> None:
+            for parameter, weight in zip(self.parameters, weights, strict=True):
+                parameter.copy_(weight)
+            self.optimiser.load_state_dict(moments)
+
+        return undo
+
     def normalise(self, observations: dict[str, Tensor]) -> None:
         """Merge observations (..., size) into the statistics of student and critics."""
         self.student.normaliser.update(observations["student"])

@@ -115,7 +115,7 @@ def _learn(
         return {"terms": distiller.update(recorded, fraction, relative)}
     taught = learning.learn(batch, distiller.student, fraction)
     recorded = distiller.record(batch, fraction)
-    with learning.guarding(distiller.student, recorded.teachers[0].distribution, batch):
+    with learning.guarding(distiller, recorded.teachers[0].distribution, batch):
         losses = distiller.update(recorded, fraction, relative)
     return {
         "teacher": taught,

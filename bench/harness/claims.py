@@ -54,7 +54,8 @@ def scorecard(tables: Sequence[Claiming], results: Path) -> str:
         "## Wanted and found",
         paragraph(
             f"{met} of {len(found)} are met by all their seeds, {so_far} more so far by those that "
-            "are done. The tables below say how each was measured."
+            "are done; what no run has shown yet has no row. The tables below say how each was "
+            "measured."
         ),
         markdown_table(["table", "what", "wanted", "found", "met"], rows),
     ]

@@ -3,9 +3,10 @@
 A policy's own steady state is its mean reward rate over all episodes that still stand at the
 switch: in whole windows from ``settling`` to the switch or, where what an episode asks for changes
 with time, in each window of the same episodes without the switch. It has recovered in the first of
-two successive windows that reach ``TARGET`` of that, so that a weak policy is not punished for
-being weak, only for being thrown off. Whoever falls after the switch earns nothing from there on,
-and who never recovers is censored at the end of the episode.
+two successive windows that reach ``TARGET`` of that if it keeps to it in the mean from there on, so
+that a weak policy is not punished for being weak, only for being thrown off, at once or little by
+little. Whoever falls after the switch earns nothing from there on, and who never recovers is
+censored at the end of the episode.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 import torch
 
 from ...sim.interface import LearningEnv
-from ..evaluation.statistics import StatisticsError, steps_to_reach, summarise_reach
+from ..evaluation.statistics import StatisticsError, summarise_reach
 from ..sources.rollout import Actor, one_thread
 
 WINDOW = 0.5  # [s] a few strides
@@ -166,7 +167,8 @@ def relative_rate(
 def recovery_times(
     relative: np.ndarray, *, window: float = WINDOW, target: float = TARGET, passes: int = 2
 ) -> np.ndarray:
-    """Time from the switch to the end of the first of ``passes`` windows at ``target``, [s].
+    """Time from the switch to the end of the first of ``passes`` windows at ``target``, [s], of
+    those from which on the mean is at ``target`` too: who passes by on the way down is not back.
 
     Args:
         relative: (windows, episodes).
@@ -177,8 +179,14 @@ def recovery_times(
     Returns:
         (episodes,), infinite for who never was; ``window`` for who was never thrown off.
     """
-    ends = (1 + np.arange(len(relative))) * window
-    return np.array([steps_to_reach(ends, one, target, passes=passes) for one in relative.T])
+    count, episodes = relative.shape
+    if count < passes:
+        return np.full(episodes, np.inf)
+    streaks = np.lib.stride_tricks.sliding_window_view(relative >= target, passes, axis=0).all(-1)
+    left = np.arange(count, 0, -1)[:, None]
+    from_there_on = np.cumsum(relative[::-1], axis=0)[::-1] / left  # means, (windows, episodes)
+    back = streaks & (from_there_on >= target)[: len(streaks)]
+    return np.where(back.any(0), (1 + back.argmax(0)) * window, np.inf)
 
 
 def recovery_row(

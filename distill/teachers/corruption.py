@@ -47,4 +47,7 @@ def corrupted_teacher(
         teacher.critic,
         std_floor=teacher.std_floor,
         group=teacher.group,
+        columns=teacher.columns,
+        value_unit=teacher.value_unit,
+        discount=teacher.discount,
     )

@@ -90,7 +90,8 @@ class Term:
     Attributes:
         taught: it compares with a teacher, so that several teachers' losses are weighted.
         own: it learns from what the student itself did and from nothing else.
-        needs: what must be in the sample: "features", "teacher_features", "respond".
+        needs: what must be in the sample: "features", "teacher_features", "respond"; "ratio", which
+            is always there, where the student samples from its own distribution.
         corrected: ``-loss`` of the next state is a pseudo-reward. ``untaught`` is then given its
             advantage, in units of the loss and not standardised, its lambda-return and its value.
         prepared: false until ``prepare`` has run, for terms that must see a sample first.

@@ -113,6 +113,7 @@ class Proximal(Term):
     """
 
     own = True
+    needs = frozenset({"ratio"})
 
     def __init__(self, clip: float = 0.2) -> None:
         check("clip", clip, _CLIP)
@@ -134,6 +135,7 @@ class Corrected(Term):
 
     corrected = True
     own = True
+    needs = frozenset({"ratio"})
 
     def __init__(
         self, direction: Direction = "forward", samples: int = 4, clip: float = 0.2

@@ -110,6 +110,7 @@ class Reinforcement(Term):
 
     taught = False
     own = True
+    needs = frozenset({"ratio"})
 
     def __init__(self, clip: float = 0.2) -> None:
         self.clip = clip

@@ -29,8 +29,9 @@ _EVERYTHING = StudentView()
 class GymnasiumTaskEnv(EpisodesEnv):
     """``num_envs`` copies of one of Gymnasium's MuJoCo tasks.
 
-    At its defaults, and made with the same keyword arguments, it equals Gymnasium's environment in
-    observation, reward, termination and truncation (tests compare to 1e-9). Observations are in
+    With the same keyword arguments as Gymnasium's environment, and nothing said that it does not
+    know, it equals that in observation, reward, termination and truncation (tests compare to 1e-9);
+    Ant and Humanoid leave contact forces out unless they are asked for. Observations are in
     ``info`` as ``student`` and ``teacher``, which are the same unless ``student``, ``difficulty``
     or ``switches`` say otherwise; then the teacher also sees how the dynamics differ from nominal,
     the actions that may still be on their way and the push that acts.

@@ -48,7 +48,15 @@ def test_recovery_is_the_end_of_the_first_of_two_windows_at_the_target():
     np.testing.assert_allclose(relative[:, 0], [0.2, 0.95, 0.5, 0.9001, 1.0, 1.0])
     assert counted.all()
     assert recovery_times(relative).tolist() == [2.0]
-    assert recovery_times(relative, passes=1).tolist() == [1.0]
+    assert recovery_times(relative, passes=1).tolist() == [2.0]  # the rest of 1.0 s is 0.87
+    assert recovery_times(relative, passes=7).tolist() == [np.inf]
+
+
+def test_who_passes_by_on_the_way_down_is_not_back_and_one_bad_stride_is_forgiven():
+    falling = np.array([1.0, 0.95, 0.8, 0.6, 0.4, 0.3])
+    stumbling = np.array([0.5, 0.95, 1.0, 0.85, 0.9, 1.0])
+    times = recovery_times(np.stack([falling, stumbling], axis=1))
+    assert times.tolist() == [np.inf, 1.0]
 
 
 def test_a_policy_that_never_returns_is_censored_and_its_row_is_json():

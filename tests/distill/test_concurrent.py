@@ -163,6 +163,9 @@ def test_an_update_that_leaves_the_teacher_far_behind_is_taken_back(monkeypatch)
         if len(broken) == 5:
             with torch.no_grad():
                 self.student.layers[-1].bias += 1e3
+                self.critic.network[-1].bias += 1e3
+                for moments in self.optimiser.state.values():
+                    moments["exp_avg"] += 1e3
         broken.append(1)
         return losses
 
@@ -170,6 +173,8 @@ def test_an_update_that_leaves_the_teacher_far_behind_is_taken_back(monkeypatch)
     rows, _, distiller = learn(ConcurrentConfig(), iterations=12)
     assert rows[-1]["divergences"] == 1
     assert distiller.student.layers[-1].bias.abs().max() < 10
+    assert distiller.critic.network[-1].bias.abs().max() < 10
+    assert all(m["exp_avg"].abs().max() < 100 for m in distiller.optimiser.state.values())
 
 
 def test_a_learning_teacher_tells_values_in_the_unit_of_all_teachers():

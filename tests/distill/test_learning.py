@@ -265,6 +265,12 @@ def test_a_student_of_discrete_actions_explores_by_epsilon_and_says_how_likely_t
     assert abs((action == best).float().mean().item() - 0.625) < 0.05
 
 
+@pytest.mark.parametrize("name", ["rl", "proximal", "corrected"])
+def test_what_weighs_acts_by_their_own_density_does_not_go_with_epsilon(name):
+    with pytest.raises(ValueError, match=f"terms.1.: {name} weighs .* leave one of the two out"):
+        DistillConfig(epsilon=0.1, terms=(TermConfig(name="policy_kl"), TermConfig(name=name)))
+
+
 def test_epsilon_is_for_choices_only(trained):
     ppo, _ = trained
     distiller, source, _ = distiller_for(ppo, (TermConfig(name="policy_kl"),), epsilon=0.1)

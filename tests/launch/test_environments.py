@@ -190,7 +190,6 @@ def test_a_q_network_teaches_by_its_values_and_the_student_explores(taught: Path
             "distill.terms[0] (policy_kl)",
         ),
         ("distill.terms=[{name='q'}]", "distill.terms[0] (q)"),
-        ("distill.epsilon=0.05", "distill.epsilon is for discrete actions"),
     ],
 )
 def test_what_is_for_choices_is_refused_of_continuous_actions_before_anything_trains(
@@ -198,6 +197,14 @@ def test_what_is_for_choices_is_refused_of_continuous_actions_before_anything_tr
 ) -> None:
     assert do("train", tmp_path / "run", *PENDULUM, change) == 2
     assert says in capsys.readouterr().err
+
+
+def test_only_choices_are_explored_by_epsilon(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    explored = ("distill.epsilon=0.05", "distill.terms=[{name='policy_kl'}]")
+    assert do("train", tmp_path / "run", *PENDULUM, *explored) == 2
+    assert "distill.epsilon is for discrete actions" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 

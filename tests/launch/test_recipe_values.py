@@ -117,7 +117,10 @@ TOGETHER = {
     'distill.terms=[{name="q"}]': r"distill\.terms\[0\] \(q\): .*Q-values of discrete actions",
     'distill.terms=[{name="q_ascent"}]': r"distill\.terms\[0\] \(q_ascent\): .*such as SAC",
     'distill.terms=[{name="policy_kl", options={temperature=2.0}}]': "temperature is 2.0, but only",
-    "distill.epsilon=0.1": r"distill\.epsilon is for discrete actions",
+    'distill.epsilon=0.1\ndistill.terms=[{name="policy_kl"}]': (
+        r"distill\.epsilon is for discrete actions"
+    ),
+    "distill.epsilon=0.1": r"distill\.terms\[2\]: rl weighs what the student did .*leave one",
     'distill.terms=[{name="saliency"}]': "say with the options `student` and `teacher` which",
     'distill.terms=[{name="saliency", options={student=[60], teacher=[0]}}]': (
         "the student has no position 60"

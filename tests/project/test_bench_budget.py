@@ -21,21 +21,25 @@ def test_picks_are_measured_again(trial, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("row", "answer"),
+    ("row", "larger", "answer"),
     [
-        ({"takes": 10.0, "next_takes": 10.1}, True),
-        ({"takes": 10.01, "next_takes": 12.0}, False),  # it breaks its word
-        ({"takes": 7.0, "next_takes": 9.3}, False),  # a larger one would have fitted
-        ({"takes": 7.0, "next_takes": 9.5}, True),  # which nobody could tell
-        ({"takes": 3.0}, True),
-        ({"next_takes": 10.1}, True),
-        ({"next_takes": 5.0}, False),
+        ({"takes": 10.0}, [10.1], True),
+        ({"takes": 10.01}, [12.0], False),  # it breaks its word
+        ({"takes": 7.0}, [9.4], False),  # a larger one would have fitted
+        ({"takes": 7.0}, [9.6], True),  # not with what stays free
+        ({"takes": 7.0}, [9.6, 9.4], False),  # nor is it the next alone that counts
+        ({"takes": 3.0}, [], True),
+        ({}, [10.1], True),
+        ({}, [5.0], False),
     ],
 )
-def test_a_word_is_kept_when_the_largest_that_fits_was_picked(trial, row, answer):
+def test_a_word_is_kept_when_the_largest_that_fits_was_picked(trial, row, larger, answer):
     from harness.tables.budget import met
 
-    assert met(row, 10.0) is answer
+    times = {16.0 + number: took for number, took in enumerate(larger)}
+    if row:
+        row, times = {"width": 8.0, **row}, {8.0: row["takes"], **times}
+    assert met(row, times, 10.0) is answer
 
 
 def test_budgets_stand_between_neighbours():

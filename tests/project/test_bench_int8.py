@@ -15,7 +15,8 @@ def test_from_a_teacher_to_the_difference(trial):
     text = trial.section(int8, [run])
     row = trial.cells(text, "Hopper", "32-32")
     assert row[4] == "2"
-    assert row[8] in ("yes, so far", "no, so far")
+    assert row[8].startswith("seed 1: ")
+    assert row[9] in ("yes, so far", "no, so far")
     assert "% to " in row[7]
 
 
@@ -65,3 +66,23 @@ def test_seeds_are_strata(trial):
     value, low, high = over_seeds([Result(0.01, 0.03), Result(0.03, 0.04)])
     assert value == pytest.approx(0.02)
     assert (low, high) == pytest.approx((0.02 - 0.025, 0.02 + 0.025))
+
+
+def test_differences_of_opposite_signs_do_not_hide_each_other():
+    from harness.tables import int8
+
+    class Result:
+        def __init__(self, seed, value):
+            self.seed = seed
+            self.figures = {
+                "difference": value,
+                "difference_low": value - 0.002,
+                "difference_high": value + 0.002,
+            }
+
+    group = [Result(1, 0.012), Result(2, -0.012), Result(3, 0.0)]
+    difference, furthest, met = int8._difference(group)
+    assert difference.startswith("+0.00%")
+    assert furthest.startswith(("seed 1: +1.20%", "seed 2: -1.20%"))
+    assert met == "no"
+    assert int8._difference([Result(s, 0.007) for s in (1, 2, 3)])[2] == "yes"

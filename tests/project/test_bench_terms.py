@@ -72,6 +72,31 @@ def test_a_row_of_terms_from_teacher_to_table(place, arm):
         assert f"{round(figures['divergences'])} in " in " ".join(text.split())
 
 
+def test_a_student_that_fell_from_where_it_was_counts_as_diverged(place, tmp_path):
+    from harness.results import Point, Result, write_result
+    from harness.tables import terms
+
+    kept = {"machine": {"processor": "p", "cores": 2, "load": 0.0}, "versions": {}, "commit": "c"}
+    for arm, seed, final in (("concurrent", 1, 95.0), ("concurrent", 2, 80.0)):
+        result = Result(
+            table=terms.TABLE,
+            task="Hopper",
+            arm=arm,
+            seed=seed,
+            budget=1,
+            settings={},
+            curve=[Point(1, 1.0, 100.0), Point(2, 2.0, final)],
+            final=[final],
+            figures={"divergences": 0.0, "own_teacher": 100.0},
+            date="2026-01-01",
+            **kept,
+        )
+        write_result(tmp_path, f"{arm}_{seed}", result)
+    [claim] = terms.claims(tmp_path)
+    assert claim.found == "0, 0, 1 (`concurrent` Hopper s2)"
+    assert claim.met == "no, so far"
+
+
 def test_offline_counts_the_steps_of_its_data(place):
     from harness.tables import terms
 

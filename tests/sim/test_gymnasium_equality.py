@@ -148,7 +148,7 @@ def test_the_same_keywords_and_seed_give_gymnasiums_episodes(name, keywords):
     expected, _ = theirs.reset(seed=5)
     np.testing.assert_array_equal(observation, expected)
     ours.action_space.seed(1)
-    for _ in range(250):
+    for _ in range(1000):
         action = ours.action_space.sample()
         observation, reward, terminated, truncated, _ = ours.step(action)
         expected, their_reward, *over, _ = theirs.step(action)

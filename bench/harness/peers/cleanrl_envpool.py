@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ..runs import Log, Made
 from ..training import Stopwatch, Task, final_returns
 
-LIBRARY, PACKAGE = "CleanRL's PPO on EnvPool", "envpool"
+LIBRARY, PACKAGE = "CleanRL-style PPO on EnvPool", "envpool"
 SETTINGS = ("cleanrl", "cleanrl-envpool", "cleanrl-fast")
 
 

@@ -49,9 +49,16 @@ CLEAN, KEPT = 0.95, 0.8  # of the teacher, and of one's own clean return
 _POINTS = 5  # on a curve
 _ALONE = 0.6  # share of the time without lies; with more of it, less is kept under attack
 _TAUGHT = 0.6  # share of the steps with a teacher; with less, the clean return is lower
-_WHY = (
+_WHY_LESS = (
     "what keeps its return under attack was learnt from the student's own reward, and that earns "
     "less than the teacher does after these steps"
+)
+_WHY_HARMED = "those that return as much as their teacher keep less of it under the worst attack"
+_EARLIER = (
+    "An earlier round stands in the history of this page, up to commit 6936f1e: `attacked` was "
+    "lied to within a box half as large again for 60 % of the time and let its teacher go after "
+    "30 % of its steps. Clean return over the teacher's and what was kept of it were 0.909 and "
+    "0.96 on Walker2d (two seeds) and 0.921 and 1.00 on Hopper (one)."
 )
 _PASSES = {"epochs": 5, "minibatches": 4}  # large minibatches: ten steps of ascent in every one
 
@@ -189,7 +196,7 @@ def claims(results: Path) -> list[Claim]:
                     wanted=f"{CLEAN} and {KEPT}",
                     found=f"{unharmed:.3f} and {kept:.2f} by `{best}`",
                     met=verdict(unharmed >= CLEAN and kept >= KEPT, groups[best], SEEDS),
-                    why=_WHY,
+                    why=_WHY_LESS if unharmed < CLEAN else _WHY_HARMED,
                 )
             )
     return made
@@ -216,6 +223,7 @@ def report(results: Path, figures: Path) -> str:
             "## Attack",
             paragraph(_attacks_said(boxes)),
             paragraph(_arms_said()),
+            paragraph(_EARLIER),
             markdown_table([*header, "kept", "met", "push"], rows),
             settings_note(every),
         ]

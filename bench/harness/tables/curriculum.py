@@ -30,7 +30,7 @@ from ..report import (
     ratio_over_seeds,
     settings_note,
 )
-from ..results import read_results
+from ..results import Result, read_results
 from ..runs import Log, Made, Place, Run
 from ..varied import Learnt, Varied, distil_varied, gymnasium_env, load_teacher, robot_env, teach
 
@@ -196,9 +196,26 @@ def report(results: Path, figures: Path) -> str:
                 f"Level reached: mean over axes, of {LEVELS}."
             ),
             markdown_table(header, rows),
+            paragraph(f"Highest at the hardest level: {'; '.join(_highest(every))}."),
             settings_note(every),
         ]
     )
+
+
+def _highest(every: list[Result]) -> list[str]:
+    """By task the curriculum with the highest mean, and where that leaves the gated one."""
+    said = []
+    for task in VARIED:
+        groups = {a: [r for r in every if (r.task, r.arm) == (task, a)] for a in ARMS}
+        means = {a: float(np.mean([r.mean_return for r in g])) for a, g in groups.items() if g}
+        if not means:
+            continue
+        best = max(means, key=lambda arm: means[arm])
+        text = f"{task}, `{best}` with {means[best]:.0f}"
+        if best != GATED and GATED in means:
+            text += f", where `{GATED}` comes to {means[GATED]:.0f}"
+        said.append(text)
+    return said
 
 
 def _frontier(group: list[Any]) -> str:

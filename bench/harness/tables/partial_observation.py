@@ -202,10 +202,12 @@ def claims(results: Path) -> list[Claim]:
             closed = _closure(groups["ours"], groups["ppo"], teachers)
             if not (met := _met(noise, closed, groups)):
                 continue
+            compared = {arm: group for arm, group in groups.items() if group and arm != "ppo"}
+            common = set.intersection(*({r.seed for r in g} for g in compared.values()))
             means = {
-                arm: f"{np.mean([r.mean_return for r in group]):.0f}"
-                for arm, group in groups.items()
-                if group and arm != "ppo"
+                arm: f"{np.mean([r.mean_return for r in group if r.seed in common]):.0f}"
+                for arm, group in compared.items()
+                if common
             }
             found = ", ".join(f"{arm} {value}" for arm, value in means.items())
             made.append(

@@ -228,18 +228,22 @@ def _measured(run: Run, made: Distilled, teacher: ActorTeacher) -> dict[str, flo
 
 
 def claims(results: Path) -> list[Claim]:
-    """That no concurrent run diverges: no update is taken back, and no teacher spoilt."""
+    """That no concurrent run diverges: no update is taken back, no teacher spoilt, and no student
+    ends below what it was.
+    """
     every = read_results(results, TABLE)
     runs = [r for r in every if r.arm in _CONCURRENT]
     if not runs:
         return []
     total, spoilt = round(sum(r.figures["divergences"] for r in runs)), _spoilt(every)
-    answer, whole = "no" if total or spoilt else "yes", len(_CONCURRENT) * len(TASKS) * len(SEEDS)
+    fallen = _fallen(every)
+    answer = "no" if total or spoilt or fallen else "yes"
+    whole = len(_CONCURRENT) * len(TASKS) * len(SEEDS)
     return [
         Claim(
-            what=f"{len(runs)} concurrent runs: updates taken back, teachers spoilt",
+            what=f"{len(runs)} concurrent runs: updates taken back, teachers spoilt, students lost",
             wanted="none",
-            found=f"{total}, {len(spoilt)}" + (f" ({', '.join(spoilt)})" if spoilt else ""),
+            found=f"{total}, {_counted(spoilt)}, {_counted(fallen)}",
             met=answer if len(runs) == whole else f"{answer}, so far",
             why=_WHY_SPOILT if spoilt else "",
         )
@@ -250,6 +254,20 @@ _WHY_SPOILT = (
     "nothing that the student learns moves its teacher but the pull, where there is one: what "
     "spoilt these were their own updates or the pull"
 )
+
+
+def _counted(named: Sequence[str]) -> str:
+    return f"{len(named)} ({', '.join(named)})" if named else "0"
+
+
+def _fallen(every: Sequence[Result]) -> list[str]:
+    """Concurrent runs whose student ended below ``_KEPT`` of the best point of its curve."""
+    return [
+        f"`{r.arm}` {r.task} s{r.seed}"
+        for r in every
+        if r.arm in _CONCURRENT
+        and r.mean_return < _KEPT * max(point.mean_return for point in r.curve)
+    ]
 
 
 def _spoilt(every: Sequence[Result]) -> list[str]:
@@ -367,13 +385,14 @@ def _divergences(every: Sequence[Result]) -> str:
             )
     if not rows:
         return ""
-    spoilt = _spoilt(every)
-    met = "not met" if total or spoilt else "met"
+    spoilt, fallen = _spoilt(every), _fallen(every)
+    met = "not met" if total or spoilt or fallen else "met"
     said = (
         f"Updates that left the student more than ten times as far from its teacher as usual, and "
         f"were taken back: {total} in {count} concurrent runs; teachers that ended below {_KEPT:g} "
-        f"of what they began with: {len(spoilt)}; wanted is that none diverges, which is to be "
-        f"neither: {met}."
+        f"of what they began with: {len(spoilt)}; students that ended below {_KEPT:g} of the best "
+        f"point of their curve: {len(fallen)}; wanted is that none diverges, which is to be "
+        f"none of the three: {met}."
     )
     header = ["task", "row", "divergences by seed", "teacher before", "teacher after"]
     return f"{paragraph(said)}\n\n" + markdown_table([*header, "student / its own teacher"], rows)
