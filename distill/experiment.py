@@ -14,6 +14,7 @@ import torch
 from ..hardware.errors import RetortError
 from ..sim.env import SimulationConfig
 from ..sim.named import GymnasiumConfig
+from ..sim.switches import Switch
 from ..sim.task import ContractConfig
 from .curriculum import CurriculumConfig
 from .distill_config import DistillConfig
@@ -32,6 +33,7 @@ TEACHER_PARTS = (
     "seed",
     "contract",
     "simulation",
+    "switches",
     "teacher",
 )
 STUDENT_PARTS = (*TEACHER_PARTS, "student", "distill", "curriculum")
@@ -54,7 +56,8 @@ class Experiment:
     """Where it is learnt, teacher, student and how one becomes the other.
 
     Either ``robot`` and ``task``, with ``contract`` and ``simulation``; or ``environment``, with
-    ``gymnasium``.
+    ``gymnasium``. ``switches`` are of both: episodes of training and evaluation change in their
+    middle.
     """
 
     robot: str | None = None  # name, or folder with a robot.toml
@@ -64,6 +67,7 @@ class Experiment:
     seed: int = 1
     contract: ContractConfig | None = None  # the task's own when absent
     simulation: SimulationConfig = SimulationConfig()
+    switches: tuple[Switch, ...] = ()
     teacher: PPOConfig = PPOConfig()
     student: StudentConfig = StudentConfig()
     distill: DistillConfig = DistillConfig()
@@ -112,7 +116,8 @@ class Experiment:
         """Where it is learnt."""
         if self.environment is None:
             return self.robot_world()
-        return GymnasiumWorld(self.environment, self.gymnasium or GymnasiumConfig())
+        config = self.gymnasium or GymnasiumConfig()
+        return GymnasiumWorld(self.environment, config, self.switches)
 
     def robot_world(self) -> RobotWorld:
         """The robot at its task, for what nothing else will do.
@@ -122,7 +127,7 @@ class Experiment:
         """
         if self.robot is None or self.task is None:
             raise RetortError(f"the environment {self.environment!r} has no robot; name one")
-        return RobotWorld(self.robot, self.task, self.contract, self.simulation)
+        return RobotWorld(self.robot, self.task, self.contract, self.simulation, self.switches)
 
     @property
     def hardest_level(self) -> int:
@@ -142,4 +147,6 @@ class Experiment:
         data = dataclasses.asdict(self)
         if self.environment is None:  # the key of a robot is what it was before there were others
             parts = tuple(name for name in parts if name not in ("environment", "gymnasium"))
+        if not self.switches:  # as it was before there were any
+            parts = tuple(name for name in parts if name != "switches")
         return json.dumps({name: data[name] for name in parts}, sort_keys=True, default=str)

@@ -9,6 +9,7 @@ import functools
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 from gymnasium.spaces import Box
 
 from ..controller.contract import Contract
@@ -19,6 +20,7 @@ from ..sim.gymnasium_tasks import GymnasiumTaskEnv
 from ..sim.interface import LearningEnv
 from ..sim.named import GymnasiumConfig, make_named_env
 from ..sim.physics import Physics
+from ..sim.switches import Switch
 from ..sim.task import ContractConfig, Task, difficulty_axes, load_task, make_contract
 from ..sim.wrapped import WrappedEnv
 from .students import Interface
@@ -59,6 +61,12 @@ class World(Protocol):
         """What goes into a student and what comes out."""
         ...
 
+    def student_columns(self) -> np.ndarray | None:
+        """Which number of the teacher's each of the student's is, (size,) of int, -1 where it is
+        none of them; None where the two see in ways that cannot be compared.
+        """
+        ...
+
     def make_env(
         self,
         num_envs: int,
@@ -80,6 +88,7 @@ class RobotWorld:
     task: str
     contract: ContractConfig | None  # the task's own when None
     simulation: SimulationConfig
+    switches: tuple[Switch, ...] = ()
 
     @property
     def name(self) -> str:
@@ -116,11 +125,16 @@ class RobotWorld:
         """As ``World``."""
         robot, _, _ = self.load()
         Physics(robot, 1, substeps=self.simulation.substeps, threads=1)
+        if self.switches:
+            self.make_env(1, episode_seconds=1.0).close()
 
     def interface(self) -> Interface:
         """The contract's."""
         _, _, contract = self.load()
         return Interface.of(contract)
+
+    def student_columns(self) -> None:
+        """Sensors and a history of them are nothing that a teacher is told."""
 
     def make_env(
         self,
@@ -143,6 +157,7 @@ class RobotWorld:
             event_rate=event_rate,
             autoreset=autoreset,
             simulation=self.simulation,
+            switches=self.switches,
         )
 
 
@@ -155,6 +170,7 @@ class GymnasiumWorld:
 
     environment: str
     config: GymnasiumConfig
+    switches: tuple[Switch, ...] = ()
 
     @property
     def name(self) -> str:
@@ -189,6 +205,12 @@ class GymnasiumWorld:
         """One frame, as the student sees it."""
         return Interface.of_env(self._one)
 
+    def student_columns(self) -> np.ndarray:
+        """As ``World``."""
+        if isinstance(self._one, GymnasiumTaskEnv):
+            return self._one.student_columns
+        return np.arange(self._one.groups["student"])
+
     def make_env(
         self,
         num_envs: int,
@@ -212,5 +234,10 @@ class GymnasiumWorld:
         self, num_envs: int, level: float = 1.0, autoreset: bool = True
     ) -> GymnasiumTaskEnv | WrappedEnv:
         return make_named_env(
-            self.environment, num_envs, self.config, level=level, autoreset=autoreset
+            self.environment,
+            num_envs,
+            self.config,
+            level=level,
+            switches=self.switches,
+            autoreset=autoreset,
         )

@@ -12,6 +12,7 @@ from ..hardware.checks import at_least, check_fields
 from ..hardware.errors import RetortError
 from .arguments import EnvError
 from .gymnasium_tasks import TASKS, Difficulty, GymnasiumTaskEnv, StudentView, make_task
+from .switches import Switch
 from .wrapped import WrappedEnv
 
 # Tasks that we simulate, by their own names and by those under which they are registered.
@@ -44,6 +45,7 @@ def make_named_env(
     config: GymnasiumConfig,
     *,
     level: float = 1.0,
+    switches: tuple[Switch, ...] = (),
     autoreset: bool = True,
 ) -> GymnasiumTaskEnv | WrappedEnv:
     """Environments of that name.
@@ -56,10 +58,12 @@ def make_named_env(
         num_envs: environments.
         config: how they are made.
         level: difficulty in [0, 1] on every axis, if there are any.
+        switches: changes in the middle of episodes.
         autoreset: as ``LearningEnv`` says.
 
     Raises:
-        EnvError: there is no such environment, it cannot be made, or it has no view or difficulty.
+        EnvError: there is no such environment, it cannot be made, or it has no view, difficulty or
+            switches.
         RetortError: one of our own cannot be made so; see ``GymnasiumTaskEnv``.
         WrapError: learning cannot use it.
     """
@@ -70,15 +74,21 @@ def make_named_env(
             max_episode_steps=config.max_episode_steps,
             difficulty=config.difficulty,
             level=level,
+            switches=switches,
             student=config.view,
             actions="clipped",
             dtype="float32",
             autoreset=autoreset,
         )
-    for what, given in (("view", config.view != StudentView()), ("difficulty", config.difficulty)):
+    ours = {
+        "gymnasium.view": config.view != StudentView(),
+        "gymnasium.difficulty": config.difficulty,
+        "switches": switches,
+    }
+    for what, given in ours.items():
         if given:
             raise EnvError(
-                f"gymnasium.{what} is for the tasks that retort simulates ({', '.join(TASKS)}), "
+                f"{what} is for the tasks that retort simulates ({', '.join(TASKS)}), "
                 f"and the environment is {name!r}; leave it out, or name one of them"
             )
     try:

@@ -182,10 +182,11 @@ def recovery_times(
     count, episodes = relative.shape
     if count < passes:
         return np.full(episodes, np.inf)
-    streaks = np.lib.stride_tricks.sliding_window_view(relative >= target, passes, axis=0).all(-1)
+    rows = np.lib.stride_tricks.sliding_window_view(relative >= target, passes, axis=0)
+    streaks = np.all(rows, axis=-1)  # (windows - passes + 1, episodes)
     left = np.arange(count, 0, -1)[:, None]
     from_there_on = np.cumsum(relative[::-1], axis=0)[::-1] / left  # means, (windows, episodes)
-    back = streaks & (from_there_on >= target)[: len(streaks)]
+    back = streaks & (from_there_on >= target)[: count - passes + 1]
     return np.where(back.any(0), (1 + back.argmax(0)) * window, np.inf)
 
 

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ...hardware.errors import RetortError
 from ...hardware.robot import parse
 from ...sim.interface import LearningEnv
@@ -63,6 +65,23 @@ def load_named(
             "teachers of one student must be trained on one robot and task, or environment"
         )
     return teacher
+
+
+@torch.no_grad()
+def see_as(teacher: Teacher, experiment: Experiment, student: Student, critic: Critic) -> None:
+    """Let student and critic begin behind what ``teacher`` knows of the numbers that they see too:
+    nothing has to be measured anew, and a term such as ``proximal`` compares two policies that look
+    through the same glass. Only an actor of ours tells, and where the world says which they are.
+    """
+    columns = experiment.world.student_columns()
+    if columns is None or not isinstance(teacher, ActorTeacher):
+        return
+    known, seen = teacher.actor.normaliser, torch.from_numpy(columns)
+    there = seen >= 0
+    own = student.normaliser
+    own.mean[there], own.variance[there] = known.mean[seen[there]], known.variance[seen[there]]
+    own.count.copy_(known.count)
+    critic.normaliser.load_state_dict(known.state_dict())
 
 
 def check_weighting(experiment: Experiment) -> None:

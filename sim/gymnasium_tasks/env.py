@@ -145,11 +145,16 @@ class GymnasiumTaskEnv(EpisodesEnv):
         self._told = np.zeros((num_envs, model.nu))  # the motors at the last step, in [-1, 1]
         self._spaces()
 
+    @property
+    def student_columns(self) -> np.ndarray:
+        """Which number of the teacher's each of the student's is, (size,) of int, -1 for none."""
+        own = np.full(self.simulations.model.nu if self._view.last_action else 0, -1)
+        return np.concatenate([self._columns, own, self._fading])
+
     def _spaces(self) -> None:
         model, privileged = self.simulations.model, self._privileged(slice(0, 1)).shape[1]
         whole = sum(self._parts.values())
-        seen = len(self._columns) + (model.nu if self._view.last_action else 0) + len(self._fading)
-        self.groups = {"student": seen, "teacher": whole + privileged}
+        self.groups = {"student": len(self.student_columns), "teacher": whole + privileged}
         shape = (self.groups[self.group],)
         kind = self.dtype.type
         self.single_observation_space = gymnasium.spaces.Box(-np.inf, np.inf, shape, kind)

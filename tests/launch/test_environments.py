@@ -13,8 +13,11 @@ import numpy as np
 import pytest
 import torch
 from retort.distill.checkpoint import load_checkpoint
+from retort.distill.experiment import TEACHER_PARTS
+from retort.distill.networks import GaussianActor
 from retort.distill.stages import verbs
-from retort.distill.stages.finished import load_student, load_teacher
+from retort.distill.stages.finished import load_student, load_teacher, see_as
+from retort.distill.teachers import ActorTeacher
 from retort.launch import compare
 from retort.launch.cli import main
 from retort.launch.files import at_work
@@ -433,3 +436,72 @@ def test_runs_whose_students_see_different_things_of_the_same_episodes_are_compa
     assert compare.Run(Path("a"), seeing).settings != compare.Run(Path("b"), blind).settings
     harder = small(*CHEETAH, "gymnasium.difficulty={noise=0.3}")
     assert compare.episodes_of(seeing) != compare.episodes_of(harder)
+
+
+def test_a_student_begins_behind_what_its_teacher_knows_of_the_numbers_it_sees_too() -> None:
+    recipe = small(*CHEETAH, "gymnasium.view={mask=['velocities'], last_action=true, fade=true}")
+    env = recipe.world.make_env(5, level=0.0, episode_seconds=1.0)
+    student, critic = recipe.make_learner(env.groups["teacher"])
+    actor = GaussianActor(env.groups["teacher"], 6, (8,))
+    scale = torch.arange(1.0, env.groups["teacher"] + 1.0)
+    actor.normaliser.update(torch.randn(100, len(scale)) * scale + 2.0)
+    see_as(ActorTeacher(actor), recipe, student, critic)
+    _, info = env.reset(seed=0)
+    told, seen = (torch.from_numpy(info[group]) for group in ("teacher", "student"))
+    columns = recipe.world.student_columns()
+    assert columns is not None
+    shared = columns >= 0
+    assert shared.sum() == 17
+    assert (~shared).sum() == 6  # what it did last
+    known = actor.normaliser(told)
+    torch.testing.assert_close(student.normaliser(seen)[:, shared], known[:, columns[shared]])
+    torch.testing.assert_close(
+        student.normaliser(seen)[:, ~shared], seen[:, ~shared], atol=1e-4, rtol=0
+    )
+    torch.testing.assert_close(critic.normaliser(told), known)
+
+
+def test_distillation_goes_on_from_the_teachers_normaliser(finished: Path) -> None:
+    taught = load_checkpoint(finished / "teacher" / "checkpoint.safetensors")["learner"]
+    learnt = load_checkpoint(finished / "distillation" / "checkpoint.safetensors")["learner"]
+    of_teacher, of_student = taught["actor"]["normaliser.count"], learnt["student"]
+    assert of_student["normaliser.count"] == of_teacher + 6 * BATCH
+
+
+def test_what_a_robot_senses_is_not_what_its_teacher_is_told() -> None:
+    assert load_recipe("balancer").world.student_columns() is None
+
+
+SWITCHED = "switches=[{quantity='payload', time=[0.1, 0.1], value=[0.3, 0.3]}]"
+
+
+@pytest.mark.parametrize("recipe", [("cartpole", (*SMALL, *CHEETAH)), ("balancer", ())])
+def test_episodes_of_a_recipe_change_in_their_middle(recipe: tuple[str, tuple[str, ...]]) -> None:
+    name, changes = recipe
+    told = []
+    for switches in (SWITCHED, SWITCHED.replace("[0.3, 0.3]", "[0.1, 0.1]")):
+        world = load_recipe(name, [*changes, switches]).world
+        world.check()
+        env = world.make_env(2, level=0.0, episode_seconds=1.0)
+        env.reset(seed=0)
+        actions = np.zeros(env.action_space.shape, dtype=np.float32)
+        told.append([env.step(actions)[4]["teacher"] for _ in range(15)])
+    same = [np.array_equal(one, other) for one, other in zip(*told, strict=True)]
+    assert same[0]
+    assert not same[-1]
+
+
+def test_switches_are_part_of_what_a_stage_depends_on() -> None:
+    one, other = small(*CHEETAH), small(*CHEETAH, SWITCHED)
+    assert one.key(TEACHER_PARTS) != other.key(TEACHER_PARTS)
+    assert "switches" not in one.key(TEACHER_PARTS)  # runs from before there were any go on
+
+
+def test_switches_that_cannot_be_are_refused_before_anything_trains(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert do("train", tmp_path / "run", *PENDULUM, SWITCHED) == 2
+    assert "switches is for the tasks that retort simulates" in capsys.readouterr().err
+    unknown = SWITCHED.replace("payload", "colour")
+    assert do("train", tmp_path / "run", *CHEETAH, unknown) == 2
+    assert "there is no switch of 'colour'" in capsys.readouterr().err
