@@ -6,7 +6,7 @@ import dataclasses
 import json
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -47,8 +47,23 @@ class Timing:
     outputs: int
     activation: str
     parameters: int
-    p50: float  # [us] median of the quietest pass
+    p50: float  # [us] median, by ``measure_steps``
     p99: float  # [us]
+
+
+_REFERENCE = Timing(
+    kind="mlp",
+    memory_layers=0,
+    dense_layers=2,
+    width=64,
+    inputs=64,
+    outputs=OUTPUTS,
+    activation="elu",
+    parameters=0,
+    p50=0.0,
+    p99=0.0,
+)
+_REFERENCE_STEPS = 60
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -98,29 +113,23 @@ def measure_host(
 ) -> Host:
     """Measure the whole grid on this computer, one policy after the other.
 
-    Caches are warm, as in a loop that does little else. The grid is gone through several times and
-    the median of the quietest pass is taken: what other programs do can only make a step slower.
-    The 99th percentile is over all of them.
-
     Args:
         steps: of each policy in each pass.
         passes: through the grid.
         activations: to measure.
         progress: told how many of how many measurements are done.
     """
-    rows = list(_grid(activations))
-    samples: list[list[np.ndarray]] = [[] for _ in rows]
-    done = 0
-    for _ in range(passes):
-        for row, kept in zip(rows, samples, strict=True):
-            kept.append(time_steps(make_policy(row), row.inputs, steps))
-            done += 1
-            if progress is not None:
-                progress(done, passes * len(rows))
-    timings = []
-    for row, kept in zip(rows, samples, strict=True):
-        p50, p99 = min(map(np.median, kept)), np.percentile(np.concatenate(kept), 99)
-        timings.append(dataclasses.replace(row, p50=float(p50), p99=float(p99)))
+    rows = grid(activations)
+    policies = [(make_policy(row), row.inputs) for row in rows]
+    p50, p99 = measure_steps(policies, steps, passes, progress)
+    return make_host(rows, p50, p99, steps * passes)
+
+
+def make_host(
+    rows: Sequence[Timing], p50: Sequence[float], p99: Sequence[float], steps: int
+) -> Host:
+    """This computer, with what was measured of each of ``rows`` in ``steps`` steps."""
+    times = zip(rows, p50, p99, strict=True)
     return Host(
         machine={
             "name": platform.node(),
@@ -129,9 +138,57 @@ def measure_host(
             "system": platform.platform(),
         },
         versions={"python": platform.python_version(), "numpy": np.__version__},
-        steps=steps * passes,
-        timings=tuple(timings),
+        steps=steps,
+        timings=tuple(
+            dataclasses.replace(row, p50=float(half), p99=float(most)) for row, half, most in times
+        ),
     )
+
+
+def measure_steps(
+    policies: Sequence[tuple[Policy, int]],
+    steps: int,
+    passes: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """What a step of each policy takes, as it would be if the computer were always as fast.
+
+    It is not: its clock, its heat and its neighbours make it faster and slower, by a tenth and more
+    within a minute, which is more than widths next to each other differ by. Therefore one small
+    policy is timed before and after each of them, and p50 is the median over passes of how many
+    times as long a step takes, times the median of that one over all. Caches are warm, as in a loop
+    that does little else.
+
+    Args:
+        policies: each with the size of its observation.
+        steps: of each policy in each pass.
+        passes: through all of them.
+        progress: told how many of how many measurements are done.
+
+    Returns:
+        Medians and 99th percentiles, (policies,) each [us]; the latter over all steps, as slow as
+        they were.
+    """
+    reference = make_policy(_REFERENCE)
+
+    def pace() -> float:
+        return float(np.median(time_steps(reference, _REFERENCE.inputs, _REFERENCE_STEPS)))
+
+    relative = np.empty((passes, len(policies)))
+    paces: list[float] = []
+    samples: list[list[np.ndarray]] = [[] for _ in policies]
+    for i in range(passes):
+        paces.append(pace())
+        for j, (policy, size) in enumerate(policies):
+            times = time_steps(policy, size, steps)
+            paces.append(pace())
+            relative[i, j] = np.median(times) / np.mean(paces[-2:])
+            samples[j].append(times)
+            if progress is not None:
+                progress(i * len(policies) + j + 1, passes * len(policies))
+    p50 = np.median(relative, axis=0) * np.median(paces)
+    p99 = np.array([np.percentile(np.concatenate(kept), 99) for kept in samples])
+    return p50, np.maximum(p50, p99)
 
 
 def time_steps(policy: Policy, observation_size: int, steps: int) -> np.ndarray:
@@ -189,7 +246,12 @@ def shapes(row: Timing) -> Mapping[str, tuple[int, ...]]:
     return result
 
 
-def _grid(activations: tuple[str, ...]) -> Iterator[Timing]:
+def grid(activations: tuple[str, ...] = ACTIVATIONS) -> list[Timing]:
+    """All that is measured of a computer, times left out."""
+    return list(_rows(activations))
+
+
+def _rows(activations: tuple[str, ...]) -> Iterator[Timing]:
     for kind, families in FAMILIES.items():
         for memory_layers, dense_layers in families:
             for activation in activations:

@@ -12,7 +12,7 @@ from ...hardware.errors import RetortError
 from . import Interface, StudentConfig, make_student
 from .tcn import CHANNELS
 
-MARGIN = 0.05  # of a budget, left for what differs from one measurement to the next
+MARGIN = 0.01  # of a budget, left for what differs from one measurement to the next
 
 
 class BudgetError(RetortError):

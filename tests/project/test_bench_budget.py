@@ -10,14 +10,13 @@ def test_picks_are_measured_again(trial, monkeypatch):
     monkeypatch.setattr(budget, "FAMILIES", {"mlp": budget.FAMILIES["mlp"]})
     text = trial.section(budget, budget.runs())
     too_little = trial.cells(text, "mlp", "1")
-    assert too_little[2] == too_little[5] == too_little[6] == ""  # nothing is as fast as that
-    assert float(too_little[8]) > 1.0
+    assert too_little[2] == too_little[5] == ""  # nothing is as fast as that
+    assert float(too_little[7]) > 1.0
     plenty = trial.cells(text, "mlp", "10000")
     assert float(plenty[5]) <= 10_000.0
     assert plenty[2] != ""
-    assert float(plenty[6]) >= float(plenty[5])
-    assert plenty[7] == ""  # nothing is larger
-    assert plenty[9] == too_little[9] == "yes"
+    assert plenty[6] == ""  # nothing is larger
+    assert plenty[8] == too_little[8] == "yes"
 
 
 @pytest.mark.parametrize(
@@ -39,7 +38,7 @@ def test_a_word_is_kept_when_the_largest_that_fits_was_picked(trial, row, larger
     times = {16.0 + number: took for number, took in enumerate(larger)}
     if row:
         row, times = {"width": 8.0, **row}, {8.0: row["takes"], **times}
-    assert met(row, times, 10.0) is answer
+    assert met(row, times, 10.0, margin=0.05) is answer
 
 
 def test_budgets_stand_between_neighbours():

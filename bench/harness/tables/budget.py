@@ -1,9 +1,8 @@
 """Budget: does ``--budget-us`` keep its word on this computer?
 
 The grid of ``retort bench host`` is measured, students of every kind are picked for budgets between
-any two neighbours in it, and all widths are measured themselves in the NumPy runtime. Both in turns
-and over some minutes: the speed of a computer may change by a tenth from one minute to the next,
-which says nothing about what was picked.
+any two neighbours in it, and all widths are measured themselves in the NumPy runtime, in turns with
+the grid.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from retort.controller.host import LARGEST, Host, measure_host, time_steps
+from retort.controller.host import LARGEST, grid, make_host, make_policy, measure_steps
 from retort.controller.policy import Stack
 from retort.distill.students import Interface, StudentConfig, make_student
 from retort.distill.students.budget import MARGIN, BudgetError, Candidate, candidates, pick
@@ -33,13 +32,12 @@ FAMILIES = {
     "tcn": StudentConfig(kind="tcn", hidden=(), channels=(1, 1)),
 }
 _WHY = (
-    "what was picked keeps its budget, and where the time hardly rises with the width, larger ones "
-    "would have kept it too: what one measurement and the next differ by is more than what widths "
-    "from 8 to 64 do; with a margin of 3 % instead, 2 picks of 21 took up to 0.7 % too long"
+    "neighbouring widths differ by as little as the grid's measurement and the student's own, one "
+    "or two in a hundred"
 )
-_PASSES, _STEPS = 20, 400  # through the grid and the widths, in turns: the quietest of as many
 _BOTH = (("width", "takes"), ("next_width", "next_takes"))
-_COLUMNS = ("width", "parameters", "expected", "takes", "usually", "next_width", "next_takes")
+_COLUMNS = ("width", "parameters", "expected", "takes", "next_width", "next_takes")
+_PASSES, _STEPS = 20, 400
 
 
 def runs() -> list[Run]:
@@ -50,34 +48,29 @@ def runs() -> list[Run]:
 
 def _measure(run: Run, place: Place, log: Log) -> Made:
     steps = max(20, round(_STEPS * place.scale))
-    passes = max(1, round(_PASSES * place.scale))
+    passes = max(2, round(_PASSES * place.scale))
     activations = tuple(sorted({family.activation for family in FAMILIES.values()}))
-    hosts = [measure_host(steps, 1, activations=activations)]
-    widths = {
-        kind: [c.config for c in candidates(hosts[0], family, INTERFACE)]
-        for kind, family in FAMILIES.items()
-    }
-    policies = [_policy(config) for kind in FAMILIES for config in widths[kind]]
-    rounds = [medians(policies, steps)]
-    for _ in range(1, passes):
-        hosts.append(measure_host(steps, 1, activations=activations))
-        rounds.append(medians(policies, steps))
-    times = np.array(rounds)
-    host = _quietest(hosts)
-    sizes = {kind: candidates(host, family, INTERFACE) for kind, family in FAMILIES.items()}
-    every = [candidate for kind in FAMILIES for candidate in sizes[kind]]
-    measured = zip(times.min(axis=0), np.median(times, axis=0), strict=True)
-    found = dict(zip(every, measured, strict=True))
+    rows = grid(activations)
+    blank = make_host(rows, np.zeros(len(rows)), np.zeros(len(rows)), 0)
+    sizes = {kind: candidates(blank, family, INTERFACE) for kind, family in FAMILIES.items()}
+    students = [_policy(size.config) for kind in FAMILIES for size in sizes[kind]]
+    every = [(make_policy(row), row.inputs) for row in rows]
+    every += [(student, INTERFACE.observation_size) for student in students]
+    p50, p99 = measure_steps(every, steps, passes)
+    host = make_host(rows, p50[: len(rows)], p99[: len(rows)], steps * passes)
+    measured = iter(p50[len(rows) :])
     figures: dict[str, float] = {}
     series: dict[str, list[float]] = {}
     for kind, family in FAMILIES.items():
-        series[kind] = budgets(sizes[kind])
+        known = candidates(host, family, INTERFACE)
+        takes = {size.width: float(next(measured)) for size in known}
+        series[kind] = budgets(known)
         for budget in series[kind]:
             try:
                 chosen, larger = pick(host, family, INTERFACE, budget)
             except BudgetError:  # nothing fits
-                chosen, larger = None, sizes[kind][0]
-            row = _row(chosen, larger, found)
+                chosen, larger = None, known[0]
+            row = _row(chosen, larger, takes)
             log(f"{kind} {budget} us: " + ", ".join(f"{k} {v:g}" for k, v in row.items()))
             figures |= {f"{kind}_{budget:g}_{name}": value for name, value in row.items()}
     settings = {
@@ -85,7 +78,7 @@ def _measure(run: Run, place: Place, log: Log) -> Made:
         "inputs": INTERFACE.observation_size,
         "outputs": INTERFACE.outputs,
         "steps": steps,
-        "rounds": len(times),
+        "passes": passes,
     }
     return Made(settings, [], [], figures, series)
 
@@ -98,33 +91,20 @@ def budgets(sizes: Sequence[Candidate]) -> list[float]:
 
 
 def _row(
-    chosen: Candidate | None,
-    larger: Candidate | None,
-    measured: Mapping[Candidate, tuple[float, float]],
+    chosen: Candidate | None, larger: Candidate | None, takes: Mapping[int, float]
 ) -> dict[str, float]:
     """What was picked, what is next larger, and how long they take."""
     found: dict[str, float] = {}
     if chosen is not None:
-        takes, usually = measured[chosen]
         found = {
             "width": chosen.width,
             "parameters": chosen.parameters,
             "expected": round(chosen.p50, 2),
-            "takes": round(takes, 2),
-            "usually": round(usually, 2),
+            "takes": round(takes[chosen.width], 2),
         }
     if larger is not None:
-        found |= {"next_width": larger.width, "next_takes": round(measured[larger][0], 2)}
+        found |= {"next_width": larger.width, "next_takes": round(takes[larger.width], 2)}
     return found
-
-
-def _quietest(hosts: Sequence[Host]) -> Host:
-    """One host file of several passes, as ``measure_host`` makes it of them."""
-    timings = [
-        min(rows, key=lambda row: row.p50)
-        for rows in zip(*(host.timings for host in hosts), strict=True)
-    ]
-    return dataclasses.replace(hosts[0], timings=tuple(timings))
 
 
 def _policy(config: StudentConfig) -> Stack:
@@ -133,12 +113,6 @@ def _policy(config: StudentConfig) -> Stack:
     arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
     columns = INTERFACE.columns(config.kind)
     return Stack(meta, arrays, columns=columns, outputs=INTERFACE.outputs, limit=INTERFACE.limit)
-
-
-def medians(several: Sequence[Stack], steps: int) -> list[float]:
-    """Of a step of each, one after the other [us]."""
-    size = INTERFACE.observation_size
-    return [float(np.median(time_steps(one, size, steps))) for one in several]
 
 
 def met(
@@ -184,23 +158,23 @@ def report(results: Path, figures: Path) -> str:
     if not every:
         return ""
     [result] = every
-    header = ["kind", "budget", "width", "parameters", "expected", "takes", "usually"]
+    header = ["kind", "budget", "width", "parameters", "expected", "takes"]
     return "\n\n".join(
         [
             "## Budget",
             paragraph(
-                "What `--budget-us` picks by what `retort bench host` measured, among widths from "
+                "What `--budget-us` picks by what `retort bench host` measures, among widths from "
                 "8 up of two layers (`gru`: one), as far as students have at most "
                 f"{LARGEST / 1e3:g} thousand parameters, {INTERFACE.observation_size} inputs and "
-                f"{INTERFACE.outputs} outputs, and the next larger width: median of a step in the "
-                f"NumPy runtime in its quietest of {result.settings['rounds']} rounds, in "
-                "microseconds, and beside it the median of all rounds, which took turns with the "
-                "measuring of the host file: this computer's speed changes by a tenth and more "
-                "within minutes, which would count against the pick. The budgets are half way "
-                "between any two neighbouring widths, one too little for any, and one that is "
-                f"enough for all. A pick leaves {MARGIN:.0%} of its budget free. Met: it keeps "
-                f"the budget, and no larger one takes less than {1.0 - MARGIN:.0%} of it. Where "
-                "nothing fits, the next larger one is the smallest there is."
+                f"{INTERFACE.outputs} outputs, and the next larger width, in microseconds: medians "
+                f"of {result.settings['passes']} passes of {result.settings['steps']} steps in the "
+                "NumPy runtime, `expected` from the host file's grid and `takes` of the student "
+                "itself, both by `measure_steps`, which tells them from how fast the computer is "
+                "at the moment. The budgets are half way between any two neighbouring widths, one "
+                "too little for any, and one that is enough for all. A pick leaves "
+                f"{MARGIN:.0%} of its budget free. Met: it keeps the budget, and no larger one "
+                f"takes less than {1.0 - MARGIN:.0%} of it. Where nothing fits, the next larger "
+                "one is the smallest there is."
             ),
             markdown_table([*header, "next larger", "takes", "met"], _rows(result)),
             paragraph(_strictly(result)),
@@ -216,12 +190,9 @@ def _strictly(result: Result) -> str:
     """What remains if nothing is allowed for."""
     choices = [(k, budget, row) for k, budget, row in _measured(result) if _is_choice(row)]
     largest = sum(met(row, _times(result, k), budget, 0.0) for k, budget, row in choices)
-    slower = sum(row["usually"] > budget for _, budget, row in choices)
     return (
         f"Of the {len(choices)} budgets that leave a choice, {largest} got the very largest that "
-        "keeps the whole of it, and "
-        f"{slower} a student that keeps it in the quietest round and not in the median of all, "
-        "which is that of a computer that others use as well."
+        "keeps the whole of it."
     )
 
 
@@ -253,9 +224,14 @@ def _measured(result: Result) -> list[tuple[str, float, dict[str, float]]]:
 def _rows(result: Result) -> list[list[str]]:
     rows = []
     for kind, budget, row in _measured(result):
-        cells = [f"{row[name]:,.1f}" if name in row else "" for name in _COLUMNS]
-        cells = [c.removesuffix(".0").replace(",", " ") for c in cells]
+        cells = [_cell(name, row[name]) if name in row else "" for name in _COLUMNS]
         rows.append(
             [kind, f"{budget:g}", *cells, "yes" if met(row, _times(result, kind), budget) else "no"]
         )
     return rows
+
+
+def _cell(name: str, value: float) -> str:
+    """A time with its hundredths, which are what neighbours differ by; a count without."""
+    counts = name.endswith("width") or name == "parameters"
+    return f"{value:,.0f}".replace(",", " ") if counts else f"{value:.2f}"
