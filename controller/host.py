@@ -125,10 +125,8 @@ def measure_host(
     return make_host(rows, p50, p99, steps * passes)
 
 
-def make_host(
-    rows: Sequence[Timing], p50: Sequence[float], p99: Sequence[float], steps: int
-) -> Host:
-    """This computer, with what was measured of each of ``rows`` in ``steps`` steps."""
+def make_host(rows: Sequence[Timing], p50: np.ndarray, p99: np.ndarray, steps: int) -> Host:
+    """This computer, with what was measured of ``rows`` in ``steps`` steps of each, (rows,)."""
     times = zip(rows, p50, p99, strict=True)
     return Host(
         machine={

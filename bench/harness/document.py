@@ -65,6 +65,6 @@ def _uncommitted(place: Place) -> str:
     every = [result for name in names for result in read_results(place.results, name)]
     changed = sum(result.commit.endswith("+") for result in every)
     return (
-        f"{changed} of the {len(every)} files name a commit with `+`: the tree had changes that "
-        "were committed later."
+        f"{changed} of the {len(every)} files name a commit with `+`: the tree differed from it "
+        "then, be it by nothing but results."
     )

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -217,6 +218,25 @@ def teacher_place(tmp_path_factory):
     runs.go_on([teacher_run("Hopper", 1)], place, quiet)
     yield place
     torch.set_num_threads(threads)
+
+
+def test_a_commit_is_marked_where_more_than_results_differs_from_it(harness, tmp_path, monkeypatch):
+    results, _ = harness
+    monkeypatch.setattr(results, "_ROOT", tmp_path)
+    assert results.commit() == "unknown"
+    for name in ("code.py", "bench/results/ppo/a.json", "docs/benchmarks.md"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("1")
+    who = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    for words in (["init", "-q"], ["add", "-A"], [*who, "commit", "-qm", "first"]):
+        subprocess.run(["git", *words], cwd=tmp_path, check=True)
+    clean = results.commit()
+    assert len(clean) == 12
+    (tmp_path / "bench/results/ppo/a.json").unlink()
+    (tmp_path / "docs/benchmarks.md").write_text("2")
+    assert results.commit() == clean
+    (tmp_path / "code.py").write_text("2")
+    assert results.commit() == f"{clean}+"
 
 
 def test_the_page_is_what_the_committed_results_make_of_it(tmp_path):
