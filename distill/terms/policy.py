@@ -109,19 +109,21 @@ class Proximal(Term):
     """``max(rho, 1 - eps) KL(pi_T || pi_S)`` (Spigler 2025), where the student acted.
 
     The ratio is of the student's own acts; where another acted there is none. ``policy_kl`` is for
-    those, and for data sets.
+    those, and for data sets. In the direction ``reverse`` it is KL(pi_S || pi_T), clipped alike.
     """
 
     own = True
     needs = frozenset({"ratio"})
 
-    def __init__(self, clip: float = 0.2) -> None:
+    def __init__(self, clip: float = 0.2, direction: Direction = "forward") -> None:
         check("clip", clip, _CLIP)
         self.clip = clip
+        one_of("proximal", "direction", direction, ("forward", "reverse"))
+        self.direction: Direction = direction
 
     def loss(self, sample: Sample) -> Tensor:
         teacher = comparable(sample.teacher.distribution, sample.student)
-        kl = losses.policy_kl(teacher, sample.student)
+        kl = losses.policy_kl(teacher, sample.student, self.direction)
         return losses.proximal(kl, sample.ratio, self.clip) * sample.own
 
 

@@ -199,6 +199,21 @@ def test_terms_on_its_own_acts_use_only_what_the_student_did(name):
     assert (loss[:, 1] != 0).all()
 
 
+@pytest.mark.parametrize("direction", ["forward", "reverse"])
+def test_proximal_clips_the_divergence_in_either_direction(direction):
+    ratio = torch.full((3, 4), 0.5)
+    ratio[:, 0] = 1.5
+    sample = make_sample(ratio=ratio, own=torch.ones(3, 4))
+    options = {"direction": direction}
+    plain = make_term(TermConfig(name="policy_kl", options=options)).loss(sample)
+    loss = make_term(TermConfig(name="proximal", options={**options, "clip": 0.3})).loss(sample)
+    torch.testing.assert_close(loss, plain * ratio.clamp(min=0.7))
+    other = "reverse" if direction == "forward" else "forward"
+    assert not torch.allclose(
+        plain, make_term(TermConfig(name="policy_kl", options={"direction": other})).loss(sample)
+    )
+
+
 def linear_answers(sample):
     """The sample with a student and a teacher that answer what they see, with gradient."""
     sample.normalised, sample.scale = torch.zeros(3, 4, 5), torch.ones(5)
