@@ -154,7 +154,7 @@ def _parser() -> argparse.ArgumentParser:
                 "--budget-us",
                 type=float,
                 metavar="MICROSECONDS",
-                help="take the largest student whose step keeps this (median) with 3 %% to spare, "
+                help="take the largest student whose step keeps this (median) with 1 %% to spare, "
                 "other widths than the recipe's; needs --host",
             )
             verb.add_argument(
