@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -120,7 +121,7 @@ def measure_host(
         progress: told how many of how many measurements are done.
     """
     rows = grid(activations)
-    policies = [(make_policy(row), row.inputs) for row in rows]
+    policies = [(functools.partial(make_policy, row), row.inputs) for row in rows]
     p50, p99 = measure_steps(policies, steps, passes, progress)
     return make_host(rows, p50, p99, steps * passes)
 
@@ -144,7 +145,7 @@ def make_host(rows: Sequence[Timing], p50: np.ndarray, p99: np.ndarray, steps: i
 
 
 def measure_steps(
-    policies: Sequence[tuple[Policy, int]],
+    policies: Sequence[tuple[Callable[[], Policy], int]],
     steps: int,
     passes: int,
     progress: Callable[[int, int], None] | None = None,
@@ -158,7 +159,8 @@ def measure_steps(
     that does little else.
 
     Args:
-        policies: each with the size of its observation.
+        policies: what makes each when it is its turn, so that a small computer need not hold all of
+            them, and the size of its observation.
         steps: of each policy in each pass.
         passes: through all of them.
         progress: told how many of how many measurements are done.
@@ -177,8 +179,8 @@ def measure_steps(
     samples: list[list[np.ndarray]] = [[] for _ in policies]
     for i in range(passes):
         paces.append(pace())
-        for j, (policy, size) in enumerate(policies):
-            times = time_steps(policy, size, steps)
+        for j, (make, size) in enumerate(policies):
+            times = time_steps(make(), size, steps)
             paces.append(pace())
             relative[i, j] = np.median(times) / np.mean(paces[-2:])
             samples[j].append(times)
@@ -246,10 +248,7 @@ def shapes(row: Timing) -> Mapping[str, tuple[int, ...]]:
 
 def grid(activations: tuple[str, ...] = ACTIVATIONS) -> list[Timing]:
     """All that is measured of a computer, times left out."""
-    return list(_rows(activations))
-
-
-def _rows(activations: tuple[str, ...]) -> Iterator[Timing]:
+    rows = []
     for kind, families in FAMILIES.items():
         for memory_layers, dense_layers in families:
             for activation in activations:
@@ -269,7 +268,8 @@ def _rows(activations: tuple[str, ...]) -> Iterator[Timing]:
                         )
                         count = sum(int(np.prod(shape)) for shape in shapes(row).values())
                         if count <= LARGEST:
-                            yield dataclasses.replace(row, parameters=count)
+                            rows.append(dataclasses.replace(row, parameters=count))
+    return rows
 
 
 def _processor() -> str:

@@ -11,7 +11,7 @@ import contextlib
 import dataclasses
 import math
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import nn
@@ -34,10 +34,10 @@ class ConcurrentConfig:
     et al. 2024); with 0 they are two networks. Unlike there the student's own reward does not move
     what is shared: whatever the student learns moves its encoder alone, and shared layers are
     learnt by the teacher from what it does itself, or what the student cannot do would be unlearnt
-    by the teacher too. ``pull`` weighs KL(pi_T || pi_S) in the
-    teacher's own loss, which keeps it near what the student can do (guided policy optimisation,
-    2025). A student update that moves KL(pi_T || pi_S) above ``kl_guard`` times its running mean
-    counts as a divergence and is taken back.
+    by the teacher too. ``pull`` weighs KL(pi_T || pi_S) in the teacher's own loss, which keeps it
+    near what the student can do (guided policy optimisation, 2025). A student update that moves
+    KL(pi_T || pi_S) above ``kl_guard`` times its running mean counts as a divergence and is taken
+    back.
     """
 
     shared_layers: int = 0
@@ -53,16 +53,6 @@ class ConcurrentConfig:
             pull=NOT_NEGATIVE,
             kl_guard=above(1.0),
         )
-
-
-class Distils(Protocol):
-    """What learns from the teacher: a ``Distiller``."""
-
-    student: Student
-
-    def snapshot(self) -> Callable[[], None]:
-        """A function that takes back the updates that follow."""
-        ...
 
 
 class LearningTeacher:
@@ -126,11 +116,17 @@ class LearningTeacher:
         return losses
 
     @contextlib.contextmanager
-    def guarding(self, learner: Distils, teacher: Distribution, batch: Batch) -> Iterator[None]:
-        """Take back what the body does to the learner if that leaves its student far from its
-        teacher: a moment of the optimiser that stayed would do it again.
+    def guarding(
+        self, student: Student, undo: Callable[[], None], teacher: Distribution, batch: Batch
+    ) -> Iterator[None]:
+        """Take back what the body does if that leaves the student far from its teacher.
+
+        Args:
+            student: learns in the body.
+            undo: takes that back, the optimiser's moments too, which would do it again.
+            teacher: its distributions along ``batch``, (T, N).
+            batch: what the student is asked about.
         """
-        student, undo = learner.student, learner.snapshot()
         yield
         kl = float(teacher.kl(_answer(student, batch)).mean())
         usual = kl if math.isnan(self.mean_kl) else self.mean_kl

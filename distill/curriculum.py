@@ -258,11 +258,12 @@ class Curriculum:
         return max(axis.failed - 1, 0)
 
     def relative_score(self) -> float:
-        """``(J_S - J_0) / (J_T - J_0)`` at the last decisions, 0 before the first: mean over the
-        axes, or over all episodes where the curriculum assigned none."""
+        """``(J_S - J_0) / (J_T - J_0)`` at the last decisions, 0 before the first: over all
+        episodes where the curriculum assigned none, else the mean over the axes, each within
+        [0, 1]: one whose teacher is hardly better than random would outweigh all others."""
         if (self.axis_of == UNASSIGNED).all():
             return self._unassigned.relative_score
-        return float(np.mean([axis.window.relative_score for axis in self.axes]))
+        return float(np.mean([min(max(a.window.relative_score, 0.0), 1.0) for a in self.axes]))
 
     def state_dict(self) -> dict[str, Any]:
         """Everything needed to go on to the bit."""

@@ -361,17 +361,16 @@ class Distiller:
         self.optimiser = torch.optim.Adam(self.parameters, lr=self.config.learning_rate, fused=True)
 
     def snapshot(self) -> Callable[[], None]:
-        """A function that takes back what updates from now on do to weights and the optimiser's
-        moments; statistics of normalisers go on.
+        """A function that puts networks and optimiser back to where they are now, statistics of
+        what is seen included: weights in whitened coordinates mean something with theirs only.
         """
-        weights = [parameter.detach().clone() for parameter in self.parameters]
-        moments = copy.deepcopy(self.optimiser.state_dict())
+        terms = nn.ParameterList(p for _, term in self.terms for p in term.parameters())
+        learnt = [self.student, self.critic, *self.critics.values(), terms, self.optimiser]
+        states = copy.deepcopy([each.state_dict() for each in learnt])
 
-        @torch.no_grad()
         def undo() -> None:
-            for parameter, weight in zip(self.parameters, weights, strict=True):
-                parameter.copy_(weight)
-            self.optimiser.load_state_dict(moments)
+            for each, state in zip(learnt, states, strict=True):
+                each.load_state_dict(state)
 
         return undo
 

@@ -19,6 +19,7 @@ from ..sim.task import ContractConfig
 from .curriculum import CurriculumConfig
 from .distill_config import DistillConfig
 from .evaluation import EvaluationConfig
+from .modes import MODES
 from .networks import Critic
 from .ppo import PPOConfig
 from .students import Student, StudentConfig, make_student
@@ -75,6 +76,7 @@ class Experiment:
     evaluation: EvaluationConfig = EvaluationConfig()
 
     def __post_init__(self) -> None:
+        self._check_budgets()
         if self.environment is not None:
             if self.robot is not None or self.task is not None:
                 raise ValueError(
@@ -94,6 +96,20 @@ class Experiment:
                 "gymnasium says how an environment is made, and robot and task are named; leave it "
                 "out, or name an environment instead of both"
             )
+
+    def _check_budgets(self) -> None:
+        """Every budget outlasts the first rollout, from which nothing is learnt."""
+        acting: dict[str, PPOConfig | DistillConfig] = {"teacher": self.teacher}
+        if MODES[self.distill.mode].acts:
+            acting["distill"] = self.distill
+        for name, config in acting.items():
+            first = config.num_envs * config.ticks
+            if config.steps <= first:
+                raise ValueError(
+                    f"{name}.steps is {config.steps}, and the first {first} ({name}.num_envs times "
+                    f"{name}.ticks) only give normalisers their scale; use more than {first}, or "
+                    "fewer num_envs or ticks"
+                )
 
     def refuse_robots(self, unsaid: Mapping[str, Any]) -> None:
         """Where an environment is named, nothing may be said that only robots have.

@@ -115,7 +115,8 @@ def _learn(
         return {"terms": distiller.update(recorded, fraction, relative)}
     taught = learning.learn(batch, distiller.student, fraction)
     recorded = distiller.record(batch, fraction)
-    with learning.guarding(distiller, recorded.teachers[0].distribution, batch):
+    label, undo = recorded.teachers[0].distribution, distiller.snapshot()
+    with learning.guarding(distiller.student, undo, label, batch):
         losses = distiller.update(recorded, fraction, relative)
     return {
         "teacher": taught,

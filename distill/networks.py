@@ -56,6 +56,24 @@ class Normaliser(nn.Module):
         self.count.copy_(total)
 
 
+@torch.no_grad()
+def take_over(own: Normaliser, known: Normaliser, columns: Tensor) -> None:
+    """Let a normaliser go on from what another one knows of the numbers that both see.
+
+    Args:
+        own: changed in place, (size,).
+        known: has seen more.
+        columns: (size,) int, which of the numbers of ``known`` each is; -1 where it is none of
+            them and keeps its own mean and variance.
+    """
+    there = columns >= 0
+    own.mean[there], own.variance[there] = (
+        known.mean[columns[there]],
+        known.variance[columns[there]],
+    )
+    own.count.copy_(known.count)
+
+
 def linear(inputs: int, outputs: int, gain: float = 2**0.5) -> nn.Linear:
     """A layer with orthogonal weights and no bias to begin with."""
     layer = nn.Linear(inputs, outputs)

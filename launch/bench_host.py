@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..controller.host import Host, measure_host
-from .files import write_whole
+from .files import require_writable, write_whole
 
 
 def add_parser(verbs: Any) -> None:
@@ -34,6 +34,7 @@ def _act(options: argparse.Namespace) -> int:
             end = "\n" if done == total else ""
             print(f"\r{done} of {total} measured", end=end, file=sys.stderr, flush=True)
 
+    require_writable(options.out)
     host = measure_host(options.steps, options.passes, progress=show)
     write_whole(options.out, host.to_json())
     for line in _summary(host):

@@ -32,7 +32,7 @@ from .stages import Ledger
 
 OUT = Path("runs/comparison")
 # Or episodes would not be the same ones; what students see of them may differ.
-_SAME = ("robot", "task", "environment", "gymnasium", "simulation")
+_SAME = ("robot", "task", "environment", "gymnasium", "simulation", "switches")
 _TRAINING = ("contract", "gymnasium", "teacher", "student", "distill", "curriculum")
 
 
@@ -156,7 +156,7 @@ def load_runs(folders: Sequence[Path]) -> list[Run]:
                 raise CompareError(
                     f"{run.folder} was made for another {name} than {runs[0].folder} ({value} and "
                     f"{first.get(name)}); compare runs of one robot, task and simulation, or of "
-                    "one environment"
+                    "one environment, with the same switches"
                 )
     return runs
 

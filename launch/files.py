@@ -77,6 +77,23 @@ def _lock(descriptor: int, folder: Path) -> None:
         ) from error
 
 
+def require_writable(path: Path) -> None:
+    """Before what is to be written there is worked out; its folder is made when missing.
+
+    Raises:
+        FileError: nothing can be written there.
+    """
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.touch()
+        partial.unlink()
+        if path.is_dir():
+            raise IsADirectoryError("it is a folder")
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
 def write_whole(path: Path, text: str) -> None:
     """Write ``text`` to ``path`` in one step; its folder is made when missing.
 
@@ -93,7 +110,11 @@ def write_whole(path: Path, text: str) -> None:
             partial.unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise FileError(
-            f"{path} cannot be written ({error.strerror or error}); make room or allow writing "
-            "there, and run the same command again"
-        ) from error
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> FileError:
+    return FileError(
+        f"{path} cannot be written ({error.strerror or error}); make room or allow writing there, "
+        "and run the same command again"
+    )

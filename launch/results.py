@@ -148,13 +148,27 @@ def load_results(folder: Path) -> Results:
             notes["flight"] = f"The flight log cannot be read: {error}"
         except _DAMAGED as error:
             notes["flight"] = f"The flight log is damaged and was left out ({error!r})."
+    stages = json_file("stages.json", shapes.is_stages) or {}
+    student = lines("distillation/progress.jsonl", shapes.is_progress)
+    evaluation = json_file("evaluation.json", shapes.is_evaluation)
+    if stages and student and "distill" not in stages:
+        student = []
+        notes["distillation"] = (
+            "The student of an earlier teacher was left out; `retort distill` makes one of this."
+        )
+    if stages and evaluation is not None and not stages.get("eval", {}).get("complete"):
+        evaluation = None
+        notes["evaluation"] = (
+            "evaluation.json is of an earlier teacher or student and was left out; `retort eval` "
+            "measures those that stand here now."
+        )
     return Results(
         folder=folder,
         recipe=recipe(),
-        stages=json_file("stages.json", shapes.is_stages) or {},
+        stages=stages,
         teacher=lines("teacher/progress.jsonl", shapes.is_progress),
-        student=lines("distillation/progress.jsonl", shapes.is_progress),
-        evaluation=json_file("evaluation.json", shapes.is_evaluation),
+        student=student,
+        evaluation=evaluation,
         bus=bus,
         events=lines("emulator.jsonl", shapes.is_event),
         notes=notes,

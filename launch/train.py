@@ -21,7 +21,12 @@ from rich.progress import (
 from ..controller.host import load_host
 from ..distill.modes import MODES
 from ..distill.stages import verbs as learning
-from ..distill.stages.finished import load_student, load_teacher, require_teachers
+from ..distill.stages.finished import (
+    is_to_come,
+    load_student,
+    load_teacher,
+    require_teachers,
+)
 from ..distill.stages.rehearsal import rehearse
 from ..distill.students.budget import pick
 from .files import at_work
@@ -91,6 +96,9 @@ def do_stage(name: str, recipe: Recipe, folder: Path, *, fresh: bool = False) ->
     ledger = Ledger(folder, recipe)
     if not ledger.begin(name, fresh=fresh, inputs=lambda: _require(name, recipe, folder)):
         return False
+    if name == "train":
+        for other in filter(is_to_come, recipe.distill.teachers.named):
+            print(f"train: {other.path} holds no finished teacher yet; distill needs one there")
     in_episodes = name == "train" or (name == "distill" and MODES[recipe.distill.mode].acts)
     if in_episodes and not fresh and ledger.file(name).is_file() and not recipe.world.resumable:
         print(

@@ -18,7 +18,7 @@ from retort.distill.distributions import Gaussian
 from retort.distill.evaluation import actor_of
 from retort.distill.loop import distil
 from retort.distill.modes import MODES
-from retort.distill.networks import Critic
+from retort.distill.networks import Critic, take_over
 from retort.distill.ppo import PPO
 from retort.distill.sources.adversary import lied_to
 from retort.distill.sources.offline import DatasetSource, distil_offline
@@ -179,7 +179,7 @@ def distil_arm(
     """
     config = distil_config(arm, task, steps)
     env = make_env(task, config.num_envs, view=view)
-    student = seeded(seed, lambda: _student(env, view, student_config, taught[0]))
+    student = seeded(seed, lambda: _student(env, student_config, taught[0]))
     learnt_in: LearningEnv = env if around is None else around(env)
     critic = seeded(seed + 1, lambda: _critic(learnt_in, config.critic_hidden, student, taught[0]))
     teachers: list[Teacher] = [Silent(env)]
@@ -237,22 +237,13 @@ def _floored(teacher: Teacher, std_floor: float) -> Teacher:
     return floored
 
 
-def _student(
-    env: LearningEnv, view: StudentView, config: StudentConfig, teacher: Teacher
-) -> Student:
+def _student(env: LearningEnv, config: StudentConfig, teacher: Teacher) -> Student:
     """A new student, behind the teacher's normaliser of what it sees if that is an actor of ours
     on this task's observations."""
     student = make_student(config, Interface.of_env(env))
     if isinstance(teacher, ActorTeacher) and isinstance(env, GymnasiumTaskEnv):
-        seen = torch.from_numpy(view.columns(env.task.parts(env.simulations.model)))
-        known = teacher.actor.normaliser.state_dict()
-        own = student.normaliser.state_dict()  # what stands for its last action, if it sees that
-        student.normaliser.load_state_dict(
-            {
-                name: torch.cat([values[seen], own[name][len(seen) :]]) if values.ndim else values
-                for name, values in known.items()
-            }
-        )
+        columns = torch.from_numpy(env.student_columns)
+        take_over(student.normaliser, teacher.actor.normaliser, columns)
     return student
 
 

@@ -15,7 +15,7 @@ from ..checkpoint import load_checkpoint
 from ..concurrent import LearningTeacher
 from ..experiment import STUDENT_PARTS, Experiment
 from ..modes import MODES
-from ..networks import CategoricalActor, Critic, GaussianActor
+from ..networks import CategoricalActor, Critic, GaussianActor, take_over
 from ..ppo import PPO, PPOConfig
 from ..return_scale import ReturnScale
 from ..students import MlpStudent, Student, make_student
@@ -67,8 +67,9 @@ def load_named(
     return teacher
 
 
-@torch.no_grad()
-def see_as(teacher: Teacher, experiment: Experiment, student: Student, critic: Critic) -> None:
+def share_normaliser(
+    teacher: Teacher, experiment: Experiment, student: Student, critic: Critic
+) -> None:
     """Let student and critic begin behind what ``teacher`` knows of the numbers that they see too:
     nothing has to be measured anew, and a term such as ``proximal`` compares two policies that look
     through the same glass. Only an actor of ours tells, and where the world says which they are.
@@ -76,12 +77,9 @@ def see_as(teacher: Teacher, experiment: Experiment, student: Student, critic: C
     columns = experiment.world.student_columns()
     if columns is None or not isinstance(teacher, ActorTeacher):
         return
-    known, seen = teacher.actor.normaliser, torch.from_numpy(columns)
-    there = seen >= 0
-    own = student.normaliser
-    own.mean[there], own.variance[there] = known.mean[seen[there]], known.variance[seen[there]]
-    own.count.copy_(known.count)
-    critic.normaliser.load_state_dict(known.state_dict())
+    known = teacher.actor.normaliser
+    take_over(student.normaliser, known, torch.from_numpy(columns))
+    take_over(critic.normaliser, known, torch.arange(len(known.mean)))
 
 
 def check_weighting(experiment: Experiment) -> None:

@@ -40,7 +40,7 @@ from .finished import (
     load_student,
     load_teacher,
     load_teachers,
-    see_as,
+    share_normaliser,
 )
 from .offline import distil_from_data
 
@@ -98,7 +98,7 @@ def distil_student(
     if MODES[config.mode].teacher_learns:
         learning = load_learning_teacher(experiment, folder, env, student, critic)
     teachers = load_teachers(experiment, folder, env) if learning is None else [learning.teacher]
-    see_as(teachers[0], experiment, student, critic)
+    share_normaliser(teachers[0], experiment, student, critic)
     distiller = Distiller(config, student, teachers, critic, experiment.seed + 1)
     stage = Stage(folder / "distillation", distillation_key(experiment), config.steps, fresh)
     saved = stage.begin()

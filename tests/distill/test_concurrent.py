@@ -207,7 +207,7 @@ def test_a_learning_teacher_tells_values_in_the_unit_of_all_teachers():
 
 def test_a_finished_teacher_does_too(tmp_path):
     settings = PPOConfig(
-        steps=N * TICKS, num_envs=N, ticks=TICKS, hidden=(8,), critic_hidden=(8,),
+        steps=2 * N * TICKS, num_envs=N, ticks=TICKS, hidden=(8,), critic_hidden=(8,),
         reward_scale="return",
     )  # fmt: skip
     experiment = Experiment(robot="balancer", task="balancer", teacher=settings)

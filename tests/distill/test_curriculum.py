@@ -219,6 +219,14 @@ def test_its_state_survives_a_checkpoint(tmp_path):
     assert play(other, either, either, np.random.default_rng(1), 3) == later == [{}] * 3
 
 
+def test_an_axis_whose_teacher_is_hardly_better_than_random_does_not_outweigh_the_others():
+    curriculum = make()
+    hardly = {"noise": 0.06, "pushes": 0.85, None: 0.85}  # where a random policy has 0.05
+    rng = np.random.default_rng(0)
+    play(curriculum, lambda a, v: 0.45, lambda a, v: hardly[a], rng, noise=0.0)
+    assert curriculum.relative_score() == pytest.approx((1.0 + 0.5) / 2, abs=0.02)
+
+
 def test_a_teacher_that_is_no_better_than_random_has_nothing_to_hand_over():
     curriculum = make()
     play(curriculum, lambda a, v: 0.01, lambda a, v: 0.02, np.random.default_rng(0))

@@ -1,5 +1,7 @@
 """The learners learn: advantages, normaliser, PPO and distillation on tiny problems."""
 
+import copy
+
 import gymnasium
 import numpy as np
 import pytest
@@ -269,6 +271,43 @@ def test_a_student_of_discrete_actions_explores_by_epsilon_and_says_how_likely_t
 def test_what_weighs_acts_by_their_own_density_does_not_go_with_epsilon(name):
     with pytest.raises(ValueError, match=f"terms.1.: {name} weighs .* leave one of the two out"):
         DistillConfig(epsilon=0.1, terms=(TermConfig(name="policy_kl"), TermConfig(name=name)))
+
+
+def test_what_is_taken_back_acts_and_learns_as_before(trained):
+    """A whitened student too, whose weights go with the statistics that they were learnt in."""
+    ppo, _ = trained
+    terms = (TermConfig(name="policy_kl"), TermConfig(name="latent"), TermConfig(name="value"))
+    distiller, source, _ = distiller_for(ppo, terms)
+    torch.manual_seed(0)
+    config = StudentConfig(hidden=(16,), whiten=True)
+    student = make_student(config, source.env.contract)
+    distiller = Distiller(
+        distiller.config, student, ActorTeacher(ppo.actor, ppo.critic), distiller.critic, 0
+    )
+    batch = source.collect(distiller.act, distiller.act_as_teacher)
+    distiller.measure(batch)
+    distiller.update(distiller.record(batch, 0.0), 0.0, 0.0)
+
+    def told():
+        seen = batch.observations["student"]
+        said = student(seen, batch.initial_state, batch.reset)[0].mode()
+        learnt = [p for _, term in distiller.terms for p in term.parameters()]
+        return [tensor.detach().clone() for tensor in (said, *learnt)]
+
+    before, undo = told(), distiller.snapshot()
+    moments = copy.deepcopy(distiller.optimiser.state_dict()["state"])
+    recorded = distiller.record(batch, 0.0)
+    with torch.no_grad():
+        batch.observations["student"][:] += 5.0  # statistics move, and weights with them
+    distiller.update(recorded, 0.0, 0.0)
+    with torch.no_grad():
+        batch.observations["student"][:] -= 5.0
+    assert not torch.allclose(told()[0], before[0])
+    undo()
+    for one, other in zip(told(), before, strict=True):
+        torch.testing.assert_close(one, other)
+    for name, state in distiller.optimiser.state_dict()["state"].items():
+        torch.testing.assert_close(state["exp_avg"], moments[name]["exp_avg"])
 
 
 def test_epsilon_is_for_choices_only(trained):

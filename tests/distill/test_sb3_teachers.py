@@ -221,6 +221,21 @@ def test_statistics_of_something_else_are_refused(sb3, tmp_path):
             load_teacher_file(tmp_path / "model.zip", statistics=statistics)
 
 
+def test_statistics_of_another_width_are_refused(sb3, tmp_path):
+    from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
+
+    class Wide(Space):
+        observation_space = gymnasium.spaces.Box(-1.0, 1.0, (9,), np.float32)
+
+        def reset(self, **_):
+            return np.zeros(9, np.float32), {}
+
+    sb3_model(sb3, "PPO", Space()).save(tmp_path / "model.zip")
+    VecNormalize(DummyVecEnv([Wide])).save(tmp_path / "wide.pkl")
+    with pytest.raises(ForeignTeacherError, match="statistics are of 9 numbers and the model sees"):
+        load_teacher_file(tmp_path / "model.zip", statistics=tmp_path / "wide.pkl")
+
+
 def test_a_file_that_does_not_say_its_algorithm_is_asked_about(sb3, tmp_path):
     with zipfile.ZipFile(tmp_path / "model.zip", "w") as archive:
         archive.writestr("data", "{}")

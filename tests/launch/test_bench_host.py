@@ -89,6 +89,17 @@ def test_a_budget_that_cannot_be_kept_is_one_sentence(
     assert not (tmp_path / "run").exists()
 
 
+def test_where_nothing_can_be_written_nothing_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(hosts, "time_steps", lambda *_: pytest.fail("it was measured"))
+    (tmp_path / "file").touch()
+    for out in (tmp_path / "file" / "pi.json", tmp_path):
+        assert main(["bench", "host", "--out", str(out)]) == 1
+        assert f"{out} cannot be written" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 def test_a_measurement_that_is_interrupted_promises_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -134,6 +134,17 @@ def test_runs_of_different_tasks_are_refused(
         load_runs([runs[0], other])
 
 
+def test_runs_whose_robots_change_otherwise_are_refused(
+    runs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("retort.launch.compare.Ledger.complete", lambda *_: True)
+    other = tmp_path / "other"
+    switched = "switches=[{quantity='payload', time=[0.0, 1.0], value=[0.0, 0.2]}]"
+    save_recipe(load_recipe(runs[0], ["seed=2", switched]), other / "recipe.toml")
+    with pytest.raises(CompareError, match="another switches than"):
+        load_runs([runs[0], other])
+
+
 def test_a_run_given_twice_is_refused(runs: list[Path]) -> None:
     with pytest.raises(CompareError, match="given twice"):
         load_runs([runs[0], runs[1], runs[0]])

@@ -16,7 +16,7 @@ from retort.distill.checkpoint import load_checkpoint
 from retort.distill.experiment import TEACHER_PARTS
 from retort.distill.networks import GaussianActor
 from retort.distill.stages import verbs
-from retort.distill.stages.finished import load_student, load_teacher, see_as
+from retort.distill.stages.finished import load_student, load_teacher, share_normaliser
 from retort.distill.teachers import ActorTeacher
 from retort.launch import compare
 from retort.launch.cli import main
@@ -445,7 +445,7 @@ def test_a_student_begins_behind_what_its_teacher_knows_of_the_numbers_it_sees_t
     actor = GaussianActor(env.groups["teacher"], 6, (8,))
     scale = torch.arange(1.0, env.groups["teacher"] + 1.0)
     actor.normaliser.update(torch.randn(100, len(scale)) * scale + 2.0)
-    see_as(ActorTeacher(actor), recipe, student, critic)
+    share_normaliser(ActorTeacher(actor), recipe, student, critic)
     _, info = env.reset(seed=0)
     told, seen = (torch.from_numpy(info[group]) for group in ("teacher", "student"))
     columns = recipe.world.student_columns()

@@ -117,6 +117,8 @@ TOGETHER = {
     'distill.terms=[{name="q"}]': r"distill\.terms\[0\] \(q\): .*Q-values of discrete actions",
     'distill.terms=[{name="q_ascent"}]': r"distill\.terms\[0\] \(q_ascent\): .*such as SAC",
     'distill.terms=[{name="policy_kl", options={temperature=2.0}}]': "temperature is 2.0, but only",
+    "teacher.steps=12288": r"teacher\.steps is 12288, and the first 12288 .*use more than 12288",
+    "distill.steps=100": r"distill\.steps is 100, and the first 12288 \(distill\.num_envs times",
     'distill.epsilon=0.1\ndistill.terms=[{name="policy_kl"}]': (
         r"distill\.epsilon is for discrete actions"
     ),

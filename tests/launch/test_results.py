@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from retort.launch.results import load_results
+from retort.launch.results import Results, load_results
 
 _NONE = object()
 
@@ -116,3 +116,21 @@ def test_a_row_of_another_shape_is_left_out_and_said(whole: Path, name: str, row
     (whole / name).write_text(json.dumps(row) + "\n" + lines)
     results = load_results(whole)
     assert results.notes == {name: f"{name}: line 1 is not complete and was left out."}
+
+
+def test_what_is_of_an_earlier_teacher_or_student_is_left_out_and_said(whole: Path) -> None:
+    def read(**complete: bool) -> Results:
+        records = {name: {"complete": is_so, "settings": {}} for name, is_so in complete.items()}
+        (whole / "stages.json").write_text(json.dumps(records))
+        return load_results(whole)
+
+    assert load_results(whole).evaluation is not None  # nothing is known against it
+    assert read(train=True, distill=True, eval=True).evaluation is not None
+    for results in (read(train=True, distill=True), read(train=True, distill=True, eval=False)):
+        assert results.evaluation is None
+        assert "`retort eval`" in results.notes["evaluation"]
+        assert results.student
+    results = read(train=True)  # as after `train --fresh`
+    assert (results.evaluation, results.student) == (None, [])
+    assert "`retort distill`" in results.notes["distillation"]
+    assert results.teacher

@@ -39,6 +39,23 @@ def hopper_place():
     sys.path.remove(str(BENCH))
 
 
+def made_result(**told):
+    """A finished run's result in which nothing stands but what is told."""
+    from harness.results import Result
+
+    nothing = {
+        "budget": 1,
+        "settings": {},
+        "curve": [],
+        "figures": {},
+        "machine": {"processor": "p", "cores": 2, "load": 0.0},
+        "versions": {},
+        "commit": "c",
+        "date": "2026-01-01",
+    }
+    return Result(**{**nothing, **told})
+
+
 class Trial:
     """A place where every budget is the least there is."""
 

@@ -139,7 +139,7 @@ def test_a_student_begins_behind_its_teachers_statistics_and_none_of_its_own_act
     teacher = load_teacher(hopper_place, teacher_run("Hopper", 1))
     view = table.student_view(teacher, 0.1)
     config = table.student_config("dagger", "Hopper")
-    student = _student(make_env("Hopper", 1, view=view), view, config, teacher)
+    student = _student(make_env("Hopper", 1, view=view), config, teacher)
     own, known = student.normaliser, teacher.actor.normaliser
     for name, blank in (("mean", 0.0), ("variance", 1.0)):
         values = getattr(own, name)

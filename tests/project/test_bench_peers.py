@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from retort.distill.ppo_settings import gymnasium_ppo
 
+from .conftest import made_result
+
 BENCH = Path(__file__).parents[2] / "bench"
 
 
@@ -75,25 +77,19 @@ def test_students_of_rsl_rl_begin_behind_the_teachers_normaliser_and_end_in_the_
 
 def results(arm, seconds, seed=1, returns=(0.0, 2100.0, 2200.0)):
     """A finished run on Hopper that was evaluated at these seconds."""
-    from harness.results import Point, Result
+    from harness.results import Point
 
     points = [
         Point(1000 * (i + 1), s, r) for i, (s, r) in enumerate(zip(seconds, returns, strict=True))
     ]
-    return Result(
+    return made_result(
         table="ppo",
         task="Hopper",
         arm=arm,
         seed=seed,
-        budget=3000,
-        settings={},
         curve=points,
         final=[points[-1].mean_return],
         figures={"steps": 3000, "seconds": seconds[-1], "cpu_seconds": 1.0, "parameters": 7},
-        machine={"processor": "p", "cores": 2, "load": 0.0},
-        versions={},
-        commit="c",
-        date="2026-01-01",
     )
 
 

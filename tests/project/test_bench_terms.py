@@ -5,6 +5,8 @@ import torch
 from retort.distill.modes import MODES
 from retort.distill.terms import TERMS
 
+from .conftest import made_result
+
 _PURPOSES = ("action_change", "noisy_return", "attacked_return")
 
 
@@ -73,25 +75,20 @@ def test_a_row_of_terms_from_teacher_to_table(place, arm):
 
 
 def test_a_student_that_fell_from_where_it_was_counts_as_diverged(place, tmp_path):
-    from harness.results import Point, Result, write_result
+    from harness.results import Point, write_result
     from harness.tables import terms
 
-    kept = {"machine": {"processor": "p", "cores": 2, "load": 0.0}, "versions": {}, "commit": "c"}
-    for arm, seed, final in (("concurrent", 1, 95.0), ("concurrent", 2, 80.0)):
-        result = Result(
+    for seed, final in ((1, 95.0), (2, 80.0)):
+        result = made_result(
             table=terms.TABLE,
             task="Hopper",
-            arm=arm,
+            arm="concurrent",
             seed=seed,
-            budget=1,
-            settings={},
             curve=[Point(1, 1.0, 100.0), Point(2, 2.0, final)],
             final=[final],
             figures={"divergences": 0.0, "own_teacher": 100.0},
-            date="2026-01-01",
-            **kept,
         )
-        write_result(tmp_path, f"{arm}_{seed}", result)
+        write_result(tmp_path, f"concurrent_{seed}", result)
     [claim] = terms.claims(tmp_path)
     assert claim.found == "0, 0, 1 (`concurrent` Hopper s2)"
     assert claim.met == "no, so far"

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from .conftest import made_result
+
 BENCH = Path(__file__).parents[2] / "bench"
 
 
@@ -88,25 +90,17 @@ def test_a_student_that_never_moved_on_has_forgotten_nothing_and_no_row(half_che
     assert "with replay" not in text
 
 
-def matrix(harness_results, arm, seed, columns):
+def matrix(arm, seed, columns):
     from harness.tables import curriculum
 
     series = {f"level {level}": scores for level, scores in columns.items()}
     steps = [float(i) for i in range(len(next(iter(columns.values()))))]
-    return harness_results.Result(
+    return made_result(
         table=curriculum.TABLE,
         task="HalfCheetah",
         arm=arm,
         seed=seed,
-        budget=100,
-        settings={},
-        curve=[],
         final=[1.0],
-        figures={},
-        machine=harness_results.machine(),
-        versions={},
-        commit="0",
-        date="2026-01-01",
         series={"steps": steps, **series},
     )
 
@@ -120,7 +114,7 @@ def test_what_is_forgotten_is_the_worst_level_of_each_run(tmp_path):
         "gated without replay": {"0": [1.0, 2.0, 1.0], "1": [-1.0, 0.1, 0.4]},
     }
     for arm, columns in given.items():
-        result = matrix(results, arm, 1, columns)
+        result = matrix(arm, 1, columns)
         results.write_result(tmp_path, f"{arm} 1".replace(" ", "-"), result)
     text = forgetting.report(tmp_path, tmp_path / "figures")
     assert cells(text, "HalfCheetah", "with replay")[3:] == [
@@ -182,14 +176,13 @@ def test_students_that_are_compared_are_as_large_and_see_one_moment():
 
 def traced(before, after, always=()):
     """A result of one change, as rates."""
-    from harness import results
     from harness.changing import Change
 
     change = Change("payload", 0.0, 0.5)
     unswitched = [float(np.mean(before))] * len(after)
     rates = {"before": before, "after": after, "unswitched": unswitched, "from the start": always}
     series = {f"{change.name}, {when}": each for when, each in rates.items()}
-    return change, dataclasses.replace(matrix(results, "a", 1, {"0": [1.0]}), series=series)
+    return change, dataclasses.replace(matrix("a", 1, {"0": [1.0]}), series=series)
 
 
 def test_a_policy_is_back_when_two_windows_in_a_row_are_near_its_own_rate():

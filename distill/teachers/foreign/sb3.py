@@ -100,6 +100,12 @@ class Sb3Teacher(ForeignTeacher):
             "DQN": self._dqn,
         }[name]
         self._mean, self._std, self._clip, reward_scale = _statistics(statistics)
+        size = int(np.prod(model.observation_space.shape))
+        if self._mean is not None and len(self._mean) != size:
+            raise ForeignTeacherError(
+                f"the statistics are of {len(self._mean)} numbers and the model sees {size}; give "
+                "the file that VecNormalize.save wrote when this model was trained"
+            )
         self._unit = (1.0 - model.gamma) * reward_scale
         self.discount = None if name == "SAC" else model.gamma
         self._scale, self._shift = _range(actions)
