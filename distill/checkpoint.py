@@ -34,7 +34,11 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps(rest)
         metadata = {"state": text, "sha256": _digest(text, tensors)}
+        temporary.unlink(missing_ok=True)
+        temporary.touch()
+        mode = temporary.stat().st_mode  # as the user's other files; the library's own is 0600
         save_file(tensors, temporary, metadata=metadata)
+        temporary.chmod(mode)
         os.replace(temporary, path)
     except (OSError, SafetensorError) as error:
         temporary.unlink(missing_ok=True)

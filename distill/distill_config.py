@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 
-from ..hardware.checks import POSITIVE, SHARE, Range, RangeError, between, check, check_fields
+from ..hardware.checks import (
+    POSITIVE,
+    SHARE,
+    Range,
+    RangeError,
+    between,
+    check,
+    check_fields,
+    check_unused,
+)
 from .concurrent import ConcurrentConfig
 from .modes import MODES
 from .ppo import LEARNING
@@ -91,6 +100,16 @@ class DistillConfig:
                 "distill.teachers.others teach beside a teacher that is finished, and in mode "
                 f"{self.mode!r} the run's own goes on learning; leave them out, or set "
                 "distill.mode to 'student'"
+            )
+        if not mode.teacher_learns:
+            names = [field.name for field in dataclasses.fields(ConcurrentConfig)]
+            why = f"mode is {self.mode!r}"
+            check_unused(self.concurrent, names, why, where="concurrent.")
+        if self.adversary is not None and not self.student_acts:
+            raise ValueError(
+                "distill.adversary lies to the student while it acts, and in mode "
+                f"{self.mode!r} it does not act; leave it out, or use mode 'student' with a "
+                "teacher_share below 1"
             )
         if not self.terms:
             raise ValueError("distill.terms is empty; name at least one, as 'policy_kl'")

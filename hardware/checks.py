@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import numbers
+from collections.abc import Iterable
 from typing import Any, cast
 
 from .errors import RetortError
@@ -91,6 +92,27 @@ def check_fields(config: Any, **ranges: Range) -> None:
         value = getattr(config, name)
         if value is not None:
             check(name, value, allowed)
+
+
+def check_unused(config: Any, names: Iterable[str], why: str, *, where: str = "") -> None:
+    """Fields that would do nothing must hold what they hold where nothing is said.
+
+    Args:
+        config: a dataclass.
+        names: of those fields.
+        why: they would do nothing, as "schedule is 'constant'".
+        where: stands before the name in the message.
+
+    Raises:
+        RangeError: one holds something else.
+    """
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if field.name in names and value != field.default:
+            raise RangeError(
+                f"{where}{field.name} is {value!r} and does nothing where {why}; leave it out, or "
+                "change that"
+            )
 
 
 def check_rising(name: str, pair: tuple[float, float], *, strictly: bool = False) -> None:

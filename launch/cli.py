@@ -200,9 +200,9 @@ def _add_eval_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--epsilon",
         type=_strengths,
-        default=(0.05, 0.1),
         metavar="E,E",
-        help="how far an attack may move each normalised observation (default: 0.05,0.1)",
+        help="how far an attack may move each normalised observation (default: 0.05,0.1); with "
+        "--attack",
     )
     verb.add_argument(
         "--forgetting",

@@ -210,11 +210,11 @@ def evaluate_run(
 def table(comparison: Comparison, parameters: Sequence[int]) -> list[str]:
     """The comparison in 80 columns: the arms by themselves, then against their teachers."""
     arms = comparison.arms
-    lines = [f"{'arm':<21}{'runs':>4}{'params':>8}{'score (95 %)':>22}{'P(1st better)':>19}"]
+    lines = [f"{'arm':<21}{'runs':>4}{'params':>10}{'score (95 %)':>24}{'P(1st better)':>19}"]
     for arm, count in zip(arms, parameters, strict=True):
         better = "-" if arm.first_better is None else _said(arm.first_better, 2)
         score = _said(arm.score)
-        lines.append(f"{_short(arm.name):<21}{arm.runs:>4}{count:>8,}{score:>22}{better:>19}")
+        lines.append(f"{_short(arm.name):<21}{arm.runs:>4}{count:>10,}{score:>24}{better:>19}")
     lines.append(f"{'':<21}{'S/T (95 %)':>22}{'(S-J0)/(T-J0)':>22}{'S-T':>9}")
     lines += [
         f"{_short(arm.name):<21}{_said(arm.of_teacher):>22}{_said(arm.normalised):>22}"
@@ -237,4 +237,6 @@ def _short(name: str) -> str:
 def _said(found: Interval | None, digits: int = 3) -> str:
     if found is None:
         return "undefined"
+    largest = max(map(abs, (found.value, found.low, found.high)))
+    digits = max(0, digits - len(f"{largest:.0f}") + 1)  # returns of thousands have none
     return f"{found.value:.{digits}f} [{found.low:.{digits}f}, {found.high:.{digits}f}]"

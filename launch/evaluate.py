@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..distill.evaluation import Reuse, actor_of
-from ..distill.evaluation.forgetting import Forgetting, forgetting_of_run
-from ..distill.evaluation.outcomes import outcomes_of_run, outcomes_path
+from ..distill.evaluation.forgetting import Forgetting, forgetting_of_run, snapshots_of_run
+from ..distill.evaluation.outcomes import Outcomes, outcomes_of_run, outcomes_path
 from ..distill.evaluation.sweeps import Sweep, attack_sweep, noise_sweep, observation_deviation
 from ..distill.evaluation.target import learn_target
 from ..distill.stages.finished import load_student, load_teacher
@@ -17,14 +17,18 @@ from . import train
 from .compare import OUT, CompareError, compare_runs
 from .files import at_work, write_whole
 from .recipe import Recipe
+from .stages import Ledger
 
 _WATCHED = 64  # environments that an attacker, or the unit of noise, is learnt in
 SWEEPS = ("noise", "attack", "forgetting")
+EPSILONS = (0.05, 0.1)  # of attacks, if nothing else is said
 
 
 def act(options: argparse.Namespace) -> int:
     """Do what was asked for; returns the exit code."""
     asked = [name for name in SWEEPS if getattr(options, name)]
+    if options.epsilon is not None and not options.attack:
+        raise CompareError("--epsilon is how far --attack goes; add that, or leave it out")
     if options.others:
         if asked or options.set:
             raise CompareError(
@@ -36,20 +40,23 @@ def act(options: argparse.Namespace) -> int:
         return 0
     recipe = train.chosen_recipe(options)
     folder = train.run_folder(recipe, options)
+    if options.forgetting and Ledger(folder, recipe).complete("distill"):
+        snapshots_of_run(recipe, folder)  # known before anything is measured
     if options.fresh:  # all at once: what was interrupted goes on without --fresh
         for name in asked:
             outcomes_path(folder, name).unlink(missing_ok=True)
     code = train.act(options)
     for name in asked:
         with at_work(folder):
-            _write(name, _measured(name, recipe, folder, options.epsilon), folder)
+            outcomes = outcomes_of_run(recipe, folder, name)
+            epsilons = options.epsilon or EPSILONS
+            _write(name, _measured(name, recipe, folder, epsilons, outcomes), outcomes.of, folder)
     return code
 
 
 def _measured(
-    name: str, recipe: Recipe, folder: Path, epsilons: tuple[float, ...]
+    name: str, recipe: Recipe, folder: Path, epsilons: tuple[float, ...], outcomes: Outcomes
 ) -> Sweep | Forgetting:
-    outcomes = outcomes_of_run(recipe, folder, name)
     with train.progress_bar(name) as report:
 
         def progress(done: int, total: int) -> None:
@@ -103,8 +110,10 @@ def attack(
     return attack_sweep(env, targets, epsilons, seed, progress=progress, reuse=reuse)
 
 
-def _write(name: str, result: Sweep | Forgetting, folder: Path) -> None:
-    write_whole(folder / f"{name}.json", json.dumps(result.to_json(), indent=1) + "\n")
+def _write(name: str, result: Sweep | Forgetting, of: str, folder: Path) -> None:
+    """``of``: a digest of all that it depends on, to tell it from that of an earlier student."""
+    data = {"of": of, **result.to_json()}
+    write_whole(folder / f"{name}.json", json.dumps(data, indent=1) + "\n")
     for line in _summary(result):
         print(line)
     from . import evaluation_plots as plots  # what was measured is written without it

@@ -212,7 +212,12 @@ def _apply(data: dict[str, Any], override: str) -> None:
         raise RecipeError(f"--set {override!r} is not of the form key.sub=value")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except tomllib.TOMLDecodeError as error:
+        if text.lstrip().startswith(("[", "{", '"', "'")):
+            raise RecipeError(
+                f"--set {override!r} is not as TOML writes it ({error}); the shell takes quotes "
+                "away that are not within others, as in --set 'distill.terms=[{name=\"rl\"}]'"
+            ) from error
         value = text  # a bare word, as in --set robot=balancer
     *tables, last = key.strip().split(".")
     table = data

@@ -117,13 +117,13 @@ def load_results(folder: Path) -> Results:
                 rows.append(row)
         return rows
 
-    def json_file(name: str, whole: Callable[[Json], bool]) -> Json | None:
+    def json_file(name: str, whole: Callable[[Json], bool], remedy: str = "") -> Json | None:
         path = folder / name
         if not path.is_file():
             return None
         data = _object(path.read_text(errors="replace"))
         if data is None or not whole(data):
-            notes[name] = f"{name} is damaged and was left out."
+            notes[name] = f"{name} is damaged and was left out{remedy}."
             return None
         return data
 
@@ -150,7 +150,8 @@ def load_results(folder: Path) -> Results:
             notes["flight"] = f"The flight log is damaged and was left out ({error!r})."
     stages = json_file("stages.json", shapes.is_stages) or {}
     student = lines("distillation/progress.jsonl", shapes.is_progress)
-    evaluation = json_file("evaluation.json", shapes.is_evaluation)
+    remedy = f"; `retort eval {folder} --fresh` measures anew"
+    evaluation = json_file("evaluation.json", shapes.is_evaluation, remedy)
     if stages and student and "distill" not in stages:
         student = []
         notes["distillation"] = (

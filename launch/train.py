@@ -45,6 +45,8 @@ def act(options: argparse.Namespace) -> int:
     if not done:
         print(f"{options.verb} is complete in {folder}; --fresh starts it over")
     after = "export" if "export" in stages_of(recipe) else "eval"
+    if after == "eval" and not Ledger(folder, recipe).complete("train"):
+        after = "train"  # of a data set: the evaluation compares with a teacher
     following = {
         "train": f"retort distill {again(folder, options.recipe)}",
         "distill": f"retort {after} {again(folder, options.recipe)}",

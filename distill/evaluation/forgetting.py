@@ -239,18 +239,28 @@ def forgetting_of_run(
         ForgettingError: the curriculum never moved, so that there is nothing to compare.
     """
     final = load_student(experiment, folder)
+    actors = snapshot_actors(snapshots_of_run(experiment, folder), final, experiment.distill.steps)
+    config, hardest = experiment.evaluation, experiment.hardest_level
+    levels = [level / hardest for level in range(hardest + 1)]
+    count = config.episodes * len(levels)
+    env = experiment.world.make_env(count, episode_seconds=config.seconds, autoreset=False)
+    return measure_forgetting(env, actors, levels, config.seed, progress=progress, reuse=reuse)
+
+
+def snapshots_of_run(experiment: Experiment, folder: Path) -> list[Snapshot]:
+    """Those that a finished distillation left.
+
+    Raises:
+        CheckpointError: one is damaged.
+        ForgettingError: there are none.
+    """
     snapshots = load_snapshots(folder / "distillation" / "levels")
     if not snapshots:
         why, remedy = _never_moved(experiment)
         raise ForgettingError(
             f"{folder} has no snapshots: {why}; {remedy}, and distil it again with --fresh"
         )
-    actors = snapshot_actors(snapshots, final, experiment.distill.steps)
-    config, hardest = experiment.evaluation, experiment.hardest_level
-    levels = [level / hardest for level in range(hardest + 1)]
-    count = config.episodes * len(levels)
-    env = experiment.world.make_env(count, episode_seconds=config.seconds, autoreset=False)
-    return measure_forgetting(env, actors, levels, config.seed, progress=progress, reuse=reuse)
+    return snapshots
 
 
 def _never_moved(experiment: Experiment) -> tuple[str, str]:

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...hardware.checks import FINITE, POSITIVE, SHARE, RangeError, check_fields
+from ...hardware.checks import FINITE, POSITIVE, SHARE, RangeError, check_fields, check_unused
 from ...hardware.errors import RetortError
 from ..losses.shapes import same_shape
 from .foreign import ForeignTeacherError
@@ -60,11 +60,26 @@ class MixtureConfig:
             )
         if self.weights and abs(sum(self.weights) - 1.0) > _SUM_TOLERANCE:
             raise RangeError(f"weights are {self.weights}; let them sum to 1")
+        self._refuse_unused()
+        read: list[NamedTeacher] = []
         for i, entry in enumerate(self.others):
             try:
-                named_teacher(entry)
+                read.append(named_teacher(entry))
             except ForeignTeacherError as error:
                 raise ValueError(f"distill.teachers.others[{i}]: {error}") from error
+            if read[i] in read[:i]:
+                raise ValueError(
+                    f"distill.teachers.others names {read[i].path} twice; give that teacher a "
+                    "larger weight instead"
+                )
+
+    def _refuse_unused(self) -> None:
+        """What belongs to another weighting, or to a gate where there is none."""
+        for name, weighting in (("weights", "fixed"), ("temperature", "value")):
+            if self.weighting != weighting:
+                check_unused(self, [name], f"weighting is {self.weighting!r}")
+        if not self.gated:
+            check_unused(self, ("margin", "warm_up"), "gated is false")
 
     @property
     def named(self) -> tuple[NamedTeacher, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...hardware.checks import NOT_NEGATIVE, POSITIVE, RangeError, check_fields
+from ...hardware.checks import NOT_NEGATIVE, POSITIVE, RangeError, check_fields, check_unused
 from ...hardware.errors import RetortError
 from ..distributions import Distribution
 from ..schedules import Kind, Schedule
@@ -24,13 +24,14 @@ class TermError(RetortError):
 class TermConfig:
     """One term in a recipe: its name, its weight over time, and its own options.
 
-    The weight goes from ``weight`` to ``end`` as ``schedule`` says (``schedules.Schedule``);
-    ``progress`` lets a term hand over to another as the student catches up with its teacher.
+    The weight goes from ``weight`` to ``end``, 0 where nothing is said, as ``schedule`` says
+    (``schedules.Schedule``); ``progress`` lets a term hand over to another as the student catches
+    up with its teacher.
     """
 
     name: str
     weight: float = 1.0
-    end: float = 0.0
+    end: float | None = None
     schedule: Kind = "constant"
     begin: float = 0.0
     until: float = 1.0
@@ -41,13 +42,15 @@ class TermConfig:
         check_fields(self, **ranges, until=POSITIVE)
         if self.begin >= self.until:
             raise RangeError(f"begin is {self.begin}; use less than until, which is {self.until}")
+        unused = {"constant": ("end", "begin", "until"), "progress": ("begin", "until")}
+        check_unused(self, unused.get(self.schedule, ()), f"schedule is {self.schedule!r}")
 
     def at(self, fraction: float, relative_score: float) -> float:
         """The weight after ``fraction`` of the budget, the student being at ``relative_score``."""
         schedule = Schedule(
             kind=self.schedule,
             start=self.weight,
-            end=self.end,
+            end=self.end or 0.0,
             begin=self.begin,
             until=self.until,
         )

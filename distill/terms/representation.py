@@ -216,7 +216,10 @@ class Smoothness(Term):
         self.spatial, self.deviation = spatial, deviation
 
     def loss(self, sample: Sample) -> Tensor:
-        total = losses.temporal_smoothness(sample.student.mode(), sample.reset)
+        action = sample.student.mode()
+        if not action.is_floating_point():
+            raise TermError("smoothness needs continuous actions; leave this term out")
+        total = losses.temporal_smoothness(action, sample.reset)
         if self.spatial:
             respond = sample.respond
             assert respond is not None

@@ -159,7 +159,10 @@ def load_gymnasium_model(task: GymnasiumTask, *, delay: float = 0.0) -> mujoco.M
                     actuator.nsample = samples
             return spec.compile()
         except (OSError, ValueError) as error:
-            raise ModelError(f"{task.name} cannot load {task.xml_file!r}: {error}") from error
+            raise ModelError(
+                f"{task.name} cannot load {task.xml_file!r}: {error}; give the name of one of "
+                "Gymnasium's models, or the path of a file"
+            ) from error
 
 
 @contextmanager

@@ -13,6 +13,8 @@ from retort.distill.students import Interface, StudentConfig, make_student
 from retort.distill.teachers.foreign import ForeignTeacherError, Sb3Teacher, load_teacher_file
 from retort.distill.terms import TermConfig
 from retort.hardware.checks import RangeError
+from retort.sim.gymnasium_tasks import Difficulty
+from retort.sim.named import GymnasiumConfig, make_named_env
 from retort.sim.wrapped import WrappedEnv
 
 from .foreign_models import ENVS, NEVER, Space, ask, excite, sb3_model, sequence
@@ -50,6 +52,15 @@ def test_a_teacher_only_teaches_where_it_was_trained(sb3):
         Sb3Teacher(sb3_model(sb3, "SAC", Space()), group="critic")(
             {"teacher": sequence()}, torch.zeros(ENVS, 0), NEVER
         )
+
+
+def test_a_teacher_is_told_which_group_it_would_fit(sb3):
+    config = GymnasiumConfig(difficulty=Difficulty())
+    env = make_named_env("retort/Hopper-v5", 2, config)
+    model = sb3_model(sb3, "SAC", "Hopper-v5")
+    with pytest.raises(ForeignTeacherError, match="set its option group to 'student', which has"):
+        Sb3Teacher(model).check(env)
+    Sb3Teacher(model, group="student").check(env)
 
 
 def taught(teacher, env, terms, discrete):

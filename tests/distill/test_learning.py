@@ -204,6 +204,14 @@ def test_a_checkpoint_gives_back_what_was_saved(tmp_path):
     np.testing.assert_array_equal(got["e"].numpy(), np.eye(2))
 
 
+def test_a_checkpoint_may_be_read_by_whom_other_files_may(tmp_path):
+    path, other = tmp_path / "x.safetensors", tmp_path / "x.txt"
+    other.touch()
+    for _ in range(2):  # anew, and over one that is there
+        save_checkpoint(path, {"a": torch.zeros(1)})
+        assert path.stat().st_mode == other.stat().st_mode
+
+
 @pytest.mark.parametrize("damage", [b"", b"garbage", None])
 def test_a_damaged_checkpoint_is_one_clear_sentence(tmp_path, damage):
     path = tmp_path / "x.safetensors"

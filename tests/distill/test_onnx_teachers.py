@@ -55,6 +55,13 @@ def test_onnx_files_may_give_logits(tmp_path):
     torch.testing.assert_close(said.distribution.log_probs, expected)
 
 
+@pytest.mark.parametrize("options", [{"discrete": True, "noise_std": 0.1}, {"temperature": 2.0}])
+def test_onnx_options_that_do_nothing_are_refused(tmp_path, options):
+    save_onnx(tmp_path / "policy.onnx")
+    with pytest.raises(ForeignTeacherError, match=r"is .* and does nothing where discrete is"):
+        load_teacher_file(tmp_path / "policy.onnx", **options)
+
+
 def test_onnx_files_that_are_no_policy_say_why(tmp_path):
     path = tmp_path / "policy.onnx"
     save_onnx(path, inputs=("obs", "memory"))

@@ -134,6 +134,15 @@ def test_sb3_dqn_gives_q_values_and_their_softmax(sb3):
     np.testing.assert_array_equal(rows(said.distribution.mode()).numpy(), predicted)
 
 
+@pytest.mark.parametrize(
+    ("name", "world", "option"),
+    [("PPO", "CartPole-v1", "std_floor"), ("SAC", "Pendulum-v1", "noise_std")],
+)
+def test_sb3_options_that_do_nothing_are_refused(sb3, name, world, option):
+    with pytest.raises(ForeignTeacherError, match=rf"{option} is 0.1 and does nothing .* {name}"):
+        Sb3Teacher(sb3_model(sb3, name, world), **{option: 0.1})
+
+
 def test_sb3_statistics_normalise_observations_and_scale_values_back(sb3, tmp_path):
     from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 

@@ -269,6 +269,12 @@ def test_schedules():
     assert TermConfig(name="rl", weight=2.0).at(0.7, 0.3) == 2.0
 
 
+def test_choices_are_not_smooth():
+    sample = make_sample(student=Categorical(torch.zeros(3, 4, 2)))
+    with pytest.raises(TermError, match="smoothness needs continuous actions"):
+        make_term(TermConfig(name="smoothness")).loss(sample)
+
+
 def test_unknown_names_and_options_say_what_there_is():
     with pytest.raises(TermError, match="policy_kl, cross_entropy"):
         make_term(TermConfig(name="policy"))

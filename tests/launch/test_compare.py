@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from retort.distill.evaluation import Outcome, run_episodes
 from retort.distill.evaluation.comparison import ArmScores, compare_arms
+from retort.distill.evaluation.outcomes import fingerprint
 from retort.distill.evaluation.statistics import StatisticsError
 from retort.launch import evaluate
 from retort.launch.cli import main
@@ -196,14 +197,21 @@ def test_sweeps_of_a_run_stand_beside_its_evaluation(
     asked = ["--noise", "--attack", "--epsilon", "0.1", "--forgetting"]
     assert main(["eval", str(folder), *asked]) == 0
     assert (folder / "evaluation.json").is_file()
+    of = evaluation_digest(folder)
     for name in ("noise", "attack", "forgetting"):
-        assert json.loads((folder / f"{name}.json").read_text())
+        assert json.loads((folder / f"{name}.json").read_text())["of"] == of
         assert "<svg" in (folder / f"{name}.svg").read_text()
+    assert evaluation_digest(runs[1]) != of
     noise = json.loads((folder / "noise.json").read_text())["worst"]
     assert [row["strength"] for row in noise["student"]] == [0.0, 0.1, 0.2, 0.3]
     said = capsys.readouterr().out
     assert "most forgotten" in said
     assert "of its clean return" in said
+
+
+def evaluation_digest(folder: Path) -> str:
+    """Of what stands in a run folder now."""
+    return fingerprint(load_recipe(folder), folder, ("evaluation",))
 
 
 class Interruption:
@@ -280,6 +288,11 @@ def test_a_comparison_that_was_interrupted_goes_on_and_one_run_more_costs_one(
 @pytest.mark.parametrize("text", ["0", "-1", "x", "0.1,,0.2"])
 def test_an_epsilon_that_is_none_is_bad_input(text: str) -> None:
     assert main(["eval", "balancer", f"--epsilon={text}"]) == 2
+
+
+def test_an_epsilon_without_an_attack_is_bad_input(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["eval", "balancer", "--epsilon=0.1"]) == 2
+    assert "--epsilon is how far --attack goes" in capsys.readouterr().err
 
 
 def _arm(name: str, scores: np.ndarray) -> ArmScores:

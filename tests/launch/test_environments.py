@@ -137,7 +137,8 @@ def test_a_run_under_noise_and_attack(finished: Path, tmp_path: Path) -> None:
 def test_nothing_is_forgotten_where_nothing_gets_harder(
     finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["eval", str(finished), "--forgetting"]) == 2
+    assert main(["eval", str(finished), "--noise", "--forgetting"]) == 2
+    assert not (finished / "noise.json").exists()  # it is said before anything is measured
     assert "CartPole-v1 has no axes of difficulty; set gymn" in capsys.readouterr().err
 
 
@@ -226,7 +227,9 @@ def test_data_of_choices_do_not_fit_continuous_actions(
     pytest.importorskip("minari")
     assert do("distill", taught, "distill.mode=offline", "distill.recorded_steps=128") == 0
     named = ("distill.mode=offline", f"distill.dataset={taught / 'recorded'}")
+    capsys.readouterr()
     assert do("distill", tmp_path / "same", *named) == 0
+    assert "next: retort train " in capsys.readouterr().out  # with whom eval compares
     assert do("distill", tmp_path / "other", *named, "environment=InvertedPendulum") == 2
     said = capsys.readouterr().err
     assert "has discrete actions and InvertedPendulum has 1 continuous ones" in said

@@ -124,6 +124,11 @@ def test_a_wrong_override_is_refused(small: Path, override: str) -> None:
         load_recipe(small, ["seed=1", override])
 
 
+def test_quotes_that_the_shell_took_are_missed(small: Path) -> None:
+    with pytest.raises(RecipeError, match=r"is not as TOML writes it .*shell takes quotes away"):
+        load_recipe(small, ["distill.terms=[{name=policy_kl}]"])
+
+
 def test_a_data_set_given_by_path_is_relative_to_the_recipe_and_an_id_stays(small: Path) -> None:
     (small.parent / "data-set").mkdir()
     for name, expected in (("data-set", str(small.parent / "data-set")), ("a/b-v0", "a/b-v0")):

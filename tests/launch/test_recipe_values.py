@@ -95,6 +95,9 @@ def test_a_value_out_of_its_range_is_refused_by_its_key(key: str, value: str) ->
         ('[{name="policy_kl", options={temperature=0.0}}]', r"temperature is 0\.0"),
         ('[{name="q", options={kind="foo"}}]', r"distill\.terms\[0\]: .*'sharpened'"),
         ("[]", r"distill\.terms is empty"),
+        ('[{name="rl", end=0.0}]', r"distill\.terms\[0\]\.end is 0\.0 .*schedule is 'constant'"),
+        ('[{name="rl", until=0.5}]', r"distill\.terms\[0\]\.until is 0\.5 and does nothing"),
+        ('[{name="value", schedule="progress", begin=0.1}]', r"begin is 0\.1 .* is 'progress'"),
     ],
 )
 def test_a_term_that_cannot_be_is_refused_by_its_place(value: str, words: str) -> None:
@@ -175,6 +178,26 @@ def test_weights_of_teachers_must_sum_to_one() -> None:
 
 
 @pytest.mark.parametrize(
+    ("teachers", "words"),
+    [
+        ('{others=["a", "b", "a"]}', r"others names .*/a twice"),
+        (
+            '{others=["a"], weights=[0.5, 0.5], weighting="value"}',
+            r"teachers\.weights is .*'value'",
+        ),
+        (
+            '{others=["a"], temperature=2.0}',
+            r"teachers\.temperature is 2\.0 .*weighting is 'fixed'",
+        ),
+        ("{margin=0.1}", r"distill\.teachers\.margin is 0\.1 .*gated is false"),
+    ],
+)
+def test_what_would_do_nothing_among_teachers_is_refused(teachers: str, words: str) -> None:
+    with pytest.raises(RecipeError, match=words):
+        load_recipe("balancer", [f"distill.teachers={teachers}"])
+
+
+@pytest.mark.parametrize(
     ("given", "words"),
     [
         (["distill.dataset=x"], r"distill\.dataset belongs to mode 'offline'.*'student'"),
@@ -185,6 +208,11 @@ def test_weights_of_teachers_must_sum_to_one() -> None:
         ),
         (["distill.mode=clone"], r"distill\.mode is 'clone'; use one of offline, student, .*mixed"),
         (["distill.recorded_steps=0"], r"distill\.recorded_steps is 0"),
+        (["distill.concurrent.pull=0.1"], r"distill\.concurrent\.pull is 0\.1 .*mode is 'student'"),
+        (
+            ["distill.mode=teacher", "distill.adversary={}", 'distill.terms=[{name="value"}]'],
+            r"distill\.adversary lies to the student .*'teacher'",
+        ),
     ],
 )
 def test_what_does_not_belong_to_a_mode_is_refused(given: list[str], words: str) -> None:

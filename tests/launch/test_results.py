@@ -54,6 +54,7 @@ def test_an_evaluation_of_another_shape_is_left_out_and_said(
     file.write_text(json.dumps(_damaged(json.loads(file.read_text()), path, value)))
     results = load_results(whole)
     assert "damaged" in results.notes["evaluation.json"]
+    assert "--fresh` measures anew" in results.notes["evaluation.json"]
     assert results.evaluation is None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium
@@ -78,7 +79,8 @@ class ForeignTeacher:
                 f"the teacher knows the observation group {self.group!r}, the environment has "
                 f"{', '.join(env.groups)}; set its option group to one of them"
             )
-        self._check_size(env.groups[self.group])
+        others = [group for group, size in env.groups.items() if size == self.observation_size]
+        self._check_size(env.groups[self.group], others)
         space = env.single_action_space
         if isinstance(space, gymnasium.spaces.Discrete):
             fits = self.discrete and self.outputs == space.n
@@ -96,10 +98,13 @@ class ForeignTeacher:
                 "wrappers"
             )
 
-    def _check_size(self, size: int) -> None:
+    def _check_size(self, size: int, fitting: Sequence[str] = ()) -> None:
+        """``fitting`` groups are those that it could know instead."""
         if self.observation_size not in (None, size):
+            do = "use the environment it was trained on, with the same wrappers"
+            if fitting:
+                do = f"set its option group to {fitting[0]!r}, which has as many, or {do}"
             raise ForeignTeacherError(
                 f"got observations of {size} numbers in group {self.group!r}, the teacher expects "
-                f"{self.observation_size}; use the environment it was trained on, with the same "
-                "wrappers"
+                f"{self.observation_size}; {do}"
             )

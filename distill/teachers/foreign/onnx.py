@@ -24,15 +24,15 @@ class OnnxTeacher(ForeignTeacher):
 
     Args:
         path: the file.
-        noise_std: stated deviation, in units of the action.
+        noise_std: stated deviation, in units of the action; 0.1 when absent.
         discrete: the output is one logit per choice.
-        temperature: the logits are divided by.
+        temperature: logits are divided by it.
         input, output: names, where the file has several of them.
         group: the observations it knows.
 
     Raises:
         ForeignTeacherError: onnxruntime is missing or cannot read the file, or inputs and outputs
-            are not as above.
+            are not as above, or an option is given that would do nothing.
         RangeError: a deviation or temperature that is not above 0.
     """
 
@@ -40,13 +40,23 @@ class OnnxTeacher(ForeignTeacher):
         self,
         path: Path,
         *,
-        noise_std: float = 0.1,
+        noise_std: float | None = None,
         discrete: bool = False,
         temperature: float = 1.0,
         input: str | None = None,
         output: str | None = None,
         group: str = "teacher",
     ) -> None:
+        if discrete and noise_std is not None:
+            raise ForeignTeacherError(
+                f"noise_std is {noise_std} and does nothing where discrete is true; leave one out"
+            )
+        if not discrete and temperature != 1.0:
+            raise ForeignTeacherError(
+                f"temperature is {temperature} and does nothing where discrete is false; leave it "
+                "out, or set discrete"
+            )
+        noise_std = 0.1 if noise_std is None else noise_std
         check("noise_std", noise_std, POSITIVE)
         check("temperature", temperature, POSITIVE)
         self.path = path

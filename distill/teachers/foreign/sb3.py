@@ -47,15 +47,18 @@ class Sb3Teacher(ForeignTeacher):
     Args:
         model: trained; it is frozen.
         statistics: its ``VecNormalize``, if it was trained with one.
-        noise_std: stated deviation of a deterministic actor, in units of its action.
+        noise_std: stated deviation of TD3's and DDPG's actors, in units of their action; 0.1 when
+            absent.
         temperature: of DQN's softmax, in the units of ``q``: about the gap between the two best
-            actions (``losses.gap_temperature``).
-        std_floor: least deviation it may claim, in units of its action (before squashing for SAC).
+            actions (``losses.gap_temperature``); 0.01 when absent.
+        std_floor: least deviation that PPO, A2C and SAC may claim, in units of their action (before
+            squashing for SAC); 0.001 when absent.
         group: the observations it knows.
 
     Raises:
         ForeignTeacherError: another algorithm, observations that are not one flat array, or
-            actions neither ``Box`` of one axis nor ``Discrete``.
+            actions neither ``Box`` of one axis nor ``Discrete``, or an option that does nothing for
+            this algorithm.
         RangeError: a deviation or temperature that is not above 0.
     """
 
@@ -64,14 +67,12 @@ class Sb3Teacher(ForeignTeacher):
         model: Any,
         statistics: Any = None,
         *,
-        noise_std: float = 0.1,
-        temperature: float = 0.01,
-        std_floor: float = 1e-3,
+        noise_std: float | None = None,
+        temperature: float | None = None,
+        std_floor: float | None = None,
         group: str = "teacher",
     ) -> None:
-        check("noise_std", noise_std, POSITIVE)
-        check("temperature", temperature, POSITIVE)
-        check("std_floor", std_floor, POSITIVE)
+        given = {"noise_std": noise_std, "temperature": temperature, "std_floor": std_floor}
         name = next((c.__name__ for c in type(model).__mro__ if c.__name__ in _SIGNS), None)
         if name is None:
             raise ForeignTeacherError(
@@ -81,6 +82,18 @@ class Sb3Teacher(ForeignTeacher):
         observations, actions = model.observation_space, model.action_space
         _check_spaces(observations, actions)
         discrete = isinstance(actions, gymnasium.spaces.Discrete)
+        takes = {"TD3": "noise_std", "DQN": "temperature"}.get(
+            name, "" if discrete else "std_floor"
+        )
+        for option, value in given.items():
+            if value is None:
+                continue
+            check(option, value, POSITIVE)
+            if option != takes:
+                of = f"{name} with choices" if discrete else name
+                raise ForeignTeacherError(
+                    f"{option} is {value} and does nothing for a model of {of}; leave it out"
+                )
         super().__init__(
             group=group,
             observation_size=int(np.prod(observations.shape)),
@@ -91,7 +104,9 @@ class Sb3Teacher(ForeignTeacher):
         self.model, self.policy = model, model.policy.to("cpu")
         self.policy.set_training_mode(False)
         self.policy.requires_grad_(False)
-        self.noise_std, self.temperature, self.std_floor = noise_std, temperature, std_floor
+        self.noise_std = 0.1 if noise_std is None else noise_std
+        self.temperature = 0.01 if temperature is None else temperature
+        self.std_floor = 1e-3 if std_floor is None else std_floor
         self._describe: Callable[[Tensor, Tensor], TeacherOutput] = {
             "PPO": self._actor_critic,
             "A2C": self._actor_critic,
