@@ -17,10 +17,10 @@ from . import train
 from .compare import OUT, CompareError, compare_runs
 from .files import at_work, write_whole
 from .recipe import Recipe
+from .results import SWEEPS
 from .stages import Ledger
 
 _WATCHED = 64  # environments that an attacker, or the unit of noise, is learnt in
-SWEEPS = ("noise", "attack", "forgetting")
 EPSILONS = (0.05, 0.1)  # of attacks, if nothing else is said
 
 
@@ -51,6 +51,7 @@ def act(options: argparse.Namespace) -> int:
             outcomes = outcomes_of_run(recipe, folder, name)
             epsilons = options.epsilon or EPSILONS
             _write(name, _measured(name, recipe, folder, epsilons, outcomes), outcomes.of, folder)
+            Ledger(folder, recipe).note("eval", name, outcomes.of)  # for the report
     return code
 
 

@@ -131,6 +131,7 @@ def load_recipe(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         _apply(data, override)
     _resolve(data, Path.cwd(), path.parent)
     try:
+        _refuse_lone_ends(data)
         return parse(Recipe, data)
     except (TypeError, ValueError) as error:
         raise RecipeError(f"{path}: {error}") from error
@@ -149,6 +150,24 @@ def _resolve(data: dict[str, Any], first: Path, second: Path) -> None:
             table[key] = str((found[0] / value).resolve())
         elif key not in _NAMES:
             table[key] = str((first / value).absolute())
+
+
+def _refuse_lone_ends(data: dict[str, Any]) -> None:
+    """A term with an ``end`` says how its weight comes there; 0 could not be told from nothing once
+    it has been read.
+
+    Raises:
+        ValueError: one does not.
+    """
+    distill = data.get("distill")
+    terms = distill.get("terms") if isinstance(distill, dict) else None
+    for i, term in enumerate(terms if isinstance(terms, list) else []):
+        if isinstance(term, dict) and "end" in term and "schedule" not in term:
+            raise ValueError(
+                f"distill.terms[{i}].end is {term['end']!r} and does nothing where schedule is "
+                "'constant', as it is where nothing is said; add schedule = 'linear', or leave it "
+                "out"
+            )
 
 
 def _stands(key: Any, path: Path) -> bool:

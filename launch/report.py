@@ -19,12 +19,14 @@ from .report_sections import (
     learning_section,
     note,
     real_time_section,
+    sweeps_section,
     table,
 )
 from .results import Results, ResultsError, load_results
 
 HERE = Path(__file__).parent
 _OF_ROBOTS = ("On the bus", "Real time")
+_SWEEPS = "Noise, attack and forgetting"
 
 
 def write_report(folder: Path, *, animate: bool = True) -> tuple[Path, list[Figure]]:
@@ -73,11 +75,18 @@ def build_page(results: Results, rows: Sequence[Figure], *, animate: bool = True
             lambda: evaluation_section(results),
         ),
         (
+            _SWEEPS,
+            "The hardest level while what is seen is noisy or attacked; every level after each.",
+            lambda: sweeps_section(results),
+        ),
+        (
             "Learning",
             "From the first step of the teacher to the last of the student.",
             lambda: learning_section(results),
         ),
     ]
+    if not results.sweeps:
+        parts = [part for part in parts if part[0] != _SWEEPS]
     if results.environment is not None:
         parts = [part for part in parts if part[0] not in _OF_ROBOTS]
     for title, intro, draw in parts:

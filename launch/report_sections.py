@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Sequence
 from html import escape
 
@@ -121,6 +122,16 @@ def evaluation_section(results: Results) -> str:
         ),
     ]
     return _pair(drawings)
+
+
+def sweeps_section(results: Results) -> str:
+    """Figures of what one run was measured by beside its evaluation, as files of their own."""
+    figures = (
+        f'<div class="card plot"><img alt="{name}" src="data:image/svg+xml;base64,'
+        f'{base64.b64encode(svg.encode()).decode()}"></div>'
+        for name, svg in results.sweeps.items()
+    )
+    return f'<div class="pair">{"".join(figures)}</div>'
 
 
 def learning_section(results: Results) -> str:

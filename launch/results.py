@@ -19,6 +19,8 @@ from . import shapes
 
 Json = dict[str, Any]
 
+SWEEPS = ("noise", "attack", "forgetting")  # measurements of one run beside its evaluation
+
 # What reading arrays and facts of another shape raises.
 _DAMAGED = (
     OSError,
@@ -67,6 +69,7 @@ class Results:
     teacher: list[Json]
     student: list[Json]
     evaluation: Json | None
+    sweeps: dict[str, str]  # figures of further measurements, SVG by name
     bus: BusRun | None
     events: list[Json]  # of the virtual robot; empty for a real one
     notes: dict[str, str]  # why a part could not be read
@@ -163,6 +166,18 @@ def load_results(folder: Path) -> Results:
             "evaluation.json is of an earlier teacher or student and was left out; `retort eval` "
             "measures those that stand here now."
         )
+    sweeps = {}
+    for name in SWEEPS:
+        data, figure = json_file(f"{name}.json", lambda _: True), folder / f"{name}.svg"
+        if data is None or not figure.is_file():
+            continue
+        if data.get("of") == stages.get("eval", {}).get(name, ""):
+            sweeps[name] = figure.read_text(errors="replace")
+        else:
+            notes[name] = (
+                f"{name}.json is of an earlier teacher, student or evaluation and was left out; "
+                f"`retort eval {folder} --{name}` measures those that stand here now."
+            )
     return Results(
         folder=folder,
         recipe=recipe(),
@@ -170,6 +185,7 @@ def load_results(folder: Path) -> Results:
         teacher=lines("teacher/progress.jsonl", shapes.is_progress),
         student=student,
         evaluation=evaluation,
+        sweeps=sweeps,
         bus=bus,
         events=lines("emulator.jsonl", shapes.is_event),
         notes=notes,

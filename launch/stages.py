@@ -143,6 +143,11 @@ class Ledger:
             self._records[name]["made"] = _digest(self.file(name))
         self._save()
 
+    def note(self, name: str, key: str, value: str) -> None:
+        """Keep ``value`` in the record of stage ``name``, until that begins anew."""
+        self._records[name][key] = value
+        self._save()
+
     def _refuse_changes(self, name: str) -> None:
         record = self._records.get(name)
         if record is None or not _stage(name).precious:
@@ -178,7 +183,7 @@ class Ledger:
 
     def _settings(self, name: str) -> dict[str, Any]:
         parts = [part for stage in STAGES[: ORDER.index(name) + 1] for part in stage.settings]
-        return json.loads(json.dumps(sections(self.recipe, parts)))
+        return _said(json.loads(json.dumps(sections(self.recipe, parts))))
 
     def _before(self, name: str) -> tuple[str, ...]:
         """Stages whose results ``name`` needs: nothing but a report needs the evaluation, and a
@@ -222,7 +227,12 @@ def _checked(records: Any) -> dict[str, Any]:
     )
     if not whole:
         raise ValueError("it does not tell of stages")
-    return records
+    return {name: {**each, "settings": _said(each["settings"])} for name, each in records.items()}
+
+
+def _said(settings: dict[str, Any]) -> dict[str, Any]:
+    """Without switches where there are none, as settings are from before there were any."""
+    return {key: value for key, value in settings.items() if key != "switches" or value}
 
 
 def _first_change(old: Any, new: Any, where: str = "") -> str:

@@ -24,14 +24,13 @@ class TermError(RetortError):
 class TermConfig:
     """One term in a recipe: its name, its weight over time, and its own options.
 
-    The weight goes from ``weight`` to ``end``, 0 where nothing is said, as ``schedule`` says
-    (``schedules.Schedule``); ``progress`` lets a term hand over to another as the student catches
-    up with its teacher.
+    The weight goes from ``weight`` to ``end`` as ``schedule`` says (``schedules.Schedule``);
+    ``progress`` lets a term hand over to another as the student catches up with its teacher.
     """
 
     name: str
     weight: float = 1.0
-    end: float | None = None
+    end: float = 0.0
     schedule: Kind = "constant"
     begin: float = 0.0
     until: float = 1.0
@@ -50,7 +49,7 @@ class TermConfig:
         schedule = Schedule(
             kind=self.schedule,
             start=self.weight,
-            end=self.end or 0.0,
+            end=self.end,
             begin=self.begin,
             until=self.until,
         )

@@ -18,6 +18,7 @@ from retort.launch import evaluate
 from retort.launch.cli import main
 from retort.launch.compare import CompareError, group, load_runs, table
 from retort.launch.recipe import load_recipe, save_recipe
+from retort.launch.results import load_results
 
 SMALL = (
     "teacher.steps=768",
@@ -202,6 +203,7 @@ def test_sweeps_of_a_run_stand_beside_its_evaluation(
         assert json.loads((folder / f"{name}.json").read_text())["of"] == of
         assert "<svg" in (folder / f"{name}.svg").read_text()
     assert evaluation_digest(runs[1]) != of
+    assert list(load_results(folder).sweeps) == ["noise", "attack", "forgetting"]
     noise = json.loads((folder / "noise.json").read_text())["worst"]
     assert [row["strength"] for row in noise["student"]] == [0.0, 0.1, 0.2, 0.3]
     said = capsys.readouterr().out

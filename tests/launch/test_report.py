@@ -89,6 +89,20 @@ def test_a_whole_folder_shows_every_part(page: str) -> None:
     assert page.count("<svg") >= 11
 
 
+def test_further_measurements_are_shown_while_they_are_of_what_stands_there(whole: Path) -> None:
+    measured = {"complete": True, "noise": "this student", "attack": "an earlier one"}
+    (whole / "stages.json").write_text(json.dumps({"distill": {}, "eval": measured}))
+    for name in ("noise", "attack"):
+        (whole / f"{name}.json").write_text(json.dumps({"of": "this student"}))
+        (whole / f"{name}.svg").write_text("<svg></svg>")
+    page = _page(whole)
+    _parsed(page)
+    assert "Noise, attack and forgetting" in page
+    assert 'alt="noise"' in page
+    assert 'alt="attack"' not in page
+    assert "attack.json is of an earlier teacher, student or evaluation" in page
+
+
 def test_names_are_escaped(page: str) -> None:
     assert "a &lt;b&gt; run" in page
     assert "a <b> run" not in page

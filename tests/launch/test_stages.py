@@ -35,6 +35,29 @@ def test_a_complete_stage_is_not_done_again(folder: Path, tmp_path: Path) -> Non
     assert not any(Ledger(folder, _recipe(tmp_path)).begin(name) for name in ORDER)
 
 
+def test_a_stage_from_before_there_were_switches_is_complete(folder: Path, tmp_path: Path) -> None:
+    records = json.loads((folder / "stages.json").read_text())
+    assert all("switches" not in record["settings"] for record in records.values())
+    for record in records.values():
+        record["settings"]["switches"] = []  # and so they were written for a while
+    (folder / "stages.json").write_text(json.dumps(records))
+    assert all(Ledger(folder, _recipe(tmp_path)).complete(name) for name in ORDER)
+
+
+def test_what_is_noted_of_a_stage_is_forgotten_when_it_begins_anew(
+    folder: Path, tmp_path: Path
+) -> None:
+    Ledger(folder, _recipe(tmp_path)).note("eval", "noise", "of this student")
+
+    def noted() -> list[dict]:
+        records = json.loads((folder / "stages.json").read_text())
+        return [record for record in records.values() if "noise" in record]
+
+    assert [record["complete"] for record in noted()] == [True]
+    Ledger(folder, _recipe(tmp_path)).begin("distill", fresh=True)
+    assert noted() == []
+
+
 def test_an_interrupted_stage_is_begun_again(folder: Path, tmp_path: Path) -> None:
     assert Ledger(folder, _recipe(tmp_path)).begin("distill", fresh=True)
     assert Ledger(folder, _recipe(tmp_path)).begin("distill")
