@@ -20,7 +20,7 @@ from ..hardware.checks import NOT_NEGATIVE, above, between, check_fields
 from .batch import TEACHER, Batch
 from .distributions import Distribution
 from .networks import Actor, Critic, GaussianActor
-from .ppo import PPO
+from .ppo import PPO, Pull
 from .students import MlpStudent, Student
 from .teachers import ActorTeacher
 
@@ -35,7 +35,8 @@ class ConcurrentConfig:
     what is shared: whatever the student learns moves its encoder alone, and shared layers are
     learnt by the teacher from what it does itself, or what the student cannot do would be unlearnt
     by the teacher too. ``pull`` weighs KL(pi_T || pi_S) in the teacher's own loss, which keeps it
-    near what the student can do (guided policy optimisation, 2025). A student update that moves
+    near what the student can do (guided policy optimisation, 2025); for the same reason it moves
+    the teacher's encoder alone. A student update that moves
     KL(pi_T || pi_S) above ``kl_guard`` times its running mean counts as a divergence and is taken
     back.
     """
@@ -110,8 +111,12 @@ class LearningTeacher:
         """One update on what the teacher itself did, after ``fraction`` of the budget."""
         self.ppo.fraction = fraction
         taught = batch.columns(batch.driver == TEACHER)
-        pull = _answer(student, taught) if self.config.pull else None
-        losses = self.ppo.update(taught, pull, self.config.pull)
+        pull = None
+        if self.config.pull:
+            ours = set(student.parameters())
+            shared = [each for each in self.ppo.actor.parameters() if each in ours]
+            pull = Pull(_answer(student, taught), self.config.pull, shared)
+        losses = self.ppo.update(taught, pull)
         self.teacher.value_unit = self.ppo.value_unit
         return losses
 

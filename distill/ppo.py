@@ -9,7 +9,7 @@ import copy
 import dataclasses
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -121,6 +121,16 @@ class PPOConfig:
         check("minibatches", self.minibatches, between(1, max(1, self.ticks * self.num_envs // 2)))
 
 
+class Pull(NamedTuple):
+    """``weight`` times KL(self || ``towards``) in the loss of a policy, which keeps a teacher near
+    what its student can do (guided policy optimisation).
+    """
+
+    towards: Distribution  # (T, N), another policy on the same situations
+    weight: float
+    spared: Sequence[nn.Parameter] = ()  # of the policy, which this does not move
+
+
 class PPO:
     """A learner with three verbs: ``act``, ``record``, ``update``."""
 
@@ -200,16 +210,12 @@ class PPO:
                 parameter *= self.value_unit
         return critic
 
-    def update(
-        self, batch: Batch, pull: Distribution | None = None, pull_weight: float = 0.0
-    ) -> dict[str, float]:
+    def update(self, batch: Batch, pull: Pull | None = None) -> dict[str, float]:
         """Several epochs of minibatch descent on one rollout.
 
         Args:
             batch: what this policy did.
-            pull: another policy on the same situations, (T, N); ``pull_weight`` times
-                KL(self || pull) is added to the loss, which keeps a teacher near what its student
-                can do (guided policy optimisation).
+            pull: added to the loss.
 
         Returns:
             Means of the losses; entropy of the new policy and KL from the old to it.
@@ -233,7 +239,8 @@ class PPO:
             batch.action.flatten(0, 1),
             *(x.flatten() for x in (batch.log_prob, advantage, target)),
         ]
-        towards = None if pull is None else (pull.detach().flatten(), pull_weight)
+        if pull is not None:
+            pull = pull._replace(towards=pull.towards.detach().flatten())
         # Most of a small minibatch is autograd's own work; the usual loss has its gradient by hand.
         written_out = (
             pull is None
@@ -264,7 +271,7 @@ class PPO:
                     )
                     self._step(gradients)
                 else:
-                    losses = self._descend(rows, old, ids, towards)
+                    losses = self._descend(rows, old, ids, pull)
                 totals += losses
                 steps += 1
             if config.kl_limit is not None or epoch == config.epochs:
@@ -288,9 +295,7 @@ class PPO:
             "learning_rate": self.optimiser.param_groups[0]["lr"],
         }
 
-    def _descend(
-        self, rows: Rows, old: Distribution, ids: Tensor, towards: tuple[Distribution, float] | None
-    ) -> Tensor:
+    def _descend(self, rows: Rows, old: Distribution, ids: Tensor, pull: Pull | None) -> Tensor:
         """One step by autograd; policy and value loss, (2,)."""
         config = self.config
         distribution = self.actor.respond(rows.seen)
@@ -301,10 +306,16 @@ class PPO:
         loss = policy_loss + config.value_weight * value_loss
         if config.entropy > 0.0:
             loss = loss - config.entropy * distribution.entropy().mean()
-        if towards is not None:
-            pull, weight = towards
-            loss = loss + weight * distribution.kl(pull.select(ids)).mean()
-        self._step(torch.autograd.grad(loss, self.parameters))
+        gradients = torch.autograd.grad(loss, self.parameters, retain_graph=pull is not None)
+        if pull is not None:
+            moved = [p for p in self.actor.parameters() if all(p is not q for q in pull.spared)]
+            kl = distribution.kl(pull.towards.select(ids)).mean()
+            by_pull = dict(zip(moved, torch.autograd.grad(pull.weight * kl, moved), strict=True))
+            gradients = [
+                gradient + by_pull.get(parameter, 0.0)
+                for parameter, gradient in zip(self.parameters, gradients, strict=True)
+            ]
+        self._step(gradients)
         if config.learning_rate_schedule == "adaptive":
             with torch.no_grad():
                 self._follow(float(old.select(ids).kl(distribution).mean()))

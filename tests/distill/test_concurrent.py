@@ -66,9 +66,10 @@ def learn(config, iterations=50):
         ConcurrentConfig(),
         ConcurrentConfig(pull=0.3),
         ConcurrentConfig(shared_layers=1),
+        ConcurrentConfig(shared_layers=1, pull=0.3),
         ConcurrentConfig(shared_layers=1, shared_critic_layers=1),
     ],
-    ids=["two networks", "pulled teacher", "shared head", "shared head and critic"],
+    ids=["two networks", "pulled teacher", "shared head", "pulled to it", "shared head and critic"],
 )
 def test_both_learn(config):
     rows, _, _ = learn(config)

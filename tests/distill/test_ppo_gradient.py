@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 from retort.distill.networks import Critic, make_actor
-from retort.distill.ppo import PPO, surrogate
+from retort.distill.ppo import PPO, Pull, surrogate
 from retort.distill.ppo_gradient import Rows, is_written_out, ppo_gradient
 from retort.distill.ppo_settings import gymnasium_ppo
 from retort.distill.sources.rollout import RolloutSource
@@ -65,7 +65,33 @@ def test_an_update_goes_where_autograd_would_take_it():
     with torch.no_grad():
         pull = by_hand.actor(batch.observations["teacher"])
     figures = by_hand.update(batch)
-    expected = by_autograd.update(batch, pull, pull_weight=0.0)  # a term of no weight: autograd
+    expected = by_autograd.update(batch, Pull(pull, 0.0))  # a term of no weight: autograd
     assert figures == pytest.approx(expected, rel=1e-3, abs=1e-5)
     for ours, theirs in zip(by_hand.parameters, by_autograd.parameters, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
+
+
+def test_a_pull_moves_what_it_is_not_to_spare():
+    env = GymnasiumTaskEnv("Hopper", 8, dtype="float32", actions="clipped")
+    # One step, of which clipping would make one part depend on another.
+    changes = {"num_envs": 8, "ticks": 16, "epochs": 1, "minibatches": 1, "max_gradient_norm": 1e9}
+    config = gymnasium_ppo("Hopper", "fast", steps=10_000, **changes)
+    free, pulled = PPO(config, env, 3), PPO(config, env, 3)
+    source = RolloutSource(env, config.ticks)
+    source.start(3)
+    batch = source.collect(free.act)
+    pulled.load_state_dict(free.state_dict())
+    surer = PPO(config, env, 4).actor
+    with torch.no_grad():
+        surer.log_std -= 1.0
+        towards = surer(batch.observations["teacher"])
+    spared = [*pulled.actor.network[-1].parameters()]
+    free.update(batch)
+    pulled.update(batch, Pull(towards, 10.0, spared))
+    moved = [
+        not torch.allclose(one, other, rtol=1e-3, atol=1e-5)
+        for one, other in zip(free.actor.parameters(), pulled.actor.parameters(), strict=True)
+    ]
+    assert moved == [
+        all(each is not other for other in spared) for each in pulled.actor.parameters()
+    ]
