@@ -36,9 +36,8 @@ class ConcurrentConfig:
     learnt by the teacher from what it does itself, or what the student cannot do would be unlearnt
     by the teacher too. ``pull`` weighs KL(pi_T || pi_S) in the teacher's own loss, which keeps it
     near what the student can do (guided policy optimisation, 2025); for the same reason it moves
-    the teacher's encoder alone. A student update that moves
-    KL(pi_T || pi_S) above ``kl_guard`` times its running mean counts as a divergence and is taken
-    back.
+    the teacher's encoder alone. A student update that moves KL(pi_T || pi_S) above ``kl_guard``
+    times its running mean counts as a divergence and is taken back.
     """
 
     shared_layers: int = 0
@@ -113,9 +112,9 @@ class LearningTeacher:
         taught = batch.columns(batch.driver == TEACHER)
         pull = None
         if self.config.pull:
-            ours = set(student.parameters())
-            shared = [each for each in self.ppo.actor.parameters() if each in ours]
-            pull = Pull(_answer(student, taught), self.config.pull, shared)
+            shared = set(student.parameters())
+            own = [each for each in self.ppo.actor.parameters() if each not in shared]
+            pull = Pull(_answer(student, taught), self.config.pull, own)
         losses = self.ppo.update(taught, pull)
         self.teacher.value_unit = self.ppo.value_unit
         return losses

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from ..hardware.checks import NOT_NEGATIVE, SHARE, RangeError, between, check_fields, check_rising
-from .score_window import Gains, ScoreWindow
+from .score_window import Gains, ScoreWindow, mean_relative_score
 
 REPLAY = -1  # "axis" of an episode that replays earlier levels
 UNASSIGNED = -2  # and of one whose difficulty, if it has any, the curriculum did not choose
@@ -259,11 +259,10 @@ class Curriculum:
 
     def relative_score(self) -> float:
         """``(J_S - J_0) / (J_T - J_0)`` at the last decisions, 0 before the first: over all
-        episodes where the curriculum assigned none, else the mean over the axes, each within
-        [0, 1]: one whose teacher is hardly better than random would outweigh all others."""
+        episodes where the curriculum assigned none, else the mean over the axes."""
         if (self.axis_of == UNASSIGNED).all():
             return self._unassigned.relative_score
-        return float(np.mean([min(max(a.window.relative_score, 0.0), 1.0) for a in self.axes]))
+        return mean_relative_score(axis.window for axis in self.axes)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything needed to go on to the bit."""

@@ -141,7 +141,7 @@ class DistillConfig:
                 "with distill.epsilon it acts by its best choice and at random instead; leave one "
                 "of the two out"
             )
-        if settings.schedule == "progress" and not self._both_act():
+        if settings.schedule == "progress" and not self.both_act:
             raise ValueError(
                 f"{settings.name} follows the student's progress, which is measured beside "
                 "episodes of the teacher's; use schedule = 'linear', or let both act by giving the "
@@ -163,9 +163,14 @@ class DistillConfig:
     @property
     def student_acts(self) -> bool:
         """It does in the end, in some environment."""
-        return MODES[self.mode].acts and self.share(1.0) < 1.0
+        return MODES[self.mode].acts and self._driven < self.num_envs
 
-    def _both_act(self) -> bool:
+    @property
+    def both_act(self) -> bool:
         """Student and teacher each drive an environment at least, until the end."""
-        driven = round(self.share(1.0) * self.num_envs)
-        return self.student_acts and 0 < driven < self.num_envs
+        return self.student_acts and self._driven > 0
+
+    @property
+    def _driven(self) -> int:
+        """Environments that are the teacher's in the end."""
+        return round(self.share(1.0) * self.num_envs)

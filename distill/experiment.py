@@ -156,7 +156,9 @@ class Experiment:
         with torch.random.fork_rng():
             torch.manual_seed(self.seed + 1)
             student = make_student(self.student, interface)
-            return student, Critic(privileged, self.distill.critic_hidden)
+            shared = self.distill.concurrent.shared_critic_layers > 0
+            activation = self.teacher.activation if shared else "elu"
+            return student, Critic(privileged, self.distill.critic_hidden, activation)
 
     def key(self, parts: tuple[str, ...]) -> str:
         """Text that is equal when two experiments would train the same, as far as ``parts``."""

@@ -128,7 +128,7 @@ class Pull(NamedTuple):
 
     towards: Distribution  # (T, N), another policy on the same situations
     weight: float
-    spared: Sequence[nn.Parameter] = ()  # of the policy, which this does not move
+    moves: Sequence[nn.Parameter]  # of the policy
 
 
 class PPO:
@@ -308,9 +308,9 @@ class PPO:
             loss = loss - config.entropy * distribution.entropy().mean()
         gradients = torch.autograd.grad(loss, self.parameters, retain_graph=pull is not None)
         if pull is not None:
-            moved = [p for p in self.actor.parameters() if all(p is not q for q in pull.spared)]
             kl = distribution.kl(pull.towards.select(ids)).mean()
-            by_pull = dict(zip(moved, torch.autograd.grad(pull.weight * kl, moved), strict=True))
+            found = torch.autograd.grad(pull.weight * kl, pull.moves)
+            by_pull = dict(zip(pull.moves, found, strict=True))
             gradients = [
                 gradient + by_pull.get(parameter, 0.0)
                 for parameter, gradient in zip(self.parameters, gradients, strict=True)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from .schedules import relative_score
+from .schedules import behind, relative_score
 
 
 class Gains(NamedTuple):
@@ -26,6 +27,12 @@ class Gains(NamedTuple):
     def most_of_teacher(self, deviations: float) -> float:
         """Upper confidence bound of ``J_T - J_0``."""
         return float(self.teacher.mean()) + deviations * _variance_of_mean(self.teacher) ** 0.5
+
+
+def mean_relative_score(windows: Iterable[ScoreWindow]) -> float:
+    """Mean of their relative scores, each within [0, 1]: one whose teacher is hardly better than
+    random would outweigh all others."""
+    return 1.0 - float(np.mean([behind(window.relative_score) for window in windows]))
 
 
 class ScoreWindow:

@@ -86,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if extra is None:
             raise
         what = f"`retort {options.verb}` needs retort[{extra}]"
-        return _complain(f"{what}: pip install 'retort[{extra}]'", FAILURE)
+        return _complain(f"{what}: pip install '.[{extra}]' in a clone of retort", FAILURE)
     except OSError as error:
         if isinstance(error, BrokenPipeError) and _unread():
             saved = "nobody reads the output any more; what was done is saved"

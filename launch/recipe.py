@@ -14,6 +14,7 @@ import tomli_w
 
 from ..controller import CommandError, Schedule
 from ..distill.experiment import OF_ROBOTS, Experiment
+from ..distill.modes import MODES
 from ..hardware.checks import SEED, check_fields
 from ..hardware.errors import RetortError
 from ..hardware.robot import parse
@@ -63,8 +64,20 @@ class Recipe(Experiment):
                 a value does not fit them.
         """
         self.world.check()
+        self._check_levels()
         if self.environment is None:
             self._check_times()
+
+    def _check_levels(self) -> None:
+        distill, kind = self.distill, self.curriculum.kind
+        waits = self.curriculum.follows_scores and MODES[distill.mode].acts
+        if waits and self.world.axes and not distill.both_act:
+            raise RecipeError(
+                f"curriculum.kind is {kind!r}, which compares episodes of student and teacher, and "
+                f"of {distill.num_envs} environments one of them drives none (distill.mode is "
+                f"{distill.mode!r}, teacher_share {distill.teacher_share:g}): no level would ever "
+                "move; set curriculum.kind to 'fixed' or 'none', or let both act"
+            )
 
     def _check_times(self) -> None:
         robot, _, contract = self.robot_world().load()

@@ -120,7 +120,9 @@ def require_mujoco(what: str) -> None:
         MissingExtraError: there is none.
     """
     if importlib.util.find_spec("mujoco") is None:
-        raise MissingExtraError(f"{what} needs retort[train]: pip install 'retort[train]'")
+        raise MissingExtraError(
+            f"{what} needs retort[train]: pip install '.[train]' in a clone of retort"
+        )
 
 
 class VirtualWorld:

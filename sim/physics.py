@@ -59,10 +59,18 @@ class Physics(Simulations):
         threads: 0 is one per core.
 
     Raises:
-        ModelError: the model does not fit the robot, or the substeps do not make one tick.
+        ModelError: the model does not fit the robot, the substeps do not make one tick, or a joint
+            is in another mode than effort: servos' own loops are not simulated here.
     """
 
     def __init__(self, robot: Robot, num_envs: int, *, substeps: int, threads: int = 0) -> None:
+        looped = [joint for joint in robot.joint if joint.mode != "effort"]
+        if looped:
+            raise ModelError(
+                f"{robot.name} cannot be trained: its joint {looped[0].name} is in "
+                f"{looped[0].mode} mode, and the loop that its servo closes there is not "
+                "simulated for training; use servos in effort mode"
+            )
         model = load_model(robot)
         period = substeps * model.opt.timestep
         if abs(period - robot.period) > 1e-9:
@@ -130,7 +138,7 @@ class Physics(Simulations):
         """Give every joint its target for the steps to come.
 
         Args:
-            target: (num_envs, joints), in the unit of each joint's mode.
+            target: (num_envs, joints) [N·m].
         """
         self.ctrl[:, self.actuators] = target * self.strength
 

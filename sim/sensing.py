@@ -50,7 +50,7 @@ class Sensing:
         self.loss = np.zeros(n, dtype=np.float32)  # probability per device
         self.gyro_bias = np.zeros((n, 3), dtype=np.float32)
         order = robot.read.order
-        self._imu = order.index("imu")
+        self._imu = order.index("imu") if robot.imu else None
         self._joints = [order.index(name) for name in robot.joints]
         self._devices = len(order)
 
@@ -72,16 +72,8 @@ class Sensing:
         """
         physics, model = self._physics, self.model
         rows = slice(None) if ids is None else ids
-        sensors = physics.sensors
-        orientation = physics.against_gravity(sensors["orientation"][rows].astype(np.float32), rows)
-        n = len(orientation)
-        width = self.noise_width[rows][:, None]
-        noise = rng.standard_normal((n, 7), dtype=np.float32)
-        orientation += noise[:, :4] * (width * np.float32(model.orientation_noise / 2))
-        orientation /= np.sqrt(np.einsum("ij,ij->i", orientation, orientation))[:, None]
-        gyro = sensors["angular_velocity"][rows].astype(np.float32)
-        gyro += self.gyro_bias[rows]
-        gyro += noise[:, 4:] * (width * np.float32(model.gyro_noise))
+        n = physics.num_envs if ids is None else len(ids)
+        orientation, gyro, acceleration = self._inertial(rows, n, rng)
         # Encoders give the present; the inertial sensor lags one substep, as its own filter does.
         position = physics.qpos[rows][:, physics.joint_qpos]
         velocity = physics.qvel[rows][:, physics.joint_qvel]
@@ -97,10 +89,31 @@ class Sensing:
             joint_effort=effort.astype(np.float32),
             orientation=orientation,
             angular_velocity=gyro,
-            linear_acceleration=sensors["linear_acceleration"][rows].astype(np.float32),
+            linear_acceleration=acceleration,
             joint_valid=valid[:, self._joints],
-            imu_valid=valid[:, self._imu],
+            imu_valid=np.zeros(n, dtype=bool) if self._imu is None else valid[:, self._imu],
         )
+
+    def _inertial(
+        self, rows: slice | np.ndarray, n: int, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Orientation (n, 4), angular velocity (n, 3) [rad/s] and acceleration (n, 3) [m/s^2] of
+        ``rows``; of a robot without the sensor upright and at rest, as its driver says.
+        """
+        physics, model = self._physics, self.model
+        if self._imu is None:
+            upright = np.tile(np.array([1.0, 0.0, 0.0, 0.0], dtype=np.float32), (n, 1))
+            return upright, np.zeros((n, 3), np.float32), np.zeros((n, 3), np.float32)
+        sensors = physics.sensors
+        orientation = physics.against_gravity(sensors["orientation"][rows].astype(np.float32), rows)
+        width = self.noise_width[rows][:, None]
+        noise = rng.standard_normal((n, 7), dtype=np.float32)
+        orientation += noise[:, :4] * (width * np.float32(model.orientation_noise / 2))
+        orientation /= np.sqrt(np.einsum("ij,ij->i", orientation, orientation))[:, None]
+        gyro = sensors["angular_velocity"][rows].astype(np.float32)
+        gyro += self.gyro_bias[rows]
+        gyro += noise[:, 4:] * (width * np.float32(model.gyro_noise))
+        return orientation, gyro, sensors["linear_acceleration"][rows].astype(np.float32)
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Everything needed to go on to the bit."""

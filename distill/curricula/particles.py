@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..curriculum import Curriculum
-from ..score_window import Gains, ScoreWindow
+from ..score_window import Gains, ScoreWindow, mean_relative_score
 
 _MOVED = 0.8  # of the particles at each resampling, p_transition of Lee et al.
 
@@ -93,7 +93,7 @@ class ParticleCurriculum(Curriculum):
         """As in ``Curriculum``, mean over the particles."""
         if (self.axis_of < 0).all():
             return super().relative_score()
-        return float(np.mean([window.relative_score for window in self._windows]))
+        return mean_relative_score(self._windows)
 
     def _weight(self, gains: Gains | None) -> float:
         """Share of the student's episodes that were neither easy nor hopeless."""

@@ -176,7 +176,7 @@ def _minari() -> tuple[Any, Any]:
         from minari.dataset.minari_storage import MinariStorage  # pyright: ignore
     except ImportError as error:
         raise DatasetError(
-            f"data sets need Minari and h5py ({error}): pip install 'retort[data]'"
+            f"data sets need Minari and h5py ({error}): pip install '.[data]' in a clone of retort"
         ) from error
     return MinariStorage, EpisodeBuffer
 

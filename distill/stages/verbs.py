@@ -108,7 +108,7 @@ def distil_student(
         scores = np.asarray(saved["curriculum"]["random_score"])
     teacher_score = None
     if saved is None and env.axes and experiment.curriculum.follows_scores:
-        teacher_score = _teacher_score(experiment, teachers[0])
+        teacher_score = _teacher_score(experiment, distiller.teachers[0])
     curriculum = make_curriculum(
         experiment.curriculum,
         env.axes,
@@ -254,11 +254,13 @@ def _teacher_score(experiment: Experiment, teacher: Teacher) -> float:
 
 
 def _measured(experiment: Experiment, level: float, episodes: int = 128) -> LearningEnv:
-    """Whole episodes, as long as those of distillation."""
+    """Whole episodes as those of distillation, whose scores are compared with theirs."""
+    config = experiment.distill
     return experiment.world.make_env(
         episodes,
         level=level,
-        episode_seconds=experiment.distill.episode_seconds,
+        episode_seconds=config.episode_seconds,
+        event_rate=config.event_rate,
         autoreset=False,
     )
 

@@ -65,13 +65,15 @@ def test_an_update_goes_where_autograd_would_take_it():
     with torch.no_grad():
         pull = by_hand.actor(batch.observations["teacher"])
     figures = by_hand.update(batch)
-    expected = by_autograd.update(batch, Pull(pull, 0.0))  # a term of no weight: autograd
+    expected = by_autograd.update(
+        batch, Pull(pull, 0.0, [*by_autograd.actor.parameters()])
+    )  # a term of no weight: autograd
     assert figures == pytest.approx(expected, rel=1e-3, abs=1e-5)
     for ours, theirs in zip(by_hand.parameters, by_autograd.parameters, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
 
 
-def test_a_pull_moves_what_it_is_not_to_spare():
+def test_a_pull_moves_what_it_is_to_move_and_nothing_else():
     env = GymnasiumTaskEnv("Hopper", 8, dtype="float32", actions="clipped")
     # One step, of which clipping would make one part depend on another.
     changes = {"num_envs": 8, "ticks": 16, "epochs": 1, "minibatches": 1, "max_gradient_norm": 1e9}
@@ -85,13 +87,12 @@ def test_a_pull_moves_what_it_is_not_to_spare():
     with torch.no_grad():
         surer.log_std -= 1.0
         towards = surer(batch.observations["teacher"])
-    spared = [*pulled.actor.network[-1].parameters()]
+    *own, last_weight, last_bias = pulled.actor.parameters()
     free.update(batch)
-    pulled.update(batch, Pull(towards, 10.0, spared))
+    pulled.update(batch, Pull(towards, 10.0, own))
     moved = [
         not torch.allclose(one, other, rtol=1e-3, atol=1e-5)
         for one, other in zip(free.actor.parameters(), pulled.actor.parameters(), strict=True)
     ]
-    assert moved == [
-        all(each is not other for other in spared) for each in pulled.actor.parameters()
-    ]
+    assert moved == [True] * len(own) + [False, False]
+    assert {last_weight, last_bias} == {*pulled.actor.network[-1].parameters()}

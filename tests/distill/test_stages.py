@@ -100,6 +100,38 @@ def test_an_interrupted_run_ends_where_an_uninterrupted_one_does_to_the_bit(
     ]  # the first gives scale
 
 
+def test_the_gate_measures_the_teacher_that_drives_in_episodes_like_those_of_distillation(
+    finished, tmp_path, monkeypatch
+):
+    """The run's own has no weight: it is another that students are compared with."""
+    (tmp_path / "teacher").symlink_to(finished / "teacher")
+    mixture = MixtureConfig(others=(str(finished),), weights=(0.0, 1.0))
+    changes = {"teachers": mixture, "event_rate": 3.0}
+    recipe = dataclasses.replace(SMALL, distill=dataclasses.replace(SMALL.distill, **changes))
+    loaded, measured, rates = [], [], []
+    load, make = stages.load_teachers, type(recipe.world).make_env
+
+    def teachers(*given):
+        loaded.extend(load(*given))
+        return loaded
+
+    def env(world, num_envs, **given):
+        rates.append(given.get("event_rate"))
+        return make(world, num_envs, **given)
+
+    def score(_, teacher):
+        measured.append(teacher)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(stages, "load_teachers", teachers)
+    monkeypatch.setattr(type(recipe.world), "make_env", env)
+    monkeypatch.setattr(stages, "_teacher_score", score)
+    with pytest.raises(KeyboardInterrupt):
+        stages.distil_student(recipe, tmp_path)
+    assert measured == [loaded[1]]
+    assert set(rates) == {3.0}
+
+
 def test_the_gate_knows_what_the_teacher_earns_where_it_is_easy(finished):
     teacher = load_teacher(SMALL, finished)
     env = SMALL.world.make_env(200, level=0.0, episode_seconds=0.3, autoreset=False)

@@ -1,6 +1,7 @@
 """The page on recipes has every key that a recipe can hold, with its default, and no other."""
 
 import dataclasses
+import inspect
 import re
 import tomllib
 import typing
@@ -8,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from retort.distill.terms import TERMS
 from retort.launch.recipe import Recipe
 
 PAGE = Path(__file__).parents[2] / "docs" / "recipes.md"
@@ -20,17 +22,30 @@ def test_every_key_stands_on_the_page_with_its_default():
     assert {key: (told[key], known[key]) for key in known if told[key] != known[key]} == {}
 
 
+def test_every_option_of_a_term_stands_on_the_page_with_its_default():
+    row = re.compile(r"^\| `([a-z_]+)` \| `([a-z_]+)` \| ([^|]*?) ?\| [^|]*\|$", re.M)
+    told = {(term, option): _value(text) for term, option, text in row.findall(PAGE.read_text())}
+    assert told == {
+        (name, option): parameter.default
+        for name, term in TERMS.items()
+        for option, parameter in inspect.signature(term).parameters.items()
+    }
+
+
 def _told() -> Iterator[tuple[str, Any]]:
     """Keys of the page with what it says they are where nothing is said, None for nothing."""
     for section in re.split(r"^##+ ", PAGE.read_text(), flags=re.M)[1:]:
         table = re.match(r"`\[+([a-z.]+)\]+`", section)
         prefix = f"{table[1]}." if table else ""
-        for key, default in re.findall(r"^\| `([a-z_.]+)` \| (.*?) ?\| .*\|$", section, flags=re.M):
-            value = None if not default else default if default == NEEDED else _toml(default)
-            yield f"{prefix}{key}", value
+        for key, default in re.findall(
+            r"^\| `([a-z_.]+)` \| ([^|]*?) ?\| [^|]*\|$", section, flags=re.M
+        ):
+            yield f"{prefix}{key}", _value(default)
 
 
-def _toml(text: str) -> Any:
+def _value(text: str) -> Any:
+    if text in ("", NEEDED):
+        return text or None
     return _as_tuples(tomllib.loads(f"value = {text.strip('`')}")["value"])
 
 

@@ -13,6 +13,7 @@ import retort.controller
 import retort.distill
 import retort.hardware
 import retort.sim
+from retort.distill.stages.rehearsal import rehearse
 from retort.hardware.errors import RetortError
 from retort.launch.cli import INPUT_ERRORS, main
 from retort.launch.recipe import RecipeError, load_recipe
@@ -132,6 +133,10 @@ TOGETHER = {
     ),
     'distill.terms=[{name="latent", options={student="l7"}}]': "no layer 'l7'; it has layer0",
     'distill.teachers={others=["x"], weighting="task"}': "a recipe has one task",
+    'distill.mode="teacher"\ndistill.terms=[{name="policy_kl"}]': (
+        r"curriculum\.kind is 'gated', which compares .* no level would ever move"
+    ),
+    "distill.teacher_share=0.0005": "one of them drives none .*'student', teacher_share 0.0005",
     'student={kind="gru"}\ndistill.adversary={}': r"distill\.adversary: .*use kind 'mlp'",
     'distill.mode="concurrent"\ndistill.concurrent.shared_layers=5': r"5 shared layers, but the",
 }
@@ -163,6 +168,20 @@ def test_a_term_that_is_half_a_reward_needs_a_student_that_acts() -> None:
     for mode in ("offline", "teacher"):
         with pytest.raises(RecipeError, match=rf"terms\[1\]: .* in mode '{mode}' it does not act"):
             load_recipe("balancer", [terms, f"distill.mode={mode}"])
+
+
+def test_who_drives_is_counted_in_environments() -> None:
+    alone = 'distill.terms=[{name="rl"}]'
+    load_recipe("balancer", [alone, "distill.teacher_share=0.99"])
+    with pytest.raises(RecipeError, match="in mode 'student' it does not act"):
+        load_recipe("balancer", [alone, "distill.teacher_share=0.9995"])
+
+
+@pytest.mark.parametrize("activation", ["elu", "tanh"])
+def test_critics_share_layers_whatever_the_teacher_s_activation(activation: str) -> None:
+    shared = "distill.concurrent.shared_critic_layers=1"
+    given = ["distill.mode=concurrent", shared, f"teacher.activation={activation}"]
+    rehearse(load_recipe("balancer", given))
 
 
 def test_a_teacher_that_goes_on_learning_is_the_only_one() -> None:

@@ -115,7 +115,7 @@ def test_a_virtual_port_says_what_to_install(
 ) -> None:
     monkeypatch.setattr(virtual.importlib.util, "find_spec", lambda name: None)
     assert main(["run", str(bundle), "--port", "virtual", "--seconds=1"]) == 1
-    assert "`--port virtual` needs retort[train]: pip install 'retort[train]'" in (
+    assert "`--port virtual` needs retort[train]: pip install '.[train]' in a clone of retort" in (
         capsys.readouterr().err
     )
 

@@ -14,6 +14,7 @@ from retort.controller import program
 from retort.hardware import load_robot
 from retort.hardware.state import RobotState
 from retort.sim import RobotEnv, SimulationConfig, TaskError, load_task, make_contract
+from retort.sim.physics import ModelError
 
 
 def run(env, ticks, seed, action_seed=0):
@@ -221,6 +222,28 @@ def test_a_lost_device_loses_those_behind_it_and_the_policy_sees_the_last_readin
         seen += lost.sum()
         before = held
     assert 0.5 < seen / (512 * 50 * 0.03) < 1.5
+
+
+def test_what_has_no_inertial_sensor_reads_as_its_driver_says():
+    robot = load_robot("balancer")
+    order = tuple(name for name in robot.read.order if name != "imu")
+    read = dataclasses.replace(robot.read, order=order)
+    env = RobotEnv(dataclasses.replace(robot, imu=None, read=read), num_envs=3)
+    env.reset(seed=0)
+    for _ in range(3):
+        env.step(env.action_space.sample())
+        reading = env.reading
+        assert not reading.imu_valid.any()
+        assert (reading.orientation == [1.0, 0.0, 0.0, 0.0]).all()
+        assert not reading.angular_velocity.any()
+        assert not reading.linear_acceleration.any()
+
+
+def test_joints_whose_servos_close_a_loop_are_refused():
+    with pytest.raises(
+        ModelError, match="arm6 cannot be trained: its joint shoulder_pan is in pos"
+    ):
+        RobotEnv("arm6", "balancer")
 
 
 def test_the_simulators_observation_is_the_robots_to_the_bit():

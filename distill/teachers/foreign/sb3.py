@@ -226,7 +226,7 @@ def load_sb3(
         import stable_baselines3  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise ForeignTeacherError(
-            f"{path} needs Stable-Baselines3, which is not installed: pip install 'retort[bench]'"
+            f"{path} needs Stable-Baselines3, which is not installed: pip install stable-baselines3"
         ) from error
     name = algorithm or _algorithm(path)
     if name not in (*_SIGNS, "DDPG"):
