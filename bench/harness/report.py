@@ -240,7 +240,9 @@ def plot_curves(
         row[0].set(ylabel="return", xlabel="environment steps [millions]")
         row[0].xaxis.set_major_formatter(lambda value, _: f"{value / 1e6:g}")
         row[1].set(xlabel="seconds of learning", xscale="log")
-        row[1].xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        first, last = row[1].get_xlim()
+        ticks = (1, 2, 5) if last < 300 * first else (1, 3)  # or their labels overlap
+        row[1].xaxis.set_major_locator(LogLocator(subs=ticks))
         row[1].xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         row[1].xaxis.set_minor_formatter(NullFormatter())
     handles = [Line2D([], [], label=arm, **look) for arm, look in looks.items() if arm in arms]
