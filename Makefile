@@ -12,7 +12,7 @@ demo: $(READY)
 	$(BIN)/retort launch balancer
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(READY)
 	$(BIN)/ruff check .

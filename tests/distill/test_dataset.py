@@ -208,7 +208,7 @@ def test_a_full_disk_and_a_missing_library_say_what_helps(tmp_path, monkeypatch)
         with pytest.raises(DatasetError, match=r"No space left on device.*make room"):
             write_dataset(tmp_path, make_batches(1), ACTIONS, name="test/full-v0")
     monkeypatch.setitem(sys.modules, "h5py", None)
-    with pytest.raises(DatasetError, match=r"pip install 'retort\[data\]'"):
+    with pytest.raises(DatasetError, match=r"pip install '\.\[data\]'"):
         read_dataset(tmp_path)
 
 

@@ -235,7 +235,7 @@ def wide_data(path, size, actions):
 
 def test_without_minari_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "minari.dataset.minari_storage", None)
-    with pytest.raises(DatasetError, match=r"pip install 'retort\[data\]'"):
+    with pytest.raises(DatasetError, match=r"pip install '\.\[data\]'"):
         require_data(OWN)
     require_data(changed(mode="student"))
 
