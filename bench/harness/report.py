@@ -99,10 +99,15 @@ def better_than(ours: Sequence[Result], theirs: Sequence[Result]) -> str:
     return f"{float(probability_of_improvement(one, other)):.2f}"
 
 
-def verdict(met: bool, group: Sequence[Result], seeds: Sequence[int]) -> str:
-    """Whether something is met, and that seeds are missing if some are."""
+def verdict(
+    met: bool, group: Sequence[Result], seeds: Sequence[int], *peers: Sequence[Result]
+) -> str:
+    """Whether something is met, and that seeds are missing if some are: of what is judged, or of
+    what it is compared with.
+    """
     answer = "yes" if met else "no"
-    return answer if {r.seed for r in group} >= set(seeds) else f"{answer}, so far"
+    whole = all({r.seed for r in each} >= set(seeds) for each in (group, *peers))
+    return answer if whole else f"{answer}, so far"
 
 
 def plot_profiles(scores: Mapping[str, np.ndarray], at: np.ndarray, path: Path, what: str) -> str:

@@ -292,6 +292,18 @@ def cells(text, start):
     return [cell.strip() for cell in row.strip("|").split("|")]
 
 
+def test_a_verdict_waits_for_the_seeds_of_what_is_compared_too(harness):
+    from harness.report import verdict
+
+    ours, peer = (
+        [finished(harness, "t", arm, seed, final=1.0) for seed in seeds]
+        for arm, seeds in (("ours", (1, 2, 3)), ("peer", (1, 2)))
+    )
+    assert verdict(True, ours, (1, 2, 3)) == "yes"
+    assert verdict(True, ours, (1, 2, 3), peer) == "yes, so far"
+    assert verdict(False, ours, (1, 2), ours, peer) == "no"
+
+
 def test_steps_saved_are_of_runs_that_stayed_at_their_target(harness, tmp_path):
     student = [(10, 96.0), (20, 90.0), (30, 95.0), (40, 99.0)]  # at 10 it was luck
     scratch = [(100, 10.0), (300, 95.0), (400, 96.0)]

@@ -338,7 +338,7 @@ def _met(change: Change, groups: dict[str, list[Result]]) -> str:
     recurrent, memoryless = (float(np.median(_times(change, group))) <= SOON for group in pair)
     if recurrent and memoryless:
         return "neither was thrown off"
-    return verdict(recurrent, groups[RECURRENT], SEEDS)
+    return verdict(recurrent, pair[0], SEEDS, pair[1])
 
 
 def _steady(result: Result, change: Change) -> float:

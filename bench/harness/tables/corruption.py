@@ -211,5 +211,6 @@ def _met(group: Sequence[Result], driven: Sequence[Result], teachers: Sequence[R
     if ours is None or plain is None:
         return ""
     if not (ours.value >= WANTED and ours.value > plain.value):
-        return verdict(False, group, SEEDS)
-    return verdict(True, group, SEEDS) if ours.low >= max(WANTED, plain.high) else "not shown"
+        return verdict(False, group, SEEDS, driven)
+    shown = ours.low >= max(WANTED, plain.high)
+    return verdict(True, group, SEEDS, driven) if shown else "not shown"

@@ -326,19 +326,17 @@ def _over_seeds(values: Sequence[float]) -> Interval | None:
 
 def _met(noise: float, closed: Interval | None, groups: dict[str, list[Result]]) -> str:
     """Whether ``ours`` is what is wanted of it at this noise; empty where it cannot be said."""
+    ours = groups["ours"]
     if noise == 0.1:
-        return "" if closed is None else verdict(closed.value >= CLOSURE, groups["ours"], SEEDS)
-    others = [
-        found
-        for arm in ("dagger", "asymmetric-ppo")
-        if (found := _difference(groups["ours"], groups[arm])) is not None
-    ]
+        return "" if closed is None else verdict(closed.value >= CLOSURE, ours, SEEDS)
+    peers = [groups[arm] for arm in ("dagger", "asymmetric-ppo")]
+    others = [found for peer in peers if (found := _difference(ours, peer)) is not None]
     if len(others) < 2:
         return ""
     if noise == 0.0:
-        return verdict(all(found.high >= 0.0 for found in others), groups["ours"], SEEDS)
+        return verdict(all(found.high >= 0.0 for found in others), ours, SEEDS, *peers)
     if all(found.low > 0.0 for found in others):
-        return verdict(True, groups["ours"], SEEDS)
+        return verdict(True, ours, SEEDS, *peers)
     return "not shown" if all(found.value > 0.0 for found in others) else "no"
 
 

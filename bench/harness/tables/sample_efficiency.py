@@ -101,11 +101,11 @@ def _cells(
     mine, other = _reach(ours, targets), _reach(theirs, targets)
     text = [_steps(mine, ours), _steps(other, theirs)]
     if not np.isfinite(mine.median):
-        return [*text, "", verdict(False, ours, SEEDS)]
+        return [*text, "", verdict(False, ours, SEEDS, theirs)]
     censored = not np.isfinite(other.median)
     least = min(r.budget for r in theirs) if censored else other.median
     times = least / mine.median
-    met = verdict(times >= LEAST, ours, SEEDS)
+    met = verdict(times >= LEAST, ours, SEEDS, theirs)
     met = "not shown" if censored and times < LEAST else met
     return [*text, f"{'more than ' if censored else ''}{times:.1f}", met]
 

@@ -110,7 +110,7 @@ def report(results: Path, figures: Path) -> str:
                     interval_over_seeds(group),
                     _to(best, group),
                     ratio_over_seeds(group, single) if arm in _MIXTURES else "",
-                    "" if found is None else verdict(found.low > 1.0, group, SEEDS),
+                    "" if found is None else verdict(found.low > 1.0, group, SEEDS, single),
                 ]
             )
     header = ["task", "taught by", *COSTS, "return"]
