@@ -223,8 +223,15 @@ def _strengths(text: str) -> tuple[float, ...]:
 
 def _launch(options: argparse.Namespace) -> int:
     from .pipeline import launch
+    from .recipe import RecipeError, load_recipe
 
     if options.faults:
+        environment = load_recipe(options.recipe, options.set).environment
+        if environment is not None:
+            raise RecipeError(
+                f"--faults is for virtual robots, and {options.recipe} learns in {environment!r}, "
+                "which has none; take it away"
+            )
         options.set.append(f"virtual.faults={json.dumps(str(Path(options.faults).resolve()))}")
     return launch(options)
 

@@ -249,3 +249,10 @@ def test_launch_takes_faults_and_refuses_them_on_a_real_port(
     said = capsys.readouterr().err
     assert "virtual.faults is for virtual robots" in said
     assert len(said.splitlines()) == 1
+
+
+def test_launch_refuses_faults_where_there_is_no_robot(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["launch", "cartpole", "--faults=faults.toml"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("retort: --faults is for virtual robots, and cartpole learns in")
+    assert len(said.splitlines()) == 1
