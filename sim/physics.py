@@ -8,26 +8,32 @@ from __future__ import annotations
 import mujoco
 import numpy as np
 
-from ..hardware.errors import RetortError
+from ..controller.gate import gate_limits
 from ..hardware.robot import Robot
-from .simulations import GRAVITY, Simulations
+from .servo_loops import SPEED, close_loops
+from .simulations import GRAVITY, ModelError, Simulations
 
 IMU_SENSORS = ("orientation", "angular_velocity", "linear_acceleration")
 _PLACES = ("site_xpos", "xipos")  # that forces are applied by
 
 
-class ModelError(RetortError):
-    """A model does not load, or does not fit what it is to simulate."""
-
-
-def load_model(robot: Robot, timestep: float | None = None) -> mujoco.MjModel:
+def load_model(
+    robot: Robot, timestep: float | None = None, *, loops: bool = False
+) -> mujoco.MjModel:
     """Compile a robot's MJCF and check that it names what robot.toml names.
 
+    Args:
+        robot: whose.
+        timestep: instead of the file's [s].
+        loops: joints in position mode take angles, as their servos do, instead of torques.
+
     Raises:
-        ModelError: the file does not compile, or a joint, actuator or sensor is missing.
+        ModelError: the file does not compile, a joint, actuator or sensor is missing, or a joint's
+            loop cannot be simulated.
     """
     try:
-        model = mujoco.MjModel.from_xml_path(str(robot.model_path))
+        spec = mujoco.MjSpec.from_file(str(robot.model_path))
+        model = spec.compile()
     except ValueError as error:
         raise ModelError(f"{robot.model_path} does not compile: {error}") from error
     for kind, names in (
@@ -39,6 +45,9 @@ def load_model(robot: Robot, timestep: float | None = None) -> mujoco.MjModel:
             if mujoco.mj_name2id(model, kind, name) < 0:
                 what = kind.name.removeprefix("mjOBJ_").lower()
                 raise ModelError(f"{robot.model_path} has no {what} named {name!r}; add one")
+    if loops:
+        close_loops(spec, robot)
+        model = spec.compile()
     # With "same frame" flags MuJoCo skips a site's own rotation; it is randomised here.
     model.site_sameframe[:] = mujoco.mjtSameFrame.mjSAMEFRAME_NONE
     if timestep is not None:
@@ -59,19 +68,12 @@ class Physics(Simulations):
         threads: 0 is one per core.
 
     Raises:
-        ModelError: the model does not fit the robot, the substeps do not make one tick, or a joint
-            is in another mode than effort: servos' own loops are not simulated here.
+        ModelError: the model does not fit the robot, the substeps do not make one tick, or a
+            joint's loop cannot be simulated.
     """
 
     def __init__(self, robot: Robot, num_envs: int, *, substeps: int, threads: int = 0) -> None:
-        looped = [joint for joint in robot.joint if joint.mode != "effort"]
-        if looped:
-            raise ModelError(
-                f"{robot.name} cannot be trained: its joint {looped[0].name} is in "
-                f"{looped[0].mode} mode, and the loop that its servo closes there is not "
-                "simulated for training; use servos in effort mode"
-            )
-        model = load_model(robot)
+        model = load_model(robot, loops=True)
         period = substeps * model.opt.timestep
         if abs(period - robot.period) > 1e-9:
             raise ModelError(
@@ -93,12 +95,28 @@ class Physics(Simulations):
         self.joint_qvel = np.array([joint.dofadr[0] for joint in joints])
         self.actuators = np.array([model.actuator(name).id for name in robot.joints])
         self.strength = np.ones((num_envs, len(robot.joints)))  # of each motor, 1 nominal
+        limits = gate_limits(robot)
+        self._low, self._high = limits.low, limits.high
         self._loaded: dict[str, np.ndarray] = {}  # where things were, until the next step
+        # What is asked before anything is: where a position loop leads to at first.
+        rest = [joint.default if joint.mode == "position" else 0.0 for joint in robot.joint]
+        self._rest = np.zeros(model.nu)
+        self._rest[self.actuators] = rest
+        self._history, self._act = self.batch.bind("history"), self.batch.bind("act")
+        self._first_history = _asked_before(model, self._rest)
+        ways = [i for i in self.actuators if model.actuator_dynprm[i, SPEED] > 0]
+        self._ways, self._way_rest = model.actuator_actadr[ways], self._rest[ways]
 
     def reset(self, ids: np.ndarray) -> None:
-        """Put simulations ``ids`` back to the model's defaults and nominal fields, uncomputed."""
+        """Put simulations ``ids`` back to the model's defaults and nominal fields, uncomputed.
+
+        Joints in position mode have been asked for their default angle until then.
+        """
         super().reset(ids)
         self.strength[ids] = 1.0
+        self.ctrl[ids] = self._rest
+        self._history[ids] = self._first_history
+        self._act[ids[:, None], self._ways] = self._way_rest
 
     def against_gravity(self, orientation: np.ndarray, rows: slice | np.ndarray) -> np.ndarray:
         """Orientations of ``rows`` in a frame whose z points up, whichever way the floor leans.
@@ -135,12 +153,12 @@ class Physics(Simulations):
         self.wrench[ids, body, 3:] = np.cross(arm, force)
 
     def drive(self, target: np.ndarray) -> None:
-        """Give every joint its target for the steps to come.
+        """Give every joint its target for the steps to come, within its limits as on the robot.
 
         Args:
-            target: (num_envs, joints) [N·m].
+            target: (num_envs, joints) [N·m], or [rad] of joints in position mode.
         """
-        self.ctrl[:, self.actuators] = target * self.strength
+        self.ctrl[:, self.actuators] = np.clip(target, self._low, self._high) * self.strength
 
     def settle(self, ids: np.ndarray) -> None:
         """Compute derived constants and fields of ``ids`` after a reset and writes to them."""
@@ -168,3 +186,12 @@ class Physics(Simulations):
         super().load_state_dict(arrays)
         # A state of before they were kept goes on, with the places of its last substep.
         self._loaded = {name: np.asarray(arrays[name]).copy() for name in _PLACES if name in arrays}
+
+
+def _asked_before(model: mujoco.MjModel, control: np.ndarray) -> np.ndarray:
+    """What the delays hold at first if everything has been asked for ``control`` (nu,) so far."""
+    data = mujoco.MjData(model)
+    for i, asked in enumerate(control):
+        if samples := int(model.actuator_history[i, 0]):
+            mujoco.mj_initCtrlHistory(model, data, i, None, np.full(samples, asked))
+    return np.array(data.history)

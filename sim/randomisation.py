@@ -12,6 +12,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from .physics import ModelError, Physics
+from .servo_loops import CONSTANT, DAMPING, RESISTANCE, STIFFNESS, VOLTAGE
 from .simulations import GRAVITY, Simulations
 
 
@@ -165,17 +166,17 @@ class MotorStrength:
 
 @dataclasses.dataclass(kw_only=True)
 class SupplyVoltage:
-    """The voltage limit of every ``dcmotor``: nominal times 1 + [low, high]."""
+    """The supply of every ``dcmotor``, with all that is a share of it: nominal times
+    1 + [low, high].
+    """
 
     low: float  # fraction, negative
     high: float
     name: str = "supply_voltage"
     size: int = 1
 
-    _VMAX = 7  # index in actuator_gainprm of a dcmotor
-
     def bind(self, physics: Physics) -> None:
-        if not np.all(physics.model.actuator_gainprm[:, self._VMAX] > 0):
+        if not np.all(physics.model.actuator_gainprm[:, VOLTAGE] > 0):
             raise ModelError("supply_voltage needs dcmotor actuators with a voltage limit")
         physics.expand("actuator_gainprm")
 
@@ -184,8 +185,13 @@ class SupplyVoltage:
     ) -> np.ndarray:
         drawn = symmetric(rng, width, 1)
         fraction = np.where(drawn < 0, -drawn * self.low, drawn * self.high)
-        nominal = physics.nominal["actuator_gainprm"][:, self._VMAX]
-        physics.fields["actuator_gainprm"][ids, :, self._VMAX] = nominal * (1.0 + fraction)
+        nominal, gains = physics.nominal["actuator_gainprm"], physics.fields["actuator_gainprm"]
+        # A servo's loop gives shares of the supply; back-EMF, K^2/R of its damping, stays.
+        emf = np.where(nominal[:, STIFFNESS] > 0, nominal[:, CONSTANT] ** 2, 0.0)
+        emf /= nominal[:, RESISTANCE]
+        gains[ids, :, VOLTAGE] = nominal[:, VOLTAGE] * (1.0 + fraction)
+        gains[ids, :, STIFFNESS] = nominal[:, STIFFNESS] * (1.0 + fraction)
+        gains[ids, :, DAMPING] = emf + (nominal[:, DAMPING] - emf) * (1.0 + fraction)
         return drawn
 
 

@@ -8,7 +8,10 @@ import gymnasium
 
 from .gymnasium_tasks.tasks import TASKS
 
-_IDS = {"retort/Balancer-v0": {"robot": "balancer", "task": "balancer"}}
+_IDS = {
+    "retort/Balancer-v0": {"robot": "balancer", "task": "balancer"},
+    "retort/Reach-v0": {"robot": "arm6", "task": "reach"},
+}
 
 
 def register() -> None:

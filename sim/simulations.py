@@ -12,7 +12,13 @@ import mujoco
 import numpy as np
 from mujoco import batch
 
+from ..hardware.errors import RetortError
+
 GRAVITY = "opt.gravity"
+
+
+class ModelError(RetortError):
+    """A model does not load, or does not fit what it is to simulate."""
 
 
 class Simulations:

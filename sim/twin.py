@@ -15,8 +15,7 @@ from ..hardware.model_table import load_model as load_table
 from ..hardware.plant import Drive, ImuSample
 from ..hardware.robot import Robot
 from .physics import ModelError, load_model
-
-_VMAX = 7  # index in actuator_gainprm of a dcmotor: [resistance, motor constant, ..., voltage]
+from .servo_loops import CONSTANT, RESISTANCE, VOLTAGE
 
 _HAND_STIFFNESS = 1.2  # [N·m/rad] towards upright
 _HAND_DAMPING = 0.06  # [N·m·s/rad]
@@ -57,12 +56,12 @@ class Twin:
         self._qvel = np.array([joint.dofadr[0] for joint in joints])
         self._actuator = np.array([self.model.actuator(name).id for name in robot.joints])
         gains = self.model.actuator_gainprm[self._actuator]
-        if not np.all(gains[:, _VMAX] > 0):
+        if not np.all(gains[:, VOLTAGE] > 0):
             raise ModelError(
                 f"{robot.model_path}: every joint needs a dcmotor with a voltage limit"
             )
-        self._resistance, self._constant = gains[:, 0].copy(), gains[:, 1].copy()
-        self._nominal_voltage = float(gains[0, _VMAX])
+        self._resistance, self._constant = gains[:, RESISTANCE].copy(), gains[:, CONSTANT].copy()
+        self._nominal_voltage = float(gains[0, VOLTAGE])
         self._supply = self._nominal_voltage
         self._sign = np.array([joint.sign for joint in robot.joint], dtype=float)
         self._zero = np.array([joint.zero for joint in robot.joint])
@@ -198,7 +197,7 @@ class Twin:
             self.data.ctrl[self._actuator[joint]] = self._torque(joint, kind, value)
         forces = np.abs(self.data.actuator_force[self._actuator]) / self._torque_constant
         self._supply = self._nominal_voltage - self._battery_resistance * float(forces.sum())
-        self.model.actuator_gainprm[self._actuator, _VMAX] = self._supply
+        self.model.actuator_gainprm[self._actuator, VOLTAGE] = self._supply
         if self._free:
             self._hold(any(kind == "off" for kind, _ in self._drive))
         else:

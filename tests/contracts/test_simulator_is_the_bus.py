@@ -1,11 +1,13 @@
 """The simulator's reading of a situation is what the bus gives of the same situation."""
 
+import dataclasses
+
 import numpy as np
 import pytest
-from retort.hardware import load_robot, open_bus
+from retort.hardware import JointCommand, load_robot, open_bus
 from retort.hardware.virtual import Faults, LockstepClock, LockstepPort, VirtualRobot
 from retort.hardware.virtual.faults import Drop
-from retort.sim import RobotEnv, Twin
+from retort.sim import Physics, RobotEnv, Twin
 
 
 @pytest.fixture(scope="module")
@@ -94,3 +96,52 @@ def test_losses_behind_a_silent_device_are_as_frequent_as_on_the_line():
     spread = 4 * np.sqrt(expected * (1 - expected) / ticks)
     assert (np.abs(lost / ticks - expected) < spread).all()
     assert expected[2] > 2.5 * expected[0]
+
+
+def other_servos(robot):
+    """The arm with DYNAMIXEL servos, whose motors the model's are not; their loops are."""
+    gains = {"position_p": 800, "position_i": 0, "position_d": 200}
+    joints = [dataclasses.replace(j, servo="xl430-w250", gains=gains) for j in robot.joint]
+    line = dataclasses.replace(robot.line[0], protocol="dynamixel2")
+    return dataclasses.replace(robot, line=(line,), joint=tuple(joints))
+
+
+@pytest.mark.parametrize("change", [lambda robot: robot, other_servos], ids=["sts", "x-series"])
+def test_a_joint_in_position_mode_moves_as_its_servo_moves_it(change):
+    """Both follow the same targets: six virtual servos on their line, and training's physics."""
+    robot = change(load_robot("arm6"))
+    twin = Twin(robot, seed=3, latency=0.0, battery_resistance=0.0)
+    clock = LockstepClock(virtual := VirtualRobot(robot, twin))
+    bus = open_bus(robot, LockstepPort(virtual, clock), clock)
+    assert [problem for report in bus.identify() for problem in report.problems] == []
+    bus.prepare()
+    bus.torque(True)
+
+    def tick(target):
+        due = clock.now() + robot.period
+        bus.read(clock.now() + robot.read_fraction * robot.period)
+        bus.write(JointCommand(target))
+        clock.sleep_until(due)
+
+    target = goal = np.array([joint.default for joint in robot.joint])
+    for _ in range(50):
+        tick(target)
+    physics = Physics(robot, 1, substeps=4, threads=1)
+    physics.reset(np.array([0]))
+    physics.qpos[0], physics.qvel[0] = twin.data.qpos, twin.data.qvel
+    physics.settle(np.array([0]))
+    low, high = np.array([(j.limits.position_min, j.limits.position_max) for j in robot.joint]).T
+    rng = np.random.default_rng(0)
+    apart, moved = [], []
+    for i in range(120):
+        if i % 25 == 0:
+            goal = rng.uniform(low / 2, high / 2)
+        target = target + np.clip(goal - target, -0.06, 0.06)
+        tick(target)
+        physics.drive(target[None])
+        physics.step()
+        apart.append(twin.pose() - physics.qpos[0])
+        moved.append(twin.pose())
+    assert (np.ptp(moved, axis=0) > 0.5).all()
+    assert np.sqrt(np.mean(np.square(apart), axis=0)).max() < 0.01
+    assert np.abs(apart).max() < 0.025
