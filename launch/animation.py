@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -72,17 +73,32 @@ def _frames(results: Results) -> list[np.ndarray]:
     with mujoco.Renderer(model, HEIGHT, WIDTH) as renderer:
         for time in np.arange(first, last, 1.0 / FRAMES_PER_SECOND):
             row = max(int(np.searchsorted(flight_time, time, side="right")) - 1, 0)
-            data.qpos[:3] = [np.interp(time, pose_time, axis) for axis in position.T]
-            data.qpos[3:7] = ticks["orientation"][row]
-            for index, joint in enumerate(results.bus.joints):
-                data.joint(joint).qpos[0] = ticks["joint_position"][row, index]
+            base = [np.interp(time, pose_time, axis) for axis in position.T]
+            put(data, base, ticks[row], results.bus.joints)
             mujoco.mj_forward(model, data)
             camera.lookat[:] = data.subtree_com[1]
             renderer.update_scene(data, camera=camera)
             if any(0.0 <= time - push < 0.25 for push in pushes):
-                _mark_push(renderer.scene, data.qpos[:3])
+                _mark_push(renderer.scene, _pushed(model, data))
             frames.append(renderer.render().copy())
     return frames
+
+
+def put(data, base: Sequence[float], tick, joints: Sequence[str]) -> None:
+    """Put the robot into the pose of one recorded tick.
+
+    Args:
+        data: MuJoCo's, of the robot's model; changed.
+        base: where the base is [m]; a base that cannot move stays where it is.
+        tick: a row of the flight log.
+        joints: names, in the order of its readings.
+    """
+    import mujoco
+
+    if data.model.jnt_type[0] == mujoco.mjtJoint.mjJNT_FREE:
+        data.qpos[:3], data.qpos[3:7] = base, tick["orientation"]
+    for index, joint in enumerate(joints):
+        data.joint(joint).qpos[0] = tick["joint_position"][index]
 
 
 def _positions(results: Results, nominal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -106,8 +122,16 @@ def _radius(model) -> float:
     return float(np.max(distance + model.geom_rbound[robot]))
 
 
-def _mark_push(scene, base: np.ndarray) -> None:
-    """A ball above the robot while it is being pushed."""
+def _pushed(model, data) -> np.ndarray:
+    """Where a push acts: the site of that name, or the base."""
+    import mujoco
+
+    site = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_SITE, "push")
+    return data.site_xpos[site] if site >= 0 else data.xpos[model.jnt_bodyid[0]]
+
+
+def _mark_push(scene, where: np.ndarray) -> None:
+    """A ball above what is being pushed."""
     import mujoco
 
     if scene.ngeom >= scene.maxgeom:
@@ -116,7 +140,7 @@ def _mark_push(scene, base: np.ndarray) -> None:
         scene.geoms[scene.ngeom],
         mujoco.mjtGeom.mjGEOM_SPHERE,
         np.array([0.014, 0, 0]),
-        np.asarray(base) + np.array([0.0, 0.0, 0.16]),
+        np.asarray(where) + np.array([0.0, 0.0, 0.1]),
         np.eye(3).ravel(),
         np.array([0.85, 0.25, 0.3, 1.0], dtype=np.float32),
     )

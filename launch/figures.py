@@ -107,13 +107,13 @@ def _bus(results: Results) -> list[Figure]:
     seconds = float(results.recipe.get("run", {}).get("seconds", RUN_SECONDS))
     wanted = [t for t in results.recipe.get("virtual", {}).get("push_times", ()) if t < seconds]
     least = len(wanted) if "virtual" in results.recipe else PUSHES
-    balanced = ("Balanced on the bus", f"at least {seconds:g} s")
+    lasted = ("Under the policy on the bus", f"at least {seconds:g} s")
     pushed = ("Pushes endured on the bus", f"at least {least}")
     if bus is None:
         calm = ("Falls and aborts on the bus", "none")
-        return [Figure(*row, "not measured", False, True) for row in (balanced, pushed, calm)]
-    lasted = f"{bus.seconds:.2f} s at {1 / bus.period:g} Hz"
-    result = [Figure(*balanced, lasted, bus.seconds >= seconds - 1.5 * bus.period, True)]
+        return [Figure(*row, "not measured", False, True) for row in (lasted, pushed, calm)]
+    took = f"{bus.seconds:.2f} s at {1 / bus.period:g} Hz"
+    result = [Figure(*lasted, took, bus.seconds >= seconds - 1.5 * bus.period, True)]
     if results.events:
         pushes = len(results.endured_pushes())
         result.append(Figure(*pushed, str(pushes), pushes >= least, True))

@@ -9,6 +9,7 @@ from html import escape
 import numpy as np
 
 from . import report_plots as plots
+from .followed import achieved
 from .results import BusRun, Json, Results
 
 
@@ -20,13 +21,17 @@ def bus_section(results: Results) -> str:
     panels: list[tuple[str, dict[str, tuple[str, plots.Curve]]]] = []
     truth = _true_speed(results)
     shown = {"m/s": ("true speed", truth), "rad/s": ("gyroscope", (bus.time, bus.turn_rate))}
+    followed = achieved(results)
     for index, (name, unit) in enumerate(bus.commands):
         lines = {"command": ("command", (bus.time, bus.command[:, index]))}
         label, points = shown.get(unit, ("", None))
+        if followed is not None:
+            label, points = "by its joints", (bus.time, followed[:, index])
         if points is not None:
             lines[label] = ("student", points)
         panels.append((f"{_words(name).capitalize()} [{unit}]", lines))
-    panels.append(("Pitch [°]", {"pitch": ("student", (bus.time, np.degrees(bus.pitch)))}))
+    if np.isfinite(bus.pitch).any():
+        panels.append(("Pitch [°]", {"pitch": ("student", (bus.time, np.degrees(bus.pitch)))}))
     joints = {
         _words(name): (f"c{index % 6}", (bus.time, bus.joint_velocity[:, index]))
         for index, name in enumerate(bus.joints)

@@ -45,6 +45,7 @@ class BusRun:
     time: np.ndarray  # (ticks,)
     pitch: np.ndarray  # (ticks,) [rad], nose down positive
     turn_rate: np.ndarray  # (ticks,) [rad/s] about the body's vertical
+    joint_position: np.ndarray  # (ticks, joints) [rad]; as all readings nan where one was missed
     joint_velocity: np.ndarray  # (ticks, joints) [rad/s]
     command: np.ndarray  # (ticks, commands)
     lateness: np.ndarray  # (ticks,) [s]
@@ -214,8 +215,9 @@ def _bus_run(flight: Flight) -> BusRun | None:
     pitch[~ticks["imu_valid"]] = np.nan
     turn_rate = ticks["angular_velocity"][:, 2].astype(float)
     turn_rate[~ticks["imu_valid"]] = np.nan
+    position = ticks["joint_position"].astype(float)
     velocity = ticks["joint_velocity"].astype(float)
-    velocity[~ticks["joint_valid"]] = np.nan
+    position[~ticks["joint_valid"]] = velocity[~ticks["joint_valid"]] = np.nan
     contract = flight.meta["contract"]
     period = float(flight.meta["period"])
     result = flight.meta.get("result") or {}
@@ -230,6 +232,7 @@ def _bus_run(flight: Flight) -> BusRun | None:
         time=time - start,
         pitch=pitch,
         turn_rate=turn_rate,
+        joint_position=position,
         joint_velocity=velocity,
         command=ticks["command"].astype(float),
         lateness=ticks["lateness"].astype(float),

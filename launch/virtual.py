@@ -176,10 +176,12 @@ class VirtualWorld:
     def _look(self) -> None:
         now = self.virtual.time
         self.virtual.schedule(now + LOOK, self._look)
-        if self.twin.held != self._held:
-            self._held = self.twin.held
-            self._write("hand takes" if self._held else "hand lets go")
-            self._pushes_due = [] if self._held else [now + t for t in self._config.push_times]
+        held = self.twin.held or not all(servo.torque for servo in self.virtual.servos)
+        if held != self._held:
+            self._held = held
+            names = ("hand takes", "hand lets go") if self.twin.free else ("limp", "has torque")
+            self._write(names[not held])
+            self._pushes_due = [] if held else [now + t for t in self._config.push_times]
         while self._pushes_due and self._pushes_due[0] <= now:
             self._pushes_due.pop(0)
             self._push()
@@ -190,7 +192,7 @@ class VirtualWorld:
         if self.twin.fallen and not self._fallen:
             self._write("fall", tilt=round(self.twin.tilt, 4))
         self._fallen = self.twin.fallen
-        if self._looks % POSES == 0:
+        if self.twin.free and self._looks % POSES == 0:
             pose = [round(float(value), 5) for value in self.twin.pose()[:7]]
             self._write("pose", position=pose[:3], orientation=pose[3:])
         self._looks += 1

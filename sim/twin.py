@@ -28,6 +28,8 @@ class Twin:
     """``hardware.plant.Plant`` in MuJoCo, for robots whose MJCF drives joints by ``dcmotor``
     with ``input="ff"``.
 
+    ``free`` says whether the base can move, and ``held`` whether the hand holds it.
+
     Args:
         robot: the robot; its signs and zeros map servo angles to joints.
         seed: of the pose it is held in at first.
@@ -85,14 +87,14 @@ class Twin:
         self.time = 0.0
         self._started: float | None = None
         self._steps = 0
-        self._free = self.model.jnt_type[0] == mujoco.mjtJoint.mjJNT_FREE
+        self.free = bool(self.model.jnt_type[0] == mujoco.mjtJoint.mjJNT_FREE)
         rng = np.random.default_rng(seed)
         tilt = rng.uniform(-0.02, 0.02)
-        if self._free:
+        if self.free:
             self.data.qpos[3:7] = [np.cos(tilt / 2), 0.0, np.sin(tilt / 2), 0.0]
         self.data.qpos[self._qpos] = _within(self.model, robot, rng.uniform(-1.0, 1.0, n))
         mujoco.mj_forward(self.model, self.data)
-        self.held = self._free
+        self.held = self.free
         self._grip = np.array(self.data.qpos[:3])
         self._heading = self._yaw()
         self._blocked: dict[int, float] = {}  # by joint: where a hand holds it [rad of the joint]
@@ -184,7 +186,7 @@ class Twin:
     @property
     def fallen(self) -> bool:
         """Lying on the floor with nobody holding it."""
-        return self._free and not self.held and self.tilt > _FALLEN
+        return self.free and not self.held and self.tilt > _FALLEN
 
     def pose(self) -> np.ndarray:
         """Generalised positions, (nq,), a copy."""
@@ -198,7 +200,7 @@ class Twin:
         forces = np.abs(self.data.actuator_force[self._actuator]) / self._torque_constant
         self._supply = self._nominal_voltage - self._battery_resistance * float(forces.sum())
         self.model.actuator_gainprm[self._actuator, VOLTAGE] = self._supply
-        if self._free:
+        if self.free:
             self._hold(any(kind == "off" for kind, _ in self._drive))
         else:
             self.data.xfrc_applied[self._base] = 0.0

@@ -16,6 +16,7 @@ JAW = "gripper"  # the joint that opens it
 TABLE = 0.005  # [m] height of the grip below which it has hit the table
 NEAR, FAR = 0.05, 0.3  # [m] errors at which a tenth of either half of the reward is left
 OPENING_MARGIN = 0.5  # [rad] the same of the opening
+CALM_MARGIN = 1.5  # [rad/s] of all joints' root mean square, the same of a quarter of the reward
 SPREAD = 0.2  # [rad] around the default pose in which episodes begin
 
 
@@ -24,6 +25,7 @@ class Measured(NamedTuple):
 
     place: np.ndarray  # (n, 3) [m] of the grip, in the base's frame
     opening: np.ndarray  # (n,) [rad]
+    unrest: np.ndarray  # (n,) [rad/s] root mean square of the joints' velocities
 
 
 class Reach:
@@ -68,16 +70,19 @@ class Reach:
     def measure(self, physics: Physics, rows: Rows) -> Measured:
         site = physics.model.site(GRIP).id
         jaw = physics.joint_qpos[physics.robot.joints.index(JAW)]
+        velocity = physics.qvel[rows][:, physics.joint_qvel].astype(np.float32)
         return Measured(
             place=physics.outputs["site_xpos"][rows, site].astype(np.float32),
             opening=physics.qpos[rows, jaw].astype(np.float32),
+            unrest=np.sqrt(np.mean(velocity * velocity, axis=1)),
         )
 
     def reward(self, measured: Measured, command: np.ndarray) -> np.ndarray:
         error = measured.place - command[:, :3]
         distance = np.sqrt(np.einsum("ij,ij->i", error, error))
         there = (tolerance(distance, NEAR) + tolerance(distance, FAR)) / 2
-        return there * tolerance(measured.opening - command[:, 3], OPENING_MARGIN)
+        calm = (3.0 + tolerance(measured.unrest, CALM_MARGIN)) / 4
+        return there * tolerance(measured.opening - command[:, 3], OPENING_MARGIN) * calm
 
     def terminated(self, measured: Measured) -> np.ndarray:
         return measured.place[:, 2] < TABLE

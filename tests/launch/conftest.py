@@ -69,6 +69,11 @@ def bundle(tmp_path_factory: pytest.TempPathFactory, contract: Contract) -> Path
     """A verified bundle of the linear controller, in a run folder of its own."""
     assert contract.layout == "frame-major"
     gains = linear_gains(contract).astype(np.float32)
+    return linear_bundle(contract, gains, tmp_path_factory.mktemp("run") / "student")
+
+
+def linear_bundle(contract: Contract, gains: np.ndarray, folder: Path) -> Path:
+    """A bundle of ``action = gains @ observation``."""
     rng = np.random.default_rng(0)
     shape = (2, 20)
     joints = len(contract.joints)
@@ -94,7 +99,6 @@ def bundle(tmp_path_factory: pytest.TempPathFactory, contract: Contract) -> Path
         "layers.0.weight": gains,
         "layers.0.bias": np.zeros(joints, dtype=np.float32),
     }
-    folder = tmp_path_factory.mktemp("run") / "student"
     save_bundle(folder, contract, {"architecture": "mlp", "activation": "tanh"}, tensors, golden)
     return folder
 
@@ -107,6 +111,21 @@ def flown(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     arguments += ["--push-times=1,3", "--push-impulse=0.05", "--drop=0.01", "--corrupt=0.01"]
     arguments += ["--command=0:0,0", "--command=2:0.2,0.5", "--seed=3"]
     assert main(arguments) == 0
+    return out
+
+
+@pytest.fixture(scope="session")
+def flown_arm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder with a flight of 4 s of the arm, which is pushed and keeps its default pose."""
+    robot = load_robot("arm6")
+    contract = make_contract(robot, load_task("reach"), None, {})
+    out = tmp_path_factory.mktemp("arm")
+    still = np.zeros((6, contract.observation_size), dtype=np.float32)
+    bundle = linear_bundle(contract, still, out / "student")
+    arguments = ["run", str(bundle), "--lockstep", "--seconds=4", "--out", str(out)]
+    arguments += ["--push-times=4", "--push-impulse=0.1", "--command=0:0.2,0,0.15,0.2"]
+    assert main(arguments) == 0
+    (out / "recipe.toml").write_text('name = "arm"\nrobot = "arm6"\ntask = "reach"\n')
     return out
 
 

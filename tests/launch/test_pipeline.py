@@ -68,7 +68,7 @@ def test_what_is_missed_on_the_bus_sets_the_exit_code(
     monkeypatch.setattr(pipeline, "_do", lambda name, *_, **__: done.append(name) or True)
     assert main(["launch", "balancer", "--out", str(tmp_path)]) == 1
     assert tuple(done) == ORDER
-    assert "missed: Balanced on the bus: not measured" in capsys.readouterr().err
+    assert "missed: Under the policy on the bus: not measured" in capsys.readouterr().err
 
 
 def test_data_that_are_not_there_are_missed_before_anything_begins(

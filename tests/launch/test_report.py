@@ -228,7 +228,7 @@ def test_a_student_must_be_small(whole: Path, parameters: dict, figure: str, met
 
 
 def test_a_short_run_misses_its_time(whole: Path) -> None:
-    assert _met(load_results(whole), "Balanced on the bus") is False
+    assert _met(load_results(whole), "Under the policy on the bus") is False
 
 
 def test_a_fall_on_the_bus_is_shown_as_missed(whole: Path) -> None:

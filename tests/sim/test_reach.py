@@ -32,6 +32,8 @@ def test_the_reward_is_1_there_and_falls_with_distance_and_opening(env):
     # A tenth of each half at its own margin.
     off = there + np.array([0.3, 0.0, 0.0, 0.0])
     np.testing.assert_allclose(TASK.reward(measured, off), 0.05, atol=1e-3)
+    restless = measured._replace(unrest=measured.unrest + 1.5)
+    np.testing.assert_allclose(TASK.reward(restless, there), 0.775, atol=1e-3)
     ajar = there + np.array([0.0, 0.0, 0.0, 0.5])
     np.testing.assert_allclose(TASK.reward(measured, ajar), 0.1, atol=1e-3)
 
