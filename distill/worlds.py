@@ -21,7 +21,7 @@ from ..sim.interface import LearningEnv
 from ..sim.named import GymnasiumConfig, make_named_env
 from ..sim.physics import Physics
 from ..sim.switches import Switch
-from ..sim.task import ContractConfig, Task, difficulty_axes, load_task, make_contract
+from ..sim.task import ContractConfig, Task, TaskError, difficulty_axes, load_task, make_contract
 from ..sim.wrapped import WrappedEnv
 from .students import Interface
 
@@ -123,10 +123,13 @@ class RobotWorld:
 
     def check(self) -> None:
         """As ``World``."""
-        robot, _, _ = self.load()
+        robot, task, _ = self.load()
         Physics(robot, 1, substeps=self.simulation.substeps, threads=1)
-        if self.switches:
-            self.make_env(1, episode_seconds=1.0).close()
+        try:
+            self.make_env(1, episode_seconds=1.0).reset(seed=0)
+        except (KeyError, ValueError) as error:  # MuJoCo's and NumPy's, of what is not there
+            why = " ".join(map(str, error.args))
+            raise TaskError(f"task {task.name} does not fit robot {robot.name}: {why}") from error
 
     def interface(self) -> Interface:
         """The contract's."""

@@ -6,6 +6,7 @@ import dataclasses
 import math
 
 from .errors import RobotFileError
+from .gains import check_gains
 from .model_table import ModelTable, load_model
 from .robot import Joint
 
@@ -17,7 +18,8 @@ class PositionLoop:
     """``u = stiffness (way - angle) - damping velocity`` within ``+-limit``; u is the voltage at
     the motor as a share of the supply, and ``way`` goes to the goal at ``speed``.
 
-    Left out is what a firmware does below a count or two: dead zone, least duty.
+    Left out are what a firmware does below a count or two (dead zone, least duty), what it does
+    about an overload, and that an STS servo's D acts on the change of ``way - angle``.
     """
 
     stiffness: float  # [1/rad]
@@ -34,18 +36,24 @@ def position_loop(joint: Joint) -> PositionLoop:
     ``(P e + D (e - e_last)) / 4`` of 1000, within the torque limit. Errors are in counts.
 
     Raises:
-        RobotFileError: the joint is not in position mode, or its integral gain is not 0.
+        RobotFileError: the joint is not in position mode, may not exert itself, has a gain that its
+            servo does not take, or one of its integral that is not 0.
     """
     table = load_model(joint.servo)
     if joint.mode != "position":
         raise RobotFileError(f"{joint.name}: it is in {joint.mode} mode and has no position loop")
+    if table.motor is None:
+        raise RobotFileError(f"{joint.name}: {table.name} is not a servo")
+    check_gains(joint, table)
     if _gain(joint, table, "position_i"):
         raise RobotFileError(
             f"{joint.name}: its servo's position loop integrates, which is not simulated; set "
             "position_i = 0 in its gains"
         )
-    if table.motor is None:
-        raise RobotFileError(f"{joint.name}: {table.name} is no servo")
+    if joint.limits.effort == 0.0:
+        raise RobotFileError(
+            f"{joint.name}: its effort limit is 0, with which no position can be held; raise it"
+        )
     counts = table.turn / math.tau
     if table.protocol == "feetech":
         share = counts / 4.0 * table.register("torque_limit").unit

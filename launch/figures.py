@@ -105,7 +105,11 @@ def _share(hardest: Json) -> str:
 def _bus(results: Results) -> list[Figure]:
     bus = results.bus
     seconds = float(results.recipe.get("run", {}).get("seconds", RUN_SECONDS))
-    wanted = [t for t in results.recipe.get("virtual", {}).get("push_times", ()) if t < seconds]
+    # They count from here, which may be before the policy has authority.
+    free = [*results.event_times("hand lets go"), *results.event_times("has torque")]
+    begins = free[0] if free else 0.0
+    times = results.recipe.get("virtual", {}).get("push_times", ())
+    wanted = [t for t in times if 0.0 <= begins + t < seconds]
     least = len(wanted) if "virtual" in results.recipe else PUSHES
     lasted = ("Under the policy on the bus", f"at least {seconds:g} s")
     pushed = ("Pushes endured on the bus", f"at least {least}")

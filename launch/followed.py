@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..hardware.errors import RetortError
 from .results import Results
 
 
 def achieved(results: Results) -> np.ndarray | None:
     """What was achieved of each command in each tick, (ticks, commands), as its task measures it.
 
-    None where the joints' readings do not tell: the base moves, robot or task are not at hand, or
-    MuJoCo is not installed.
+    None where the joints' readings do not tell: the base moves, robot or task are not at hand or
+    are others by now, or MuJoCo is not installed.
     """
     try:
-        return _achieved(results)
-    except (ImportError, RetortError):
+        followed = _achieved(results)
+    except Exception:  # a task is the user's own code, and the rest of the report needs none of it
         return None
+    if followed is None or results.bus is None or followed.shape != results.bus.command.shape:
+        return None
+    return followed
 
 
 def _achieved(results: Results) -> np.ndarray | None:
@@ -37,6 +39,7 @@ def _achieved(results: Results) -> np.ndarray | None:
     physics = Physics(robot, count, substeps=round(robot.period / model.opt.timestep))
     physics.reset(everyone)
     physics.qpos[:, physics.joint_qpos] = _held(bus.joint_position)
+    physics.qvel[:, physics.joint_qvel] = _held(bus.joint_velocity)
     physics.settle(everyone)
     return np.asarray(task.tracking(task.measure(physics, slice(None))), dtype=float)
 

@@ -37,7 +37,7 @@ class MissingExtraError(RetortError):
 class VirtualConfig:
     """What the virtual robot has to endure; it plays no part on a real port."""
 
-    push_times: tuple[float, ...] = ()  # [s] since the virtual hand let go
+    push_times: tuple[float, ...] = ()  # [s] since the virtual hand let go, or it has torque
     push_impulse: float = 0.15  # [N·s], horizontal, in a direction drawn from the seed
     drop: float = 0.0  # share of replies that never come
     corrupt: float = 0.0  # share of replies with damaged bytes
@@ -64,7 +64,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         type=_times,
         default=(),
         metavar="S,S,...",
-        help="pushes, seconds since the virtual hand let go",
+        help="pushes, seconds since the virtual hand let go or, of a fixed base, torque is on",
     )
     group.add_argument(
         "--push-impulse",

@@ -156,6 +156,7 @@ class RobotEnv(EpisodesEnv):
             (num_envs, _DELAYED_TARGETS, self.contract.action_size), dtype=np.float32
         )
         self._scale = np.array(self.contract.action.scale, dtype=np.float32)
+        self._offset = np.array(self.contract.action.offset, dtype=np.float32)
         self._memory = program.initial_memory(self.contract, (num_envs,))
         self._spaces()
         self.reading: RobotState | None = None
@@ -268,7 +269,7 @@ class RobotEnv(EpisodesEnv):
         actions = checked_actions(actions, self._action_shape, self._started)
         command, self._memory = program.act(self.contract, actions, self._memory)
         self._targets[:, :-1] = self._targets[:, 1:]
-        self._targets[:, -1] = command.target / self._scale
+        self._targets[:, -1] = (command.target - self._offset) / self._scale
         self._switch()
         pushed = self.events.push(self.elapsed, self.levels, self.np_random)
         self.physics.drive(command.target)

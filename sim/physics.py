@@ -47,7 +47,12 @@ def load_model(
                 raise ModelError(f"{robot.model_path} has no {what} named {name!r}; add one")
     if loops:
         close_loops(spec, robot)
-        model = spec.compile()
+        try:
+            model = spec.compile()
+        except ValueError as error:
+            raise ModelError(
+                f"{robot.model_path} does not compile with its servos' loops: {error}"
+            ) from error
     # With "same frame" flags MuJoCo skips a site's own rotation; it is randomised here.
     model.site_sameframe[:] = mujoco.mjtSameFrame.mjSAMEFRAME_NONE
     if timestep is not None:
@@ -94,18 +99,20 @@ class Physics(Simulations):
         self.joint_qpos = np.array([joint.qposadr[0] for joint in joints])
         self.joint_qvel = np.array([joint.dofadr[0] for joint in joints])
         self.actuators = np.array([model.actuator(name).id for name in robot.joints])
+        self._controls = model.actuator_ctrladr[self.actuators]
+        self.loops = self.actuators[[joint.mode == "position" for joint in robot.joint]]
         self.strength = np.ones((num_envs, len(robot.joints)))  # of each motor, 1 nominal
         limits = gate_limits(robot)
         self._low, self._high = limits.low, limits.high
         self._loaded: dict[str, np.ndarray] = {}  # where things were, until the next step
         # What is asked before anything is: where a position loop leads to at first.
         rest = [joint.default if joint.mode == "position" else 0.0 for joint in robot.joint]
-        self._rest = np.zeros(model.nu)
-        self._rest[self.actuators] = rest
+        self._rest = np.array(rest)
         self._history, self._act = self.batch.bind("history"), self.batch.bind("act")
-        self._first_history = _asked_before(model, self._rest)
-        ways = [i for i in self.actuators if model.actuator_dynprm[i, SPEED] > 0]
-        self._ways, self._way_rest = model.actuator_actadr[ways], self._rest[ways]
+        self._first_history = _asked_before(model, self.actuators, self._rest)
+        loops = model.actuator_dynprm[self.actuators, SPEED] > 0
+        self._ways = model.actuator_actadr[self.actuators[loops]]
+        self._way_rest = self._rest[loops]
 
     def reset(self, ids: np.ndarray) -> None:
         """Put simulations ``ids`` back to the model's defaults and nominal fields, uncomputed.
@@ -114,7 +121,7 @@ class Physics(Simulations):
         """
         super().reset(ids)
         self.strength[ids] = 1.0
-        self.ctrl[ids] = self._rest
+        self.ctrl[ids[:, None], self._controls] = self._rest
         self._history[ids] = self._first_history
         self._act[ids[:, None], self._ways] = self._way_rest
 
@@ -158,7 +165,7 @@ class Physics(Simulations):
         Args:
             target: (num_envs, joints) [N·m], or [rad] of joints in position mode.
         """
-        self.ctrl[:, self.actuators] = np.clip(target, self._low, self._high) * self.strength
+        self.ctrl[:, self._controls] = np.clip(target, self._low, self._high) * self.strength
 
     def settle(self, ids: np.ndarray) -> None:
         """Compute derived constants and fields of ``ids`` after a reset and writes to them."""
@@ -188,10 +195,10 @@ class Physics(Simulations):
         self._loaded = {name: np.asarray(arrays[name]).copy() for name in _PLACES if name in arrays}
 
 
-def _asked_before(model: mujoco.MjModel, control: np.ndarray) -> np.ndarray:
-    """What the delays hold at first if everything has been asked for ``control`` (nu,) so far."""
+def _asked_before(model: mujoco.MjModel, actuators: np.ndarray, control: np.ndarray) -> np.ndarray:
+    """What the delays hold at first if ``actuators`` have been asked for ``control`` so far."""
     data = mujoco.MjData(model)
-    for i, asked in enumerate(control):
+    for i, asked in zip(actuators, control, strict=True):
         if samples := int(model.actuator_history[i, 0]):
             mujoco.mj_initCtrlHistory(model, data, i, None, np.full(samples, asked))
     return np.array(data.history)

@@ -186,12 +186,13 @@ class SupplyVoltage:
         drawn = symmetric(rng, width, 1)
         fraction = np.where(drawn < 0, -drawn * self.low, drawn * self.high)
         nominal, gains = physics.nominal["actuator_gainprm"], physics.fields["actuator_gainprm"]
-        # A servo's loop gives shares of the supply; back-EMF, K^2/R of its damping, stays.
-        emf = np.where(nominal[:, STIFFNESS] > 0, nominal[:, CONSTANT] ** 2, 0.0)
-        emf /= nominal[:, RESISTANCE]
         gains[ids, :, VOLTAGE] = nominal[:, VOLTAGE] * (1.0 + fraction)
-        gains[ids, :, STIFFNESS] = nominal[:, STIFFNESS] * (1.0 + fraction)
-        gains[ids, :, DAMPING] = emf + (nominal[:, DAMPING] - emf) * (1.0 + fraction)
+        # A servo's loop gives shares of the supply; back-EMF, K^2/R of its damping, stays.
+        for i in physics.loops:
+            emf = nominal[i, CONSTANT] ** 2 / nominal[i, RESISTANCE]
+            share = 1.0 + fraction[:, 0]
+            gains[ids, i, STIFFNESS] = nominal[i, STIFFNESS] * share
+            gains[ids, i, DAMPING] = emf + (nominal[i, DAMPING] - emf) * share
         return drawn
 
 

@@ -12,7 +12,7 @@ from .simulations import ModelError
 
 # Indices in a dcmotor's gainprm, and in its dynprm: how fast the angle that it follows may change.
 # Where it has come to is the first of the motor's activations.
-RESISTANCE, CONSTANT, STIFFNESS, DAMPING, VOLTAGE = 0, 1, 4, 6, 7
+RESISTANCE, CONSTANT, STIFFNESS, INTEGRAL, DAMPING, VOLTAGE = 0, 1, 4, 5, 6, 7
 SPEED = 7
 
 
@@ -27,8 +27,8 @@ def close_loops(spec: mujoco.MjSpec, robot: Robot) -> None:
         robot: whose servos they are.
 
     Raises:
-        ModelError: a joint is in velocity mode, its servo integrates, or its actuator is no
-            ``dcmotor`` with a voltage limit.
+        ModelError: a joint is in velocity mode, its servo's loop cannot be simulated, or its
+            actuator is no ``dcmotor`` with a voltage limit and gear 1.
     """
     for joint in robot.joint:
         if joint.mode == "effort":
@@ -49,6 +49,11 @@ def close_loops(spec: mujoco.MjSpec, robot: Robot) -> None:
                 f"{robot.model_path}: {joint.name} is in position mode and needs a dcmotor with a "
                 "voltage limit"
             )
+        if motor.gear[0] != 1.0:
+            raise ModelError(
+                f"{robot.model_path}: the dcmotor of {joint.name} has gear {motor.gear[0]:g}; its "
+                "servo's loop counts at the output shaft, use gear 1 and say `sign` in robot.toml"
+            )
         _close(motor, loop)
 
 
@@ -58,8 +63,15 @@ def _close(motor: mujoco.MjsActuator, loop: PositionLoop) -> None:
     gains[STIFFNESS] = ratio * supply * loop.stiffness
     gains[DAMPING] = ratio * (supply * loop.damping + gains[CONSTANT])
     gains[VOLTAGE] = supply * loop.limit
+    # What the file says of a controller was for torques.
+    if gains[INTEGRAL] > 0:
+        motor.actdim -= 1
+    if dynamics[SPEED] > 0:
+        motor.actdim -= 1
+    gains[INTEGRAL] = dynamics[SPEED] = 0.0
     if np.isfinite(loop.speed):
         dynamics[SPEED] = loop.speed
         motor.actdim += 1
     motor.gainprm, motor.dynprm = gains, dynamics
     motor.ctrlspec = mujoco.mjtCtrlInput.mjINPUT_POS
+    motor.ctrllimited = False

@@ -83,7 +83,9 @@ class Twin:
             for i in range(self.model.nsensor)
         }
         self._base = int(self.model.jnt_bodyid[0])
-        self._push_site = mujoco.mj_name2id(self.model, mujoco.mjtObj.mjOBJ_SITE, "push")
+        site = mujoco.mj_name2id(self.model, mujoco.mjtObj.mjOBJ_SITE, "push")
+        self._push_site = site
+        self._pushed = int(self.model.site_bodyid[site]) if site >= 0 else self._base
         self.time = 0.0
         self._started: float | None = None
         self._steps = 0
@@ -200,16 +202,16 @@ class Twin:
         forces = np.abs(self.data.actuator_force[self._actuator]) / self._torque_constant
         self._supply = self._nominal_voltage - self._battery_resistance * float(forces.sum())
         self.model.actuator_gainprm[self._actuator, VOLTAGE] = self._supply
+        self.data.xfrc_applied[self._pushed] = 0.0
         if self.free:
             self._hold(any(kind == "off" for kind, _ in self._drive))
-        else:
-            self.data.xfrc_applied[self._base] = 0.0
         force, steps = self._push
         if steps > 0:
-            self.data.xfrc_applied[self._base, :3] += force
+            wrench = self.data.xfrc_applied[self._pushed]
+            wrench[:3] += force
             if self._push_site >= 0:
-                arm = self.data.site_xpos[self._push_site] - self.data.xipos[self._base]
-                self.data.xfrc_applied[self._base, 3:] += np.cross(arm, force)
+                arm = self.data.site_xpos[self._push_site] - self.data.xipos[self._pushed]
+                wrench[3:] += np.cross(arm, force)
             self._push = (force, steps - 1)
         mujoco.mj_step(self.model, self.data)
         for joint, angle in self._blocked.items():

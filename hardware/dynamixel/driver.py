@@ -16,6 +16,7 @@ import numpy as np
 from ..bus import DeviceReport
 from ..errors import RobotFileError
 from ..freshness import TickTracker
+from ..gains import check_gains
 from ..identity import ping_all, return_delays, with_problem
 from ..line import ATTEMPTS, Status
 from ..line_driver import Device, joint_of, servos_among
@@ -25,7 +26,7 @@ from ..roll_call import RollCall, outcomes_in_chain
 from . import codec
 from .codec import ALERT
 from .exchange import Exchange, as_index
-from .identify import GAINS, report
+from .identify import report
 from .layout import VALUES, Block, blocks_of
 from .line import DynamixelLine
 from .prepare import prepare_device
@@ -281,9 +282,4 @@ def _check(device: Device) -> None:
         return
     if table.motor is None:
         raise RobotFileError(f"{joint.name}: {joint.servo} is not a servo")
-    for name, value in joint.gains.items():
-        if name not in GAINS or not table.register(name).allows(value):
-            raise RobotFileError(
-                f"{joint.name}: gains has {name} = {value}; the gains are {', '.join(GAINS)}, "
-                "0 to 16383"
-            )
+    check_gains(joint, table)

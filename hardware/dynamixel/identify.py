@@ -6,6 +6,7 @@ import dataclasses
 import math
 
 from ..bus import DeviceReport
+from ..gains import GAINS
 from ..identity import bare_report, position_problems, servo_report, stranger
 from ..line import Line
 from ..line_driver import Device
@@ -15,7 +16,6 @@ from .codec import hardware_error_text
 
 MODES = {0: "effort", 1: "velocity", 3: "position", 4: "position", 5: "position", 16: "pwm"}
 MODE_CODES = {"effort": 0, "velocity": 1, "position": 3}
-GAINS = ("velocity_p", "velocity_i", "position_p", "position_i", "position_d")
 
 
 def report(line: Line, device: Device, number: int, firmware: int) -> DeviceReport:

@@ -25,6 +25,7 @@ import numpy as np
 
 from ..bus import DeviceReport
 from ..errors import DeviceError, RobotFileError
+from ..gains import check_gains
 from ..identity import ping_all, return_delays, with_problem
 from ..line import Status
 from ..line_driver import Device, joint_of, servos_among
@@ -33,7 +34,7 @@ from ..robot import Robot
 from ..roll_call import IMPLAUSIBLE, RollCall, outcomes_in_chain
 from . import codec
 from .armed import Armed
-from .identify import GAINS, report
+from .identify import report
 from .line import FeetechLine
 from .parser import StatusParser
 from .plausibility import SLACK, Plausibility
@@ -325,12 +326,7 @@ def _check(device: Device) -> None:
             f"{joint.name}: a {joint.servo} cannot control its current; its modes are "
             f"{', '.join(GOALS)}"
         )
-    for name, value in joint.gains.items():
-        if name not in GAINS or not device.table.register(name).allows(value):
-            raise RobotFileError(
-                f"{joint.name}: gains has {name} = {value}; the gains are {', '.join(GAINS)}, "
-                "0 to 254"
-            )
+    check_gains(joint, device.table)
 
 
 def _plausibility(devices: Sequence[Device], period: float) -> Plausibility:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 
 from ..bus import DeviceReport
+from ..gains import GAINS
 from ..identity import position_problems, servo_report, stranger
 from ..line_driver import Device, joint_of
 from ..model_table import ModelTable
@@ -18,7 +19,6 @@ from .line import FeetechLine
 
 MODES = {0: "position", 1: "velocity", 2: "pwm", 3: "step"}
 MODE_CODES = {"position": 0, "velocity": 1}
-GAINS = ("position_p", "position_i", "position_d", "velocity_p", "velocity_i")
 _HOW = "write it with the maker's tool (lock 0, the value, lock 1)"
 
 # Bits of the phase register: what it must say, and what it means if it does not.

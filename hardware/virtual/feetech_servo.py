@@ -10,6 +10,7 @@ Source: the maker's memory map, firmware 3.7 to 3.10.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from ..errors import RobotFileError
 from ..feetech.codec import Error
@@ -72,6 +73,19 @@ class FeetechServo:
         self._saved = bytearray(self.registers.data)  # EEPROM as it is after a power cycle
         self._waiting: tuple[int, bytes] | None = None  # a reg write
         self._start()
+
+    def set_up(self, values: Mapping[str, int]) -> None:
+        """Save EEPROM registers, as its owner would before it is fitted.
+
+        Raises:
+            RobotFileError: it has no such register, or does not take the value.
+        """
+        for name, value in values.items():
+            register = self.table.registers.get(name)
+            if register is None or register.area != "eeprom" or not register.allows(value):
+                raise RobotFileError(f"{self.name}: a {self.table.name} takes no {name} = {value}")
+            self.registers[name] = value
+        self._saved = bytearray(self.registers.data)
 
     @property
     def id(self) -> int:

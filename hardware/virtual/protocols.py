@@ -81,7 +81,9 @@ def _dynamixel_servo(joint: Joint, baud: int, plant: Plant, motor: int) -> Virtu
 
 def _feetech_servo(joint: Joint, baud: int, plant: Plant, motor: int) -> FeetechServo:
     table = _table(joint.name, joint.servo, "feetech", "servo")
-    return FeetechServo(joint.name, table, joint.id, baud, joint.mode, plant, motor)
+    servo = FeetechServo(joint.name, table, joint.id, baud, joint.mode, plant, motor)
+    servo.set_up(joint.gains)
+    return servo
 
 
 def _dynamixel_imu(

@@ -156,7 +156,7 @@ def test_silent_servos_are_all_named():
     [
         ({"mode": "effort"}, "cannot control its current"),
         ({"servo": "xl330-m077"}, "xl330-m077 is no Feetech servo"),
-        ({"gains": {"position_f": 1}}, "the gains are position_p"),
+        ({"gains": {"position_f": 1}}, "the gains are velocity_p"),
         ({"gains": {"position_p": 300}}, "0 to 254"),
     ],
 )

@@ -6,7 +6,7 @@ import dataclasses
 import math
 
 import pytest
-from retort.hardware import load_model, load_robot
+from retort.hardware import RobotFileError, load_model, load_robot
 from retort.hardware.feetech import codec
 from retort.hardware.feetech.codec import Error
 from retort.hardware.robot import Joint
@@ -362,3 +362,17 @@ def test_more_than_an_answer_can_hold_is_not_answered(length, together):
         virtual.write(packet)
         virtual.advance(virtual.time + 0.01)
         assert virtual.line.take(virtual.time) == heard
+
+
+def test_a_virtual_robots_servos_have_the_gains_of_robot_toml_even_after_a_power_cut():
+    arm = load_robot("arm6")
+    first, *rest = arm.joint
+    softer = dataclasses.replace(first, gains={"position_p": 16})
+    virtual = VirtualRobot(dataclasses.replace(arm, joint=(softer, *rest)), RigidPlant(arm))
+    assert [servo.registers["position_p"] for servo in virtual.servos] == [16, *5 * [32]]
+    virtual.servos[0].reboot(virtual.time)
+    assert virtual.servos[0].registers["position_p"] == 16
+    for gains in ({"positon_p": 16}, {"position_p": 255}, {"torque_limit": 5}):
+        wrong = dataclasses.replace(first, gains=gains)
+        with pytest.raises(RobotFileError, match="shoulder_pan: a sts3215 takes no"):
+            VirtualRobot(dataclasses.replace(arm, joint=(wrong, *rest)), RigidPlant(arm))

@@ -76,3 +76,12 @@ def test_what_is_not_simulated_is_refused():
     wheel = load_robot("balancer").joint[0]
     with pytest.raises(RobotFileError, match="left_wheel: it is in effort mode"):
         position_loop(wheel)
+    with pytest.raises(RobotFileError, match="hip: gains has positon_p = 16; the gains are"):
+        position_loop(joint("sts3215", positon_p=16))
+    with pytest.raises(RobotFileError, match="position_p = 320; a sts3215 takes 0 to 254"):
+        position_loop(joint("sts3215", position_p=320))
+    with pytest.raises(RobotFileError, match="hip: retort-imu is not a servo"):
+        position_loop(joint("retort-imu"))
+    limp = dataclasses.replace(joint("sts3215"), limits=Limits(effort=0.0))
+    with pytest.raises(RobotFileError, match="hip: its effort limit is 0"):
+        position_loop(limp)

@@ -126,6 +126,48 @@ def test_what_cannot_be_simulated_is_refused(arm, tmp_path):
     other = dataclasses.replace(arm, model=path.name, folder=tmp_path)
     with pytest.raises(ModelError, match="shoulder_pan is in position mode and needs a dcmotor"):
         Physics(other, 1, substeps=SUBSTEPS)
+    path.write_text(text.replace('nsample="7"', 'nsample="7" gear="2"', 1))
+    with pytest.raises(ModelError, match="shoulder_pan has gear 2; its servo's loop counts at"):
+        Physics(other, 1, substeps=SUBSTEPS)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        'input="ff" ctrlrange="-0.5 0.5" controller="0 0 0 0 0 7.4"',
+        'input="pos" controller="3 2 1 0 1 7.4"',
+        'input="pos" controller="3 2 1 0.1 1 7.4"',
+        'input="ff" inductance="0.001 0" controller="0 0 0 0 0 7.4"',
+    ],
+)
+def test_what_the_file_says_of_a_controller_is_not_the_servos(arm, tmp_path, said):
+    text = arm.model_path.read_text().replace('input="ff" controller="0 0 0 0 0 7.4"', said)
+    assert said in text
+    (tmp_path / "own.xml").write_text(text)
+    own = dataclasses.replace(arm, model="own.xml", folder=tmp_path)
+    target = pose(arm) + np.array([0.8, 0.3, 0.3, 0.3, 0.3, 0.3])
+    expected = follow(at_rest(arm), target, 100)
+    np.testing.assert_allclose(follow(at_rest(own), target, 100), expected, atol=2e-3)
+
+
+def test_motors_before_the_joints_own_do_not_move_what_they_are_asked(arm, tmp_path):
+    text = arm.model_path.read_text()
+    more = '<dcmotor name="a" joint="elbow" nominal="1 1e-9 9" input="none"/>'
+    more += '<dcmotor name="b" joint="elbow" nominal="1 1e-9 9" input="pos vel"'
+    more += ' controller="1e-9 0 1e-9 0 0 1"/>'
+    (tmp_path / "more.xml").write_text(text.replace("<actuator>", "<actuator>" + more))
+    own = dataclasses.replace(arm, model="more.xml", folder=tmp_path)
+    target = pose(arm) + 0.3
+    expected = follow(at_rest(arm), target, 60)
+    np.testing.assert_allclose(follow(at_rest(own), target, 60), expected, atol=1e-4)
+
+
+def test_the_teacher_is_told_targets_as_the_actions_that_ask_for_them(arm):
+    env = RobotEnv(arm, "reach", 2, level=0.0, autoreset=False)
+    env.reset(seed=0)
+    for _ in range(4):
+        env.step(np.zeros((2, 6), dtype=np.float32))
+        np.testing.assert_allclose(env.state_dict()["targets"], 0.0, atol=1e-6)
 
 
 def test_a_state_goes_on_to_the_bit(arm):
