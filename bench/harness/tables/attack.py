@@ -44,10 +44,11 @@ TABLE = "attack"
 SEEDS = (1, 2, 3)
 TASKS = ("Walker2d", "Hopper")
 STEPS = 1_000_000
+ATTACKED_STEPS = 2_000_000  # as SA-PPO has; what is learnt under attack takes longer
 HIDDEN = (64, 64)
 CLEAN, KEPT = 0.95, 0.8  # of the teacher, and of one's own clean return
 _POINTS = 5  # on a curve
-_ALONE = 0.6  # share of the time without lies; with more of it, less is kept under attack
+_ALONE = 0.65  # share of the time without lies; with more of it, less is kept under attack
 _TAUGHT = 0.6  # share of the steps with a teacher; with less, the clean return is lower
 _WHY_LESS = (
     "what keeps its return under attack was learnt from the student's own reward, and that earns "
@@ -55,10 +56,12 @@ _WHY_LESS = (
 )
 _WHY_HARMED = "those that return as much as their teacher keep less of it under the worst attack"
 _EARLIER = (
-    "An earlier round stands in the history of this page, up to commit 6936f1e: `attacked` was "
+    "Earlier rounds stand in the history of this page; each fell short of the clean return on the "
+    "seeds named, and the next was chosen on tuning seeds. Up to commit 6936f1e `attacked` was "
     "lied to within a box half as large again for 60 % of the time and let its teacher go after "
-    "30 % of its steps. Clean return over the teacher's and what was kept of it were 0.909 and "
-    "0.96 on Walker2d (two seeds) and 0.921 and 1.00 on Hopper (one)."
+    "30 % of 1 M steps: clean return over the teacher's and what was kept of it were 0.909 and "
+    "0.96 on Walker2d (two seeds) and 0.921 and 1.00 on Hopper (one). Up to commit d429db6 it was "
+    "lied to for 40 % of 1 M steps: 0.931 and 0.96 (two), 0.930 and 0.79 (one)."
 )
 _PASSES = {"epochs": 5, "minibatches": 4}  # large minibatches: ten steps of ascent in every one
 
@@ -133,7 +136,7 @@ def runs() -> list[Run]:
             task=task,
             arm=name,
             seed=seed,
-            budget=0 if name == "teacher" else STEPS,
+            budget=_budget(name),
             execute=_attack_teacher if name == "teacher" else _distil,
             needs=tuple(teacher_run(task, s) for s in _taught_by(name, seed)),
         )
@@ -141,6 +144,13 @@ def runs() -> list[Run]:
         for task in TASKS
         for name in ARMS
     ]
+
+
+def _budget(name: str) -> int:
+    """Environment steps of an arm."""
+    if name == "teacher":
+        return 0
+    return ATTACKED_STEPS if "attacked" in name else STEPS
 
 
 def _taught_by(name: str, seed: int) -> tuple[int, ...]:
@@ -247,8 +257,9 @@ def _attacks_said(boxes: str) -> str:
 
 def _arms_said() -> str:
     return (
-        f"All students are {'-'.join(map(str, HIDDEN))}, {STEPS / 1e6:g} M steps. `ours` does "
-        "nothing about attacks; `robust` adds SA-PPO's regulariser on its own answers; "
+        f"All students are {'-'.join(map(str, HIDDEN))}, {STEPS / 1e6:g} M steps and those that "
+        f"are `attacked` {ATTACKED_STEPS / 1e6:g} M, as SA-PPO has. "
+        "`ours` does nothing about attacks; `robust` adds SA-PPO's regulariser on its own answers; "
         "`robust-offline` learns from recorded episodes of the teacher, whose labels it is to "
         "give anywhere in the box; those that are `attacked` learn under attack "
         f"(`distill.adversary`) for {1.0 - _ALONE:.0%} of the time within the same box, labelled "
