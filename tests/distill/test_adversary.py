@@ -61,6 +61,12 @@ def test_a_share_of_the_time_is_left_alone(tracking, student):
     assert np.mean((moved == 0.0).all(axis=1)) == pytest.approx(0.25, abs=0.07)
 
 
+@pytest.mark.parametrize(("alone", "mad"), [(0.8, 0.2), (0.7, 0.3), (0.1, 0.9), (1.0, 0.0)])
+def test_shares_of_one_whole_may_leave_nothing_to_push(tracking, student, alone, mad):
+    moved = change(adversary(tracking, student, n=400, alone=alone, mad=mad))[0]
+    assert np.mean((moved == 0.0).all(axis=1)) == pytest.approx(alone, abs=0.07)
+
+
 def test_the_box_grows_from_nothing_over_the_warm_up(tracking, student):
     env = adversary(tracking, student, n=10, steps=100, warm_up=0.5)
     env.reset(seed=1)
