@@ -48,7 +48,8 @@ ATTACKED_STEPS = 2_000_000  # as SA-PPO has; what is learnt under attack takes l
 HIDDEN = (64, 64)
 CLEAN, KEPT = 0.95, 0.8  # of the teacher, and of one's own clean return
 _POINTS = 5  # on a curve
-_ALONE = 0.65  # share of the time without lies; with more of it, less is kept under attack
+# Share of the time without lies; with more of it, less is kept under attack.
+_ALONE = {"Walker2d": 0.65, "Hopper": 0.75}
 _TAUGHT = 0.6  # share of the steps with a teacher; with less, the clean return is lower
 _WHY_LESS = (
     "what keeps its return under attack was learnt from the student's own reward, and that earns "
@@ -61,7 +62,8 @@ _EARLIER = (
     "lied to within a box half as large again for 60 % of the time and let its teacher go after "
     "30 % of 1 M steps: clean return over the teacher's and what was kept of it were 0.909 and "
     "0.96 on Walker2d (two seeds) and 0.921 and 1.00 on Hopper (one). Up to commit d429db6 it was "
-    "lied to for 40 % of 1 M steps: 0.931 and 0.96 (two), 0.930 and 0.79 (one)."
+    "lied to for 40 % of 1 M steps: 0.931 and 0.96 (two), 0.930 and 0.79 (one); up to 49715d8 "
+    "on Hopper for 35 % of 2 M: 0.923 and 0.98 (one)."
 )
 _PASSES = {"epochs": 5, "minibatches": 4}  # large minibatches: ten steps of ascent in every one
 
@@ -75,7 +77,7 @@ _ON_LABELS = {"target": "teacher"}
 
 def adversary(task: str) -> AdversaryConfig:
     """Lies in training as large as those to be withstood, part of the time."""
-    return AdversaryConfig(epsilon=EPSILON[task], alone=_ALONE)
+    return AdversaryConfig(epsilon=EPSILON[task], alone=_ALONE[task])
 
 
 def arm(name: str, task: str) -> Arm:
@@ -256,13 +258,14 @@ def _attacks_said(boxes: str) -> str:
 
 
 def _arms_said() -> str:
+    shares = ", ".join(f"{1.0 - alone:.0%} ({task})" for task, alone in _ALONE.items())
     return (
         f"All students are {'-'.join(map(str, HIDDEN))}, {STEPS / 1e6:g} M steps and those that "
         f"are `attacked` {ATTACKED_STEPS / 1e6:g} M, as SA-PPO has. "
         "`ours` does nothing about attacks; `robust` adds SA-PPO's regulariser on its own answers; "
         "`robust-offline` learns from recorded episodes of the teacher, whose labels it is to "
         "give anywhere in the box; those that are `attacked` learn under attack "
-        f"(`distill.adversary`) for {1.0 - _ALONE:.0%} of the time within the same box, labelled "
+        f"(`distill.adversary`) for {shares} of the time within the same box, labelled "
         "where they really are by one teacher, by three with equal weights (the paired one and "
         "those of the other seeds), by one that goes on learning, or by none (`alone`, which says "
         f"what the others owe to theirs); they let their teacher go after {_TAUGHT:.0%} of their "
