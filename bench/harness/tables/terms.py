@@ -245,7 +245,7 @@ def claims(results: Path) -> list[Claim]:
             wanted="none",
             found=f"{total}, {_counted(spoilt)}, {_counted(fallen)}",
             met=answer if len(runs) == whole else f"{answer}, so far",
-            why=_WHY_SPOILT if spoilt else "",
+            why=_WHY_SPOILT if spoilt else _WHY_FALLEN if fallen else "",
         )
     ]
 
@@ -253,6 +253,12 @@ def claims(results: Path) -> list[Claim]:
 _WHY_SPOILT = (
     "nothing that the student learns moves its teacher but the pull, where there is one: what "
     "spoilt these were their own updates or the pull"
+)
+
+
+_WHY_FALLEN = (
+    "its last point of five lies below the one before, with its teacher unharmed: whether that is "
+    "divergence or the up and down of a student that is still learning, five points do not tell"
 )
 
 
