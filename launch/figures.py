@@ -106,8 +106,8 @@ def _bus(results: Results) -> list[Figure]:
     bus = results.bus
     seconds = float(results.recipe.get("run", {}).get("seconds", RUN_SECONDS))
     # They count from here, which may be before the policy has authority.
-    free = [*results.event_times("hand lets go"), *results.event_times("has torque")]
-    begins = free[0] if free else 0.0
+    let_go = [*results.event_times("hand lets go"), *results.event_times("has torque")]
+    begins = let_go[0] if let_go else 0.0
     times = results.recipe.get("virtual", {}).get("push_times", ())
     wanted = [t for t in times if 0.0 <= begins + t < seconds]
     least = len(wanted) if "virtual" in results.recipe else PUSHES

@@ -64,7 +64,8 @@ class Physics(Simulations):
     """``num_envs`` simulations of one robot.
 
     ``sensors`` are live views by name, (num_envs, size), and lag the state by one substep, as a
-    sensor's own filter does.
+    sensor's own filter does. ``actuators`` are those of the joints, in their order, and ``loops``
+    those among them that follow angles as their servos do.
 
     Args:
         robot: whose MJCF is simulated.

@@ -49,7 +49,7 @@ class AdversaryConfig:
             mad=SHARE,
             hold=at_least(1),
         )
-        if self.alone + self.mad > 1.0 + 1e-9:
+        if self.alone + self.mad > 1.0:
             raise ValueError(
                 f"alone is {self.alone} and mad {self.mad}; they are shares of one whole"
             )
@@ -153,7 +153,7 @@ class AdversarialEnv:
 
     def _draw(self, chosen: np.ndarray) -> None:
         config, n = self.config, int(chosen.sum())
-        # Their sum may round to a little more than all.
+        # 1 - 0.8 - 0.2 rounds to less than nothing.
         shares = [config.alone, config.mad, max(0.0, 1.0 - config.alone - config.mad)]
         self._kind[chosen] = self._rng.choice((_NONE, _MAD, _PUSH), size=n, p=shares)
         self._direction[chosen] = self._rng.choice((-1.0, 1.0), (n, self._direction.shape[1]))

@@ -9,6 +9,8 @@ import pytest
 from retort.launch.cli import main
 from retort.launch.files import FileError
 from retort.launch.recipe import RECIPES, RecipeError, load_recipe, plain, save_recipe
+from retort.sim import ModelError
+from retort.sim.switches import SwitchError
 
 ROBOTS = [path.stem for path in RECIPES.glob("*.toml") if load_recipe(path.stem).robot]
 SMALL = 'robot = "balancer"\ntask = "balancer"\n'
@@ -256,3 +258,36 @@ def test_launch_refuses_faults_where_there_is_no_robot(capsys: pytest.CaptureFix
     said = capsys.readouterr().err
     assert said.startswith("retort: --faults is for virtual robots, and cartpole learns in")
     assert len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize(("robot", "task"), [("balancer", "reach"), ("arm6", "balancer")])
+def test_a_task_that_does_not_fit_its_robot_is_refused_in_a_sentence(
+    robot: str, task: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    arguments = [f"--set=robot={robot}", f"--set=task={task}", f"--out={tmp_path / 'run'}"]
+    assert main(["train", robot, *arguments]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"retort: task {task} does not fit robot {robot}: Invalid name")
+    assert len(said.splitlines()) == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_mistake_in_a_task_s_own_code_keeps_its_traceback(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from retort.sim.tasks.reach import Reach\n"
+        "class Mine(Reach):\n    def reward(self, measured, command):\n        return {}['x']\n"
+        "    def measure(self, physics, rows):\n        return {}['gone']\n"
+        "TASK = Mine()\n"
+    )
+    with pytest.raises(KeyError, match="gone"):
+        load_recipe("arm6", [f"task={path}"]).check()
+
+
+def test_what_else_cannot_be_says_so_in_its_own_words() -> None:
+    with pytest.raises(ModelError, match="3 substeps of"):
+        load_recipe("balancer", ["simulation.substeps=3"]).check()
+    with pytest.raises(SwitchError, match="reach randomises no friction that could switch"):
+        load_recipe(
+            "arm6", ['switches=[{quantity="friction", time=[0.0, 1.0], value=[1.0, 1.0]}]']
+        ).check()
