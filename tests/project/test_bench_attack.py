@@ -87,3 +87,17 @@ def test_every_teacher_of_three_is_another_seed_s_and_the_first_the_paired_one(h
         seeds = [needed.seed for needed in run.needs]
         assert seeds[0] == run.seed
         assert len(set(seeds)) == (3 if run.arm == "attacked-three-teachers" else 1)
+
+
+@pytest.mark.parametrize(
+    ("best", "clean", "said"),
+    [
+        ("attacked", 0.9, "learnt from the student's own reward"),
+        ("robust", 0.9, "are still to be run"),
+        ("ours", 0.96, "keep less of it"),
+    ],
+)
+def test_the_reason_is_that_of_the_arm_that_comes_nearest(best, clean, said):
+    from harness.tables import attack as table
+
+    assert said in table._why(best, clean)

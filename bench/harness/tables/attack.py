@@ -55,6 +55,7 @@ _WHY_LESS = (
     "what keeps its return under attack was learnt from the student's own reward, and that earns "
     "less than the teacher does after these steps"
 )
+_WHY_UNMADE = "those that learn under attack, and come nearest elsewhere, are still to be run"
 _WHY_HARMED = "those that return as much as their teacher keep less of it under the worst attack"
 _EARLIER = (
     "Earlier rounds stand in the history of this page; each fell short of the clean return on the "
@@ -208,10 +209,17 @@ def claims(results: Path) -> list[Claim]:
                     wanted=f"{CLEAN} and {KEPT}",
                     found=f"{unharmed:.3f} and {kept:.2f} by `{best}`",
                     met=verdict(unharmed >= CLEAN and kept >= KEPT, groups[best], SEEDS),
-                    why=_WHY_LESS if unharmed < CLEAN else _WHY_HARMED,
+                    why=_why(best, unharmed),
                 )
             )
     return made
+
+
+def _why(best: str, clean: float) -> str:
+    """Why the arm that comes nearest falls short."""
+    if clean >= CLEAN:
+        return _WHY_HARMED
+    return _WHY_LESS if "attacked" in best else _WHY_UNMADE
 
 
 def report(results: Path, figures: Path) -> str:
