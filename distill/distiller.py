@@ -227,16 +227,15 @@ class Distiller:
         return loss if beside is None else loss + beside
 
     def _taught_loss(self, term: Term, sample: Sample, recorded: Recorded, ids: Tensor) -> Tensor:
-        if len(self.teachers) == 1:
-            return term.loss(sample) * recorded.weights[:, ids, 0]
-        part = (slice(None), ids)
-        losses = []
+        each = self._by_teacher(sample, recorded, ids)
+        return mix(recorded.weights[:, ids], [term.loss(one) for one in each])
+
+    def _by_teacher(self, sample: Sample, recorded: Recorded, ids: Tensor) -> Iterator[Sample]:
+        """A sample once with every teacher."""
         for i, said in enumerate(recorded.teachers):
             ask = self._asking(i, recorded.batch, ids)
-            losses.append(
-                term.loss(dataclasses.replace(sample, teacher=said.select(part), ask=ask))
-            )
-        return mix(recorded.weights[:, ids], losses)
+            taught = said.select((slice(None), ids))
+            yield dataclasses.replace(sample, teacher=taught, ask=ask, number=i)
 
     def _sample(self, recorded: Recorded, ids: Tensor, fraction: float) -> Sample:
         batch = recorded.batch
@@ -330,13 +329,14 @@ class Distiller:
         recorded = Recorded(
             batch, teachers, torch.ones(*blank.shape, len(teachers)), blank, blank, blank
         )
-        sample = self._sample(recorded, torch.arange(min(2, batch.num_envs)), 0.0)
+        ids = torch.arange(min(2, batch.num_envs))
+        samples = [*self._by_teacher(self._sample(recorded, ids, 0.0), recorded, ids)]
         seed = int(torch.randint(1 << 31, (), generator=self.generator))
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             for i, term in waiting:
                 with self._blaming(i):
-                    term.prepare(sample)
+                    term.prepare(samples)
                 term.prepared = True
         self._optimise()
 

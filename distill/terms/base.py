@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -76,6 +76,7 @@ class Sample:
     fraction: float  # of the budget that is spent
     # (T, n) V_T by the teachers' weights, ``lambda_return`` where none has a say; None without V_T.
     expected: Tensor | None = None
+    number: int = 0  # of ``teacher`` among those that are heard
     generator: torch.Generator | None = None
     features: dict[str, Tensor] = dataclasses.field(default_factory=dict)  # student's layers
     normalised: Tensor | None = None  # (T, n, size) as the student's network meets it
@@ -113,8 +114,8 @@ class Term:
         """What is learnt beside ``loss`` whatever teachers weigh, (T, n); None for nothing."""
         return None
 
-    def prepare(self, sample: Sample) -> None:
-        """See a sample before training, to size what the term itself learns.
+    def prepare(self, samples: Sequence[Sample]) -> None:
+        """See a sample before training, once with each teacher, to size what the term itself learns.
 
         Raises:
             TermError: the sample lacks what the term needs.

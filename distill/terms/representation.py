@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -18,6 +19,9 @@ from .policy import comparable
 class Latent(Term):
     """``||sg z_T - P z_S||^2``, P learned: for students that see a history (``losses.latent``).
 
+    Every teacher has a P of its own: which unit of a layer means what is for each network to choose,
+    so that one P for two of them could only end between them.
+
     Args:
         student: name of the student's layer; its last when None.
         teacher: name of the teacher's layer; its latent, or else its last layer, when None.
@@ -28,24 +32,23 @@ class Latent(Term):
 
     def __init__(self, student: str | None = None, teacher: str | None = None) -> None:
         self.names = student, teacher
-        self.projection: nn.Linear | None = None
+        self.projections: list[nn.Linear] = []  # one per teacher
 
-    def prepare(self, sample: Sample) -> None:
-        ours, theirs = self._pair(sample)
-        self.projection = nn.Linear(ours.shape[-1], theirs.shape[-1])
+    def prepare(self, samples: Sequence[Sample]) -> None:
+        pairs = map(self._pair, samples)
+        self.projections = [nn.Linear(ours.shape[-1], theirs.shape[-1]) for ours, theirs in pairs]
 
     def parameters(self) -> list[nn.Parameter]:
-        return [] if self.projection is None else list(self.projection.parameters())
+        return [p for projection in self.projections for p in projection.parameters()]
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        outputs, inputs = state["parameter0"].shape
-        self.projection = nn.Linear(inputs, outputs)
+        shapes = [p.shape for p in state.values() if p.ndim == 2]  # of weights, biases left out
+        self.projections = [nn.Linear(inputs, outputs) for outputs, inputs in shapes]
         super().load_state_dict(state)
 
     def loss(self, sample: Sample) -> Tensor:
         ours, theirs = self._pair(sample)
-        assert self.projection is not None
-        return losses.latent(theirs, ours, self.projection)
+        return losses.latent(theirs, ours, self.projections[sample.number])
 
     def _pair(self, sample: Sample) -> tuple[Tensor, Tensor]:
         ours, theirs = self.names

@@ -55,7 +55,8 @@ def environment(discrete):
     return RobotEnv(num_envs=NUM_ENVS, level=0.0, episode_seconds=0.2)
 
 
-def make(name, count=1, **changes):
+def make(name, heard=(0,), **changes):
+    """A distiller whose teachers are those of two by number, their layers of different width."""
     term, options = VARIANTS.get(name, (name, OPTIONS.get(name, {})))
     discrete = term == "q"
     env = environment(discrete)
@@ -65,14 +66,14 @@ def make(name, count=1, **changes):
     student = make_student(StudentConfig(hidden=(8,)), interface)
     critic = Critic(knows, (16,))
     made = []
-    for _ in range(count):
-        actor = make_actor(knows, env.single_action_space, (16,), initial_std=0.3)
+    for width in (16, 12):
+        actor = make_actor(knows, env.single_action_space, (width,), initial_std=0.3)
         torch.nn.init.normal_(actor.network[-1].weight, std=0.3)
         made.append(CriticTeacher(actor, Critic(knows, (8,))))
     terms = (TermConfig(name=term, options=options),)
     settings = {"steps": NUM_ENVS * TICKS * 3, "num_envs": NUM_ENVS, "ticks": TICKS}
     config = DistillConfig(**{**settings, "terms": terms, "episode_seconds": 0.2, **changes})
-    distiller = Distiller(config, student, made, critic, seed=0)
+    distiller = Distiller(config, student, [made[i] for i in heard], critic, seed=0)
     curriculum = Curriculum(CurriculumConfig(kind="none"), env.axes, NUM_ENVS, np.zeros(5))
     source = RolloutSource(env, TICKS, running=curriculum.running)
     source.share_with_teacher(config.share(0.0))
@@ -102,18 +103,29 @@ def test_two_runs_of_it_are_the_same_to_the_bit(name):
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if n in VARIANTS or TERMS[n].taught])
-def test_with_several_teachers_one_without_weight_changes_nothing(name):
-    alone, source, _ = make(name)
-    pair, _, _ = make(name, count=2, teachers=MixtureConfig(others=("other",), weights=(1.0, 0.0)))
-    batch = source.collect(alone.act, alone.act_as_teacher)
-    losses = []
-    for distiller in (alone, pair):
-        recorded = distiller.record(batch, 0.1)
-        ids = torch.arange(NUM_ENVS)
-        sample = distiller._sample(recorded, ids, 0.1)
-        term = distiller.terms[0][1]
-        if name == "latent":
-            term.load_state_dict(alone.terms[0][1].state_dict())
-        distiller.generator.manual_seed(1)
-        losses.append(distiller._loss(term, sample, recorded, ids))
-    torch.testing.assert_close(*losses)
+def test_two_teachers_weigh_as_much_as_their_weights_say(name):
+    mixture = MixtureConfig(others=("other",), weights=(0.25, 0.75))
+    pair, source, _ = make(name, heard=(0, 1), teachers=mixture)
+    batch = source.collect(pair.act, pair.act_as_teacher)
+    both = loss_on(pair, batch)
+    learnt = list(pair.terms[0][1].parameters())  # of each teacher as many
+    total, stream = 0.0, None
+    for number, weight in enumerate((0.25, 0.75)):
+        alone, _, _ = make(name, heard=(number,))
+        share = len(learnt) // 2
+        own = learnt[number * share : (number + 1) * share]
+        total = total + weight * loss_on(alone, batch, own, stream)
+        stream = alone.generator.get_state()  # of two teachers the second is asked after the first
+    torch.testing.assert_close(both, total)
+
+
+def loss_on(distiller, batch, learnt=None, stream=None):
+    """What the first term asks of teachers on a batch, with given parameters and random stream."""
+    recorded, ids = distiller.record(batch, 0.1), torch.arange(NUM_ENVS)
+    sample, term = distiller._sample(recorded, ids, 0.1), distiller.terms[0][1]
+    for parameter, value in zip(term.parameters(), learnt or (), strict=learnt is not None):
+        parameter.data = value.data
+    distiller.generator.manual_seed(1)
+    if stream is not None:
+        distiller.generator.set_state(stream)
+    return distiller._taught_loss(term, sample, recorded, ids)

@@ -148,7 +148,7 @@ def test_latent_learns_its_own_projection():
     sample = make_sample(features={"layer0": student})
     sample.teacher = TeacherOutput(sample.teacher.distribution, latent=teacher)
     term = make_term(TermConfig(name="latent"))
-    term.prepare(sample)
+    term.prepare([sample])
     optimiser = torch.optim.Adam(term.parameters(), lr=0.05)
     first = term.loss(sample).mean().item()
     for _ in range(400):
@@ -159,6 +159,30 @@ def test_latent_learns_its_own_projection():
     other = make_term(TermConfig(name="latent"))
     other.load_state_dict(term.state_dict())
     torch.testing.assert_close(other.loss(sample), term.loss(sample))
+
+
+def test_latent_learns_what_two_teachers_know_in_two_bases():
+    generator = torch.Generator().manual_seed(0)
+    known = torch.randn(3, 4, 8, generator=generator)
+    turned = known @ torch.linalg.qr(torch.randn(8, 8, generator=generator)).Q
+    samples = []
+    for number, latent in enumerate((known, turned, turned[..., :5])):
+        sample = make_sample(features={"layer0": known})
+        sample.teacher = TeacherOutput(sample.teacher.distribution, latent=latent)
+        sample.number = number
+        samples.append(sample)
+    term = make_term(TermConfig(name="latent"))
+    term.prepare(samples)
+    optimiser = torch.optim.Adam(term.parameters(), lr=0.05)
+    for _ in range(400):
+        optimiser.zero_grad()
+        sum(term.loss(sample).mean() for sample in samples).backward()
+        optimiser.step()
+    assert all(term.loss(sample).mean() < 1e-2 for sample in samples)
+    other = make_term(TermConfig(name="latent"))
+    other.load_state_dict(term.state_dict())
+    for sample in samples:
+        torch.testing.assert_close(other.loss(sample), term.loss(sample))
 
 
 def test_a_layer_that_does_not_exist_names_those_that_do():
