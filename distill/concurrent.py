@@ -22,7 +22,7 @@ from .distributions import Distribution
 from .networks import Actor, Critic, GaussianActor
 from .ppo import PPO, Pull
 from .students import MlpStudent, Student
-from .teachers import ActorTeacher
+from .teachers import ActorTeacher, ValuesOf
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -100,7 +100,7 @@ class LearningTeacher:
             std_floor=std_floor,
             frozen=False,
             value_unit=ppo.value_unit,
-            discount=ppo.config.gamma,
+            values_of=ValuesOf(ppo.config.gamma, ppo.config.final_fall_penalty),
         )
         self.mean_kl = math.nan
         self.kl = math.nan  # KL(pi_T || pi_S) after the last update

@@ -27,9 +27,9 @@ from .networks import Critic
 from .ppo import learning_reward
 from .sources.kept import KeptBatches, Recorded
 from .students import Student
-from .teachers import Teacher, TeacherOutput
+from .teachers import Teacher, TeacherOutput, ValuesOf
 from .teachers.memories import Memories
-from .teachers.mixture import check_discounts, mix, teacher_weights
+from .teachers.mixture import check_compared, mix, teacher_weights
 from .terms import Sample, Term, TermError, make_term
 from .terms.pseudo_reward import pseudo_reward
 
@@ -51,7 +51,7 @@ class Distiller:
         seed: of sampled actions and minibatches.
 
     Raises:
-        MixtureError: values that the mixture compares are of different discounts.
+        MixtureError: values that the mixture compares do not count the same.
     """
 
     def __init__(
@@ -66,8 +66,8 @@ class Distiller:
         self.student, self.critic = student, critic
         given = tuple(teachers) if isinstance(teachers, Sequence) else (teachers,)
         self.teachers: tuple[Teacher, ...] = self._heard(given)
-        discounts = [getattr(teacher, "discount", None) for teacher in self.teachers]
-        check_discounts(config.teachers, discounts, config.gamma)
+        compared = [getattr(teacher, "values_of", None) for teacher in self.teachers]
+        check_compared(config.teachers, compared, ValuesOf(config.gamma, config.fall_penalty))
         self.terms = [(term, make_term(term)) for term in config.terms]
         self.labels = _labels([term.name for term in config.terms])
         self.needs = frozenset[str]().union(*(term.needs for _, term in self.terms))
@@ -114,11 +114,8 @@ class Distiller:
         batch = dataclasses.replace(batch, teacher_states=self._before(batch))
         self._prepare(batch)
         teachers = self._label(batch)
-        value = self.critic(batch.observations["teacher"])
-        weights = teacher_weights(
-            config.teachers, batch.task, [said.value for said in teachers], value, fraction
-        )
-        own = (batch.driver == STUDENT).to(value.dtype).expand_as(value)
+        weights = self._weigh(batch, teachers, fraction)
+        own = (batch.driver == STUDENT).to(batch.reward.dtype).expand_as(batch.reward)
         reward = learning_reward(batch, config.gamma, config.fall_penalty)
         advantage, target = critic_advantages(
             batch, reward, self.critic, gamma=config.gamma, lam=config.lam
@@ -129,6 +126,21 @@ class Distiller:
         if MODES[config.mode].keeps:
             self._kept.keep(recorded)
         return recorded
+
+    @torch.no_grad()
+    def _weigh(self, batch: Batch, teachers: Sequence[TeacherOutput], fraction: float) -> Tensor:
+        """What each teacher's word weighs along a batch, (T, N, teachers)."""
+        values = [said.value for said in teachers]
+        student = self.critic(batch.observations["teacher"])
+        return teacher_weights(self.config.teachers, batch.task, values, student, fraction)
+
+    def _again(self, fraction: float) -> Recorded:
+        """A batch of those that are kept; gates stand as they do now, not as they did then."""
+        kept = self._kept.pick(self.generator)
+        if not self.config.teachers.gated:
+            return kept
+        weights = self._weigh(kept.batch, kept.teachers, fraction)
+        return dataclasses.replace(kept, weights=weights)
 
     def _pseudo_advantages(
         self, batch: Batch, teachers: tuple[TeacherOutput, ...], weights: Tensor
@@ -186,7 +198,7 @@ class Distiller:
             order = torch.randperm(recorded.batch.num_envs, generator=self.generator)
             for ids in order.chunk(config.minibatches):
                 again = keeps and epoch > 0
-                part = self._kept.pick(self.generator) if again else recorded
+                part = self._again(fraction) if again else recorded
                 totals += self._descend(self._sample(part, ids, fraction), part, ids, weights)
         means = (totals / (config.epochs * config.minibatches)).tolist()
         losses = dict(zip(self.labels, means, strict=True))

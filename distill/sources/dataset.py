@@ -21,7 +21,7 @@ from torch import Tensor
 
 from ...hardware.checks import POSITIVE, check
 from ..batch import Batch
-from ..teachers import Teacher, TeacherOutput
+from ..teachers import Teacher, TeacherOutput, ValuesOf
 from .recording import DatasetError, Recording, imitated, label, label_arrays, label_kind
 
 _FACTS = "metadata.json"  # of every data set of Minari's, in data/
@@ -77,6 +77,8 @@ def write_dataset(
             labels = batch.labels or tuple(_ask(batch, teachers, states))
             if target is None:
                 label_kinds = [label_kind(said) for said in labels]
+                for kind, teacher in zip(label_kinds, teachers, strict=False):
+                    kind["values_of"] = getattr(teacher, "values_of", None)
                 path.mkdir(parents=True, exist_ok=True)
                 target = storage.new(
                     path / "data",
@@ -288,6 +290,12 @@ def _choices(path: Path, space: Any) -> int:
     )
 
 
+def _values_of(kind: dict[str, Any]) -> ValuesOf | None:
+    """What the values of a label's teacher count, if that was known."""
+    said = kind.get("values_of")
+    return None if said is None else ValuesOf(*said)
+
+
 def _recording(
     path: Path,
     saved: dict[str, Any],
@@ -324,6 +332,7 @@ def _recording(
         truncated=truncated,
         level=ours.get("level", torch.zeros(ticks, 0)),
         task=ours.get("task", torch.zeros(ticks, dtype=torch.int64)),
+        values_of=tuple(map(_values_of, kinds)),
         labels=labels,
     )
 

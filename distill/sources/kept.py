@@ -50,6 +50,7 @@ class KeptBatches:
                 batch.action,
                 batch.reset,
                 batch.initial_state,
+                batch.task,
                 batch.teacher_states,
                 recorded.teachers,
                 recorded.weights,
@@ -68,6 +69,7 @@ class KeptBatches:
                 "action": kept.batch.action,
                 "reset": kept.batch.reset,
                 "initial_state": kept.batch.initial_state,
+                "task": kept.batch.task,
                 "weights": kept.weights,
                 "teacher_states": numbered(kept.batch.teacher_states or ()),
             }
@@ -86,6 +88,7 @@ class KeptBatches:
         self._kept.clear()
         for number in sorted(state, key=int):
             saved = {**state[number], "teachers": ()}
+            saved.setdefault("task", torch.zeros(saved["reset"].shape, dtype=torch.int64))
             saved["teacher_states"] = in_order(saved.get("teacher_states", {})) or None
             blank = _situations(**saved)
             self._kept.append(dataclasses.replace(blank, teachers=label(blank.batch)))
@@ -96,6 +99,7 @@ def _situations(
     action: Tensor,
     reset: Tensor,
     initial_state: Tensor,
+    task: Tensor,
     teacher_states: tuple[Tensor, ...] | None,
     teachers: tuple[TeacherOutput, ...],
     weights: Tensor,
@@ -116,7 +120,7 @@ def _situations(
         last_observations={group: rows[-1] for group, rows in observations.items()},
         initial_state=initial_state,
         level=torch.zeros(*reset.shape, 0),
-        task=torch.zeros(reset.shape, dtype=torch.int64),
+        task=task,
         episodes=no_episodes(),
         teacher_states=teacher_states,
     )

@@ -13,7 +13,7 @@ from ..batch import TEACHER, Batch, Episodes, no_episodes
 from ..distiller import Distiller
 from ..loop import learn_from
 from ..students import Student
-from ..teachers import Teacher, TeacherOutput, in_order, numbered
+from ..teachers import Teacher, TeacherOutput, ValuesOf, in_order, numbered
 from .recording import DatasetError, Recording, joined
 from .source import Actor
 
@@ -23,6 +23,9 @@ _Reads = Callable[[dict[str, Tensor], Tensor, Tensor], Tensor]
 
 class RecordedTeacher:
     """Stands for a teacher whose word is recorded and who cannot be asked for more."""
+
+    def __init__(self, values_of: ValuesOf | None = None) -> None:
+        self.values_of = values_of
 
     def initial_state(self, n: int) -> Tensor:
         return torch.zeros(n, 0)
@@ -74,6 +77,7 @@ class DatasetSource:
             for name in ("action", "log_prob", "reward", "terminated", "truncated", "level", "task")
         }
         self.labels = tuple(joined(said) for said in zip(*(r.labels for r in every), strict=True))
+        self._values_of = every[0].values_of or (None,) * len(self.labels)
         self._return = np.array([float(recording.reward.sum()) for recording in every])
         self._rng = np.random.default_rng(seed)
         self._queue = np.zeros(0, dtype=np.int64)
@@ -88,7 +92,7 @@ class DatasetSource:
     @property
     def teachers(self) -> tuple[RecordedTeacher, ...]:
         """One for each that labelled the data, for a ``Distiller``."""
-        return tuple(RecordedTeacher() for _ in self.labels)
+        return tuple(map(RecordedTeacher, self._values_of))
 
     def read_by(self, student: Student, teachers: Sequence[Teacher] = ()) -> None:
         """Let a student, and teachers that are still there to be asked about other situations, read

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ...hardware.errors import RetortError
 from ..distributions import Categorical, Distribution, Gaussian, TanhGaussian
-from ..teachers import TeacherOutput
+from ..teachers import TeacherOutput, ValuesOf
 
 _FAMILIES: dict[str, type[Distribution]] = {
     "gaussian": Gaussian,
@@ -41,6 +41,7 @@ class Recording:
     level: Tensor  # (T, axes) difficulty
     task: Tensor  # (T,) int64
     labels: tuple[TeacherOutput, ...]  # (T, ...) of each teacher
+    values_of: tuple[ValuesOf | None, ...] = ()  # what their values count; none known where empty
 
     def __len__(self) -> int:
         return len(self.reward)

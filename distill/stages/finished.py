@@ -19,7 +19,7 @@ from ..networks import CategoricalActor, Critic, GaussianActor, take_over
 from ..ppo import PPO, PPOConfig
 from ..return_scale import ReturnScale
 from ..students import MlpStudent, Student, make_student
-from ..teachers import ActorTeacher, Teacher
+from ..teachers import ActorTeacher, Teacher, ValuesOf
 from ..teachers.foreign import KINDS, ForeignTeacherError, load_teacher_file
 from ..teachers.named import NamedTeacher
 
@@ -271,7 +271,8 @@ def _teacher(config: PPOConfig, saved: dict[str, Any], std_floor: float) -> Acto
     scale = ReturnScale(config.gamma)
     scale.load_state_dict(saved.get("return_scale", {}))
     unit = scale.value_unit(config.reward_scale)
-    return ActorTeacher(actor, critic, std_floor=std_floor, value_unit=unit, discount=config.gamma)
+    values_of = ValuesOf(config.gamma, config.final_fall_penalty)
+    return ActorTeacher(actor, critic, std_floor=std_floor, value_unit=unit, values_of=values_of)
 
 
 def _sizes(state: dict[str, Any]) -> list[int]:

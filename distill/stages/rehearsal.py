@@ -25,7 +25,7 @@ from ..sources.offline import DatasetSource
 from ..sources.recording import label, label_arrays, label_kind
 from ..sources.rollout import RolloutSource
 from ..students import Student
-from ..teachers import ActorTeacher, Teacher
+from ..teachers import ActorTeacher, Teacher, ValuesOf
 from .finished import check_weighting, is_to_come, learning_teacher, load_named
 from .offline import require_data
 
@@ -116,7 +116,7 @@ def _teachers(
         ppo.actor,
         ppo.critic,
         std_floor=experiment.distill.std_floor,
-        discount=experiment.teacher.gamma,
+        values_of=ValuesOf(experiment.teacher.gamma, experiment.teacher.final_fall_penalty),
     )
     named = enumerate(experiment.distill.teachers.named)
     return [ours, *(ours if is_to_come(n) else load_named(experiment, i, n, env) for i, n in named)]

@@ -49,5 +49,5 @@ def corrupted_teacher(
         group=teacher.group,
         columns=teacher.columns,
         value_unit=teacher.value_unit,
-        discount=teacher.discount,
+        values_of=teacher.values_of,
     )

@@ -18,6 +18,7 @@ from ...hardware.errors import RetortError
 from ..losses.shapes import same_shape
 from .foreign import ForeignTeacherError
 from .named import NamedTeacher, named_teacher
+from .teacher import ValuesOf
 
 _SUM_TOLERANCE = 1e-6  # of weights
 
@@ -131,31 +132,36 @@ def teacher_weights(
     return weights
 
 
-def check_discounts(config: MixtureConfig, discounts: Sequence[float | None], gamma: float) -> None:
-    """Values are compared at one discount only: they tell of times ahead of different lengths, and
-    no factor turns one into the other.
+def check_compared(
+    config: MixtureConfig, teachers: Sequence[ValuesOf | None], student: ValuesOf
+) -> None:
+    """Values are compared only where they count the same: of different discounts they tell of times
+    ahead of different lengths, and with different penalties of different rewards; no factor turns
+    one into the other.
 
     Args:
         config: the rule.
-        discounts: gamma of the values of each teacher that is heard; None where it is not known,
-            and then nothing is checked.
-        gamma: of the student's values, which a gate compares with.
+        teachers: what the values of each count that is heard; None where it is not known, and then
+            nothing is checked.
+        student: what the student's count, with which a gate compares.
 
     Raises:
-        MixtureError: the rule compares values of different discounts.
+        MixtureError: the rule compares values that count different things.
     """
-    known = [discount for discount in discounts if discount is not None]
-    said = f"those of the teachers are {', '.join(f'{discount:g}' for discount in known)}"
-    if config.gated and {*known} - {gamma}:
+    known = [each for each in teachers if each is not None]
+    said = f"those of the teachers are of {', '.join(map(str, known))}"
+    if config.gated and {*known} - {student}:
         raise MixtureError(
-            "values of different discounts cannot be compared, as distill.teachers.gated does: "
-            f"that of the student is {gamma:g}, {said}; set gated = false, or give distill.gamma "
-            "and every teacher's gamma one value"
+            "values that count different things cannot be compared, as distill.teachers.gated "
+            f"does: that of the student is of {student}, {said}; set gated = false, or give "
+            "distill and every teacher one gamma and one fall_penalty (teacher.final_fall_penalty; "
+            "files of other libraries have none, so that distill.fall_penalty is 0)"
         )
     if config.weighting == "value" and len({*known}) > 1:
         raise MixtureError(
-            "values of different discounts cannot be compared, as distill.teachers.weighting = "
-            f"'value' does: {said}; use 'fixed', or teachers of one gamma"
+            "values that count different things cannot be compared, as "
+            f"distill.teachers.weighting = 'value' does: {said}; use 'fixed', or teachers of one "
+            "gamma and one final_fall_penalty"
         )
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -54,13 +54,24 @@ class TeacherOutput:
         )
 
 
+class ValuesOf(NamedTuple):
+    """What a critic's values count: only values that count the same can be compared."""
+
+    discount: float  # gamma
+    fall_penalty: float = 0.0  # at the end of an episode that terminated
+
+    def __str__(self) -> str:
+        return f"gamma {self.discount:g} and a fall_penalty of {self.fall_penalty:g}"
+
+
 class Teacher(Protocol):
     """A policy to learn from. What it remembers of an episode is in its hidden state alone.
 
     These two methods are all that is needed. A teacher may have two attributes besides, each left
     out where there is nothing to say:
 
-    - ``discount``: float, gamma of its values; several teachers are compared at one discount only.
+    - ``values_of``: ``ValuesOf``, what its values count; only those that count the same are
+      compared.
     - ``learnt``: parameters that its own learner moves while a student learns from it; what a
       student shares of them, it does not move.
     """
@@ -146,7 +157,7 @@ class ActorTeacher:
         frozen: false for a teacher that is still learning elsewhere.
         columns: which numbers of them it was trained on; all when None.
         value_unit: what the critic's answers are multiplied by to be (1 - gamma) times returns.
-        discount: gamma of its values; None where it is not known.
+        values_of: what its values count; None where it is not known.
     """
 
     def __init__(
@@ -159,7 +170,7 @@ class ActorTeacher:
         frozen: bool = True,
         columns: slice | None = None,
         value_unit: float = 1.0,
-        discount: float | None = None,
+        values_of: ValuesOf | None = None,
     ) -> None:
         self.actor, self.critic = actor, critic
         if frozen:
@@ -169,7 +180,7 @@ class ActorTeacher:
         self.std_floor = std_floor
         self.group = group
         self.columns = slice(None) if columns is None else columns
-        self.value_unit, self.discount = value_unit, discount
+        self.value_unit, self.values_of = value_unit, values_of
 
     @property
     def learnt(self) -> list[nn.Parameter]:

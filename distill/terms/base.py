@@ -115,7 +115,7 @@ class Term:
         return None
 
     def prepare(self, samples: Sequence[Sample]) -> None:
-        """See a sample before training, once with each teacher, to size what the term itself learns.
+        """See a sample with each teacher before training, to size what the term itself learns.
 
         Raises:
             TermError: the sample lacks what the term needs.

@@ -19,8 +19,8 @@ from .policy import comparable
 class Latent(Term):
     """``||sg z_T - P z_S||^2``, P learned: for students that see a history (``losses.latent``).
 
-    Every teacher has a P of its own: which unit of a layer means what is for each network to choose,
-    so that one P for two of them could only end between them.
+    Every teacher has a P of its own: what a unit of a layer means is for each network to choose, so
+    that one P for two of them could only end between them.
 
     Args:
         student: name of the student's layer; its last when None.

@@ -9,8 +9,9 @@ import pytest
 import torch
 from gymnasium.spaces import Discrete
 from retort.distill.sources.dataset import read_dataset, write_dataset
+from retort.distill.sources.offline import DatasetSource
 from retort.distill.sources.recording import DatasetError
-from retort.distill.teachers import TeacherOutput
+from retort.distill.teachers import TeacherOutput, ValuesOf
 from retort.hardware.checks import RangeError
 
 from .recorded import ACTIONS, ENVS, TICKS, box, foreign_data, make_batches, said_of
@@ -123,9 +124,14 @@ def test_teachers_label_what_has_no_labels_and_remember_from_batch_to_batch(tmp_
             value = state.T.expand(resets.shape)
             return TeacherOutput(output.distribution, value), after
 
+    class Known(Counting):
+        values_of = ValuesOf(0.9, 2.0)
+
     batches = list(make_batches(labelled=False))
-    write_dataset(tmp_path, batches, ACTIONS, name="test/asked-v0", teachers=[Plain(), Counting()])
+    write_dataset(tmp_path, batches, ACTIONS, name="test/asked-v0", teachers=[Plain(), Known()])
     recordings = read_dataset(tmp_path)
+    source = DatasetSource(recordings, num_envs=2, ticks=2, seed=0)
+    assert [teacher.values_of for teacher in source.teachers] == [None, ValuesOf(0.9, 2.0)]
     assert {len(recording.labels) for recording in recordings} == {2}
     for recording in recordings:
         direct = said_of(recording.observations["teacher"][:-1], "gaussian")

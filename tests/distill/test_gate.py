@@ -26,11 +26,14 @@ def constant_critic(value):
     return critic
 
 
-def learn(tracking, tracker, terms, *, iterations=60, teachers=1, **mixture):
+def learn(
+    tracking, tracker, terms, *, iterations=60, teachers=1, mode="student", told=None, **mixture
+):
     """A student that expects 15 where there is about 9 to be had, of teachers that expect 0."""
     env = tracking(N, autoreset=True)
     settings = DistillConfig(
-        steps=N * TICKS * iterations, num_envs=N, ticks=TICKS, teacher_share=0.0, gamma=0.9,
+        mode=mode, steps=N * TICKS * iterations, num_envs=N, ticks=TICKS, teacher_share=0.0,
+        gamma=0.9,
         fall_penalty=0.0, terms=terms, learning_rate=1e-2,
         teachers=MixtureConfig(gated=True, **mixture),
     )  # fmt: skip
@@ -46,8 +49,9 @@ def learn(tracking, tracker, terms, *, iterations=60, teachers=1, **mixture):
     weights = []
     record = distiller.record
     distiller.record = lambda *given: weights.append(made := record(*given)) or made
-    for _ in distil(distiller, source, curriculum):
-        pass
+    for row in distil(distiller, source, curriculum):
+        if told is not None:
+            told.append(row["terms"])
     return [w.weights for w in weights], float(critic(torch.zeros(1, 2)).detach())
 
 
@@ -75,3 +79,14 @@ def test_gates_are_open_until_the_critic_is_warm(tracking, tracker):
     closed = [bool((w == 0).all()) for w in weights]
     assert closed == [False] * closed.index(True) + [True] * (len(closed) - closed.index(True))
     assert 8 <= closed.index(True) <= 11
+
+
+def test_what_is_kept_is_not_copied_behind_a_gate_that_has_closed(tracking, tracker):
+    terms = (TermConfig(name="policy_kl"),)
+    told = []
+    weights, _ = learn(
+        tracking, tracker, terms, iterations=20, mode="aggregate", told=told, warm_up=0.5
+    )
+    closed = next(i for i, w in enumerate(weights) if (w == 0).all())
+    assert all(row["policy_kl"] > 0 for row in told[:closed])
+    assert all(row["policy_kl"] == 0 for row in told[closed:])

@@ -5,10 +5,11 @@ import math
 import pytest
 import torch
 from retort.distill.losses.shapes import ShapeError
+from retort.distill.teachers import ValuesOf
 from retort.distill.teachers.mixture import (
     MixtureConfig,
     MixtureError,
-    check_discounts,
+    check_compared,
     fixed_weights,
     gate,
     mix,
@@ -62,23 +63,26 @@ def test_a_routed_teacher_whose_gate_is_closed_has_no_weight():
 @pytest.mark.parametrize(
     ("changes", "teachers", "fits"),
     [
-        ({}, (0.9, 0.99), True),
-        ({"weighting": "task"}, (0.9, 0.99), True),
-        ({"weighting": "value"}, (0.9, 0.9), True),  # the student's is not compared
-        ({"weighting": "value"}, (0.9, 0.99), False),
-        ({"gated": True}, (0.98, 0.98), True),
-        ({"gated": True}, (0.98, None), True),  # who does not tell is believed
-        ({"gated": True}, (0.9, 0.9), False),
-        ({"gated": True, "weighting": "value"}, (0.98, 0.9), False),
+        ({}, [(0.9, 0), (0.99, 3)], True),
+        ({"weighting": "task"}, [(0.9, 0), (0.99, 3)], True),
+        ({"weighting": "value"}, [(0.9, 0), (0.9, 0)], True),  # the student's is not compared
+        ({"weighting": "value"}, [(0.9, 1), (0.99, 1)], False),
+        ({"weighting": "value"}, [(0.98, 0), (0.98, 1)], False),
+        ({"gated": True}, [(0.98, 1), (0.98, 1)], True),
+        ({"gated": True}, [(0.98, 1), None], True),  # who does not tell is believed
+        ({"gated": True}, [(0.9, 1), (0.9, 1)], False),
+        ({"gated": True}, [(0.98, 0), (0.98, 0)], False),
+        ({"gated": True, "weighting": "value"}, [(0.98, 1), (0.9, 1)], False),
     ],
 )
-def test_values_are_compared_at_one_discount(changes, teachers, fits):
+def test_values_are_compared_where_they_count_the_same(changes, teachers, fits):
     config = MixtureConfig(others=("a",), **changes)
+    given = [None if each is None else ValuesOf(*each) for each in teachers]
     if fits:
-        check_discounts(config, teachers, gamma=0.98)
+        check_compared(config, given, ValuesOf(0.98, 1.0))
     else:
-        with pytest.raises(MixtureError, match="values of different discounts"):
-            check_discounts(config, teachers, gamma=0.98)
+        with pytest.raises(MixtureError, match="values that count different things"):
+            check_compared(config, given, ValuesOf(0.98, 1.0))
 
 
 def test_mix_is_the_weighted_sum_and_its_gradient():

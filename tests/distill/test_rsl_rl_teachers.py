@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from retort.distill.teachers import ValuesOf
 from retort.distill.teachers.foreign import ForeignTeacherError, load_teacher_file
 from retort.hardware.checks import RangeError
 
@@ -55,7 +56,7 @@ def test_rsl_rl_checkpoints_give_what_the_library_gives(tmp_path, std_type, by_s
     torch.testing.assert_close(rows(said.distribution.std), actor.output_std)
     critic.eval()
     torch.testing.assert_close(rows(said.value), 0.1 * critic(observations).squeeze(-1))
-    assert teacher.discount == 0.9
+    assert teacher.values_of == ValuesOf(0.9)
     assert [layer.shape[-1] for layer in said.features.values()] == [16, 8]
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from retort.distill.distributions import Categorical, Gaussian, TanhGaussian
+from retort.distill.teachers import ValuesOf
 from retort.distill.teachers.foreign import ForeignTeacherError, Sb3Teacher, load_teacher_file
 
 from .foreign_models import ENVS, TICKS, Space, ask, excite, rows, sb3_model, sequence
@@ -37,7 +38,7 @@ def test_sb3_actor_critic_gives_its_distribution_and_value(sb3, name, sde):
     value, log_prob, _ = model.policy.evaluate_actions(rows(seen), rows(action))
     torch.testing.assert_close(rows(said.distribution.log_prob(action)), log_prob)
     torch.testing.assert_close(rows(said.value), 0.1 * value.squeeze(-1))
-    assert teacher.discount == 0.9
+    assert teacher.values_of == ValuesOf(0.9)
     assert [layer.shape[-1] for layer in said.features.values()] == [16, 8]
 
 

@@ -26,7 +26,7 @@ from retort.distill.evaluation.target import (
 from retort.distill.experiment import Experiment
 from retort.distill.networks import Critic, GaussianActor, make_actor
 from retort.distill.students import KINDS, Interface, StudentConfig, make_student
-from retort.distill.teachers import ActorTeacher
+from retort.distill.teachers import ActorTeacher, ValuesOf
 from retort.distill.teachers.corruption import corrupted, corrupted_teacher
 from retort.sim import RobotEnv
 from retort.sim.wrapped import WrappedEnv
@@ -275,14 +275,20 @@ def test_corruption_damages_a_copy_by_the_noise_it_says():
 def test_a_damaged_teacher_sees_and_values_as_it_did():
     actor, critic = GaussianActor(3, 2, (4,)), Critic(3, (4,))
     teacher = ActorTeacher(
-        actor, critic, std_floor=0.3, group="all", columns=slice(1, 4), value_unit=2.0, discount=0.9
+        actor,
+        critic,
+        std_floor=0.3,
+        group="all",
+        columns=slice(1, 4),
+        value_unit=2.0,
+        values_of=ValuesOf(0.9, 1.0),
     )
     damaged = corrupted_teacher(teacher, torch.Generator(), 0.0)
     seen, reset = torch.randn(2, 3, 5), torch.zeros(2, 3, dtype=torch.bool)
     one, other = (each({"all": seen}, torch.zeros(3, 0), reset)[0] for each in (teacher, damaged))
     torch.testing.assert_close(other.distribution.mode(), one.distribution.mode())
     torch.testing.assert_close(other.value, one.value)
-    assert damaged.discount == 0.9
+    assert damaged.values_of == ValuesOf(0.9, 1.0)
 
 
 def test_corruption_repeats_and_refuses_a_negative_deviation():

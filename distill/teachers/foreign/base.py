@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ....hardware.errors import RetortError
 from ....sim.interface import LearningEnv
-from ..teacher import TeacherOutput
+from ..teacher import TeacherOutput, ValuesOf
 
 
 class ForeignTeacherError(RetortError):
@@ -30,10 +30,10 @@ class ForeignTeacher:
         outputs: actions, or choices if discrete.
         discrete: it chooses.
 
-    ``discount`` is the gamma of its values; None where it gives none.
+    ``values_of`` says what its values count; None where it gives none.
     """
 
-    discount: float | None = None
+    values_of: ValuesOf | None = None
 
     def __init__(
         self,

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ....hardware.checks import NOT_NEGATIVE, POSITIVE, Range, check
 from ...distributions import Gaussian
 from ...networks import activations
-from ..teacher import TeacherOutput
+from ..teacher import TeacherOutput, ValuesOf
 from .base import ForeignTeacher, ForeignTeacherError
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -117,7 +117,7 @@ class RslRlTeacher(ForeignTeacher):
         if parts.critic:
             self._critic = _Network(path, parts.critic, parts.critic_statistics, *how)
         self._unit = 1.0 - gamma
-        self.discount = None if self._critic is None else gamma
+        self.values_of = None if self._critic is None else ValuesOf(gamma)
         self._std, self._by_state = parts.std, state_dependent_std
         self.std_floor = std_floor
         outputs = self._actor.outputs // (1 if self._by_state is None else 2)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from ....hardware.checks import POSITIVE, check
 from ...distributions import Categorical, Distribution, Gaussian, TanhGaussian
 from ...networks import activations
-from ..teacher import BoundCritics, TeacherOutput
+from ..teacher import BoundCritics, TeacherOutput, ValuesOf
 from .base import ForeignTeacher, ForeignTeacherError
 
 # What only this algorithm saves, in the order in which to ask.
@@ -122,7 +122,7 @@ class Sb3Teacher(ForeignTeacher):
                 "the file that VecNormalize.save wrote when this model was trained"
             )
         self._unit = (1.0 - model.gamma) * reward_scale
-        self.discount = None if name == "SAC" else model.gamma
+        self.values_of = None if name == "SAC" else ValuesOf(model.gamma)
         self._scale, self._shift = _range(actions)
 
     def describe(self, observation: Tensor) -> TeacherOutput:
