@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
@@ -81,10 +81,19 @@ class CurriculumConfig:
         return self.kind not in ("fixed", "none")
 
 
+class _Ended(NamedTuple):
+    """A finished episode at the frontier."""
+
+    order: int
+    score: float
+    by_teacher: bool
+
+
 @dataclasses.dataclass
 class _Axis:
     frontier: int
     window: ScoreWindow
+    ended: list[_Ended] = dataclasses.field(default_factory=list)  # before one begun earlier has
     failed: int | None = None  # the lowest level at which the teacher itself was found to fail
     waited: int = 0  # decisions since
 
@@ -138,6 +147,8 @@ class Curriculum:
         self._unassigned_level = start
         self.axis_of = np.full(num_envs, UNASSIGNED)
         self.frontier_of = np.zeros(num_envs, dtype=np.int64)
+        self.order_of = np.zeros(num_envs, dtype=np.int64)  # of episodes, as they began
+        self._begun = 0
 
     @property
     def frontier(self) -> dict[str, int]:
@@ -155,6 +166,8 @@ class Curriculum:
         n = len(ids)
         if not self.axes:
             return np.zeros((n, 0))
+        self.order_of[ids] = self._begun + np.arange(n)
+        self._begun += n
         if self.config.kind == "none":
             self.axis_of[ids] = rng.integers(0, len(frontier), n)  # only for its score
             self.frontier_of[ids] = self.config.levels
@@ -173,11 +186,14 @@ class Curriculum:
         return levels / self.config.levels
 
     def record(self, began: np.ndarray, score: np.ndarray, by_teacher: np.ndarray) -> None:
-        """Take finished whole episodes into the windows.
+        """Take finished whole episodes into the windows, in the order in which they began.
+
+        The first to end at a new level are those that end in a fall, and a window of them alone
+        would say that nobody can walk there.
 
         Args:
-            began: (K, 2) axis and level of each episode, as ``running`` gave them when it began;
-                (K, 0) where nobody was asked.
+            began: (K, 3) axis, level and order of each episode, as ``running`` gave them when it
+                began; (K, 0) where nobody was asked.
             score: (K,) mean reward per tick.
             by_teacher: (K,) bool: who acted.
         """
@@ -185,7 +201,16 @@ class Curriculum:
             return
         for number, axis in enumerate(self.axes):
             current = (began[:, 0] == number) & (began[:, 1] == axis.frontier)
-            axis.window.add(score[current], by_teacher[current])
+            orders, scores = began[current, 2].tolist(), score[current].tolist()
+            axis.ended += map(_Ended, orders, scores, by_teacher[current].tolist())
+            running = (self.axis_of == number) & (self.frontier_of == axis.frontier)
+            first = self.order_of[running].min(initial=self._begun)
+            counted = sorted(each for each in axis.ended if each.order < first)
+            axis.ended = [each for each in axis.ended if each.order >= first]
+            axis.window.add(
+                np.array([each.score for each in counted]),
+                np.array([each.by_teacher for each in counted], dtype=bool),
+            )
 
     def _assigned(self, began: np.ndarray, score: np.ndarray, by_teacher: np.ndarray) -> np.ndarray:
         """Which episodes, (K,) bool, run what it assigned; takes in the others."""
@@ -196,8 +221,8 @@ class Curriculum:
         return assigned
 
     def running(self) -> np.ndarray:
-        """What every environment is running, for ``record``: (num_envs, 2) axis and level."""
-        return np.stack([self.axis_of, self.frontier_of], axis=1)
+        """What every environment is running, for ``record``: (num_envs, 3) axis, level, order."""
+        return np.stack([self.axis_of, self.frontier_of, self.order_of], axis=1)
 
     def advance(self, fraction: float = 0.0) -> dict[str, int]:
         """Move frontiers where the scores say so; returns the moves by axis.
@@ -220,6 +245,7 @@ class Curriculum:
             if move:
                 axis.frontier += move
                 axis.window.clear()
+                axis.ended.clear()
                 moves[name] = move
         return moves
 
@@ -272,6 +298,7 @@ class Curriculum:
                     "frontier": axis.frontier,
                     "failed": axis.failed,
                     "waited": axis.waited,
+                    "ended": [list(each) for each in axis.ended],
                     **axis.window.state_dict(),
                 }
                 for axis in self.axes
@@ -279,6 +306,8 @@ class Curriculum:
             "unassigned": self._unassigned.state_dict(),
             "axis_of": self.axis_of.copy(),
             "frontier_of": self.frontier_of.copy(),
+            "order_of": self.order_of.copy(),
+            "begun": self._begun,
             "random_score": self.random_score.tolist(),
             "best_gain": self._best_gain,
         }
@@ -288,9 +317,12 @@ class Curriculum:
         for axis, saved in zip(self.axes, state["axes"], strict=True):
             axis.frontier = int(saved["frontier"])
             axis.failed, axis.waited = saved["failed"], int(saved["waited"])
+            axis.ended = [_Ended(*each) for each in saved["ended"]]
             axis.window.load_state_dict(saved)
         self._unassigned.load_state_dict(state["unassigned"])
         self.axis_of = np.asarray(state["axis_of"]).copy()
         self.frontier_of = np.asarray(state["frontier_of"]).copy()
+        self.order_of = np.asarray(state["order_of"]).copy()
+        self._begun = int(state["begun"])
         self.random_score = np.array(state["random_score"])
         self._best_gain = float(state["best_gain"])

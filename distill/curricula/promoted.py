@@ -64,20 +64,20 @@ class PromotedCurriculum(Curriculum):
         return levels / self.config.levels
 
     def running(self) -> np.ndarray:
-        """What every environment is running, (num_envs, 3): axis, level and its own number."""
+        """What every environment is running, (num_envs, 4): axis, level, order, its own number."""
         return np.column_stack([super().running(), np.arange(len(self.axis_of))])
 
     def record(self, began: np.ndarray, score: np.ndarray, by_teacher: np.ndarray) -> None:
-        """Judge finished whole episodes; arguments as in ``Curriculum``, ``began`` (K, 3)."""
+        """Judge finished whole episodes; arguments as in ``Curriculum``, ``began`` (K, 4)."""
         ours, levels = self._assigned(began, score, by_teacher), self.config.levels
         if not ours.any():
             return
-        self._taught[began[ours, 2]] = by_teacher[ours]
+        self._taught[began[ours, 3]] = by_teacher[ours]
         for axis, level in np.unique(began[ours, :2], axis=0).tolist():
             these = ours & (began[:, :2] == (axis, level)).all(axis=1)
             moves = self._judge(axis, level, score[these], by_teacher[these])
             # The next episode has begun at the level of this one, before this one was judged.
-            envs = began[these, 2]
+            envs = began[these, 3]
             current = self._level[envs] == level
             envs, moves = envs[current], moves[current]
             self._level[envs] = level + moves

@@ -34,10 +34,11 @@ def play(curriculum, student, teacher, rng, rounds=1, noise=0.05):
         score = np.array(
             [
                 (teacher if taught else student)(AXES[axis] if axis >= 0 else None, level)
-                for (axis, level), taught in zip(running, by_teacher, strict=True)
+                for (axis, level, _), taught in zip(running, by_teacher, strict=True)
             ]
         )
         score = score + rng.normal(0, noise, n)
+        curriculum.assign(ids, rng)  # none of them runs any more
         curriculum.record(running, score, by_teacher)
         moves.append(curriculum.advance())
     return moves
@@ -104,12 +105,43 @@ def test_a_teacher_that_learns_is_tried_again_where_it_failed():
 
 def test_one_unlucky_window_of_the_teacher_does_not_close_a_level():
     curriculum = make(start=2, teacher_score=0.85, random_score=0.0, window=8)
-    began = np.tile([0, 2], (16, 1))
+    for _ in range(2):  # those that are told of have ended, others run
+        curriculum.assign(np.arange(400), np.random.default_rng(0))
+    began = np.column_stack([np.tile([0, 2], (16, 1)), np.arange(16)])
     by_teacher = np.arange(16) < 8
     unlucky = np.where(np.arange(16) < 7, 0.0, 0.9)  # of the teacher's only one stood
     curriculum.record(began, unlucky, by_teacher)
     curriculum.advance()
     assert curriculum.frontier["noise"] == 3
+
+
+def judged_first(share_of_falls, rng, num_envs=512, ticks=100):
+    """What the first decision at a level takes the student for, by the gain of its whole episodes:
+    those that fall do so in the first tenth of the time and earn a tenth.
+    """
+    curriculum = make(num_envs, random_score=0.0, start=1, window=40)
+    taught = np.arange(num_envs) % 5 == 0
+    ids, left = np.arange(num_envs), np.zeros(num_envs, dtype=np.int64)
+    falls, running = np.zeros(num_envs, dtype=bool), curriculum.running()
+    for _ in range(3 * ticks):
+        ended = ids[left == 0]
+        began, score = running[ended], np.where(falls[ended], 0.1, 1.0)
+        curriculum.assign(ended, rng)
+        running = curriculum.running()
+        falls[ended] = (rng.random(len(ended)) < share_of_falls) & ~taught[ended]
+        left[ended] = np.where(falls[ended], ticks // 10, ticks)
+        curriculum.record(began, score, taught[ended])
+        axis = curriculum.axes[0]
+        if axis.window.full:
+            return axis.window.take(0.0).student.mean()
+        left -= 1
+    raise AssertionError("it never came to a decision")
+
+
+def test_falls_that_end_first_do_not_count_for_more():
+    rng = np.random.default_rng(0)
+    found = [judged_first(0.3, rng) for _ in range(20)]
+    assert np.mean(found) == pytest.approx(0.7 + 0.3 * 0.1, abs=0.03)
 
 
 @pytest.mark.parametrize("unit", [0.13, 1.0, 1000.0])
@@ -188,7 +220,7 @@ def test_every_kind_knows_how_far_the_student_is(kind):
 
 
 @pytest.mark.parametrize("kind", ["gated", "fixed", "none"])
-@pytest.mark.parametrize("width", [0, 2], ids=["nobody asked", "asked"])
+@pytest.mark.parametrize("width", [0, 3], ids=["nobody asked", "asked"])
 def test_without_axes_of_its_own_it_knows_how_far_the_student_is_too(kind, width):
     for axes in ((), AXES):  # with AXES, but somebody else draws their levels
         curriculum = make(kind=kind, axes=axes)
