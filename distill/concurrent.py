@@ -19,6 +19,7 @@ from torch import nn
 from ..hardware.checks import NOT_NEGATIVE, above, between, check_fields
 from .batch import TEACHER, Batch
 from .distributions import Distribution
+from .diverged import DivergedError
 from .networks import Actor, Critic, GaussianActor
 from .ppo import PPO, Pull
 from .students import MlpStudent, Student
@@ -123,7 +124,8 @@ class LearningTeacher:
     def guarding(
         self, student: Student, undo: Callable[[], None], teacher: Distribution, batch: Batch
     ) -> Iterator[None]:
-        """Take back what the body does if that leaves the student far from its teacher.
+        """Take back what the body does if that leaves the student far from its teacher, or not
+        finite; the body has then ended early.
 
         Args:
             student: learns in the body.
@@ -131,15 +133,23 @@ class LearningTeacher:
             teacher: its distributions along ``batch``, (T, N).
             batch: what the student is asked about.
         """
-        yield
-        kl = float(teacher.kl(_answer(student, batch)).mean())
-        usual = kl if math.isnan(self.mean_kl) else self.mean_kl
-        if not math.isfinite(kl) or kl > self.config.kl_guard * max(usual, 1e-3):
+
+        def distance() -> float:
+            return float(teacher.kl(_answer(student, batch)).mean())
+
+        if math.isnan(self.mean_kl):
+            self.mean_kl = distance()
+        try:
+            yield
+            kl = distance()
+        except DivergedError:
+            kl = math.inf
+        if not kl <= self.config.kl_guard * max(self.mean_kl, 1e-3):
             self.divergences += 1
             undo()
-            kl = float(teacher.kl(_answer(student, batch)).mean())
+            kl = distance()
         self.kl = kl
-        self.mean_kl = kl if math.isnan(self.mean_kl) else 0.9 * self.mean_kl + 0.1 * kl
+        self.mean_kl = 0.9 * self.mean_kl + 0.1 * kl
 
     def state_dict(self) -> dict[str, Any]:
         """The learner and the guard."""

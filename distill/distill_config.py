@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Literal
 
 from ..hardware.checks import (
     POSITIVE,
@@ -61,6 +62,7 @@ class DistillConfig:
     final_learning_rate: float = 2e-4
     gamma: float = 0.985
     lam: float = 0.95
+    reward_scale: Literal["horizon", "return"] = "horizon"  # as in PPOConfig
     fall_penalty: float = 3.0  # PPO's final one, so that values mean the same
     max_gradient_norm: float = 1.0
 
@@ -80,6 +82,13 @@ class DistillConfig:
         if mode.teacher_learns:  # both must act to learn
             inside = Range(0.0, 1.0, open_low=True, open_high=True)
             check("teacher_share", self.teacher_share, inside)
+            if not self.both_act:
+                raise RangeError(
+                    f"teacher_share is {self.teacher_share} of {self.num_envs} environments, which "
+                    f"leaves {'the student' if self._driven else 'the teacher'} none, and in mode "
+                    f"{self.mode!r} both learn from what they do; use a share between "
+                    f"{1 / self.num_envs:.2g} and {1 - 1 / self.num_envs:.2g}, or more num_envs"
+                )
         if mode.keeps:  # the first pass is over the new batch
             check("epochs", self.epochs, between(2, 1000))
         if self.dataset is not None and mode.acts:
@@ -100,6 +109,11 @@ class DistillConfig:
                 "distill.teachers.others teach beside a teacher that is finished, and in mode "
                 f"{self.mode!r} the run's own goes on learning; leave them out, or set "
                 "distill.mode to 'student'"
+            )
+        if self.concurrent.shared_critic_layers and self.reward_scale != "horizon":
+            raise ValueError(
+                "distill.concurrent.shared_critic_layers needs critics of one unit; set "
+                "distill.reward_scale to 'horizon'"
             )
         if not mode.teacher_learns:
             names = [field.name for field in dataclasses.fields(ConcurrentConfig)]

@@ -25,6 +25,7 @@ from .diverged import check_finite
 from .modes import MODES
 from .networks import Critic
 from .ppo import learning_reward
+from .return_scale import ReturnScale
 from .sources.kept import KeptBatches, Recorded
 from .students import Student
 from .teachers import Teacher, TeacherOutput, ValuesOf
@@ -76,6 +77,7 @@ class Distiller:
         self.generator = torch.Generator().manual_seed(seed)
         self.queries = 0  # situations the teachers have labelled
         self._kept = KeptBatches(config.kept_batches)
+        self._return_scale = ReturnScale(config.gamma)
         self._memories = Memories()
         self._optimise()
 
@@ -113,14 +115,16 @@ class Distiller:
         config = self.config
         batch = dataclasses.replace(batch, teacher_states=self._before(batch))
         self._prepare(batch)
+        if config.reward_scale == "return":
+            self._return_scale.update(batch)
         teachers = self._label(batch)
         weights = self._weigh(batch, teachers, fraction)
         own = (batch.driver == STUDENT).to(batch.reward.dtype).expand_as(batch.reward)
-        reward = learning_reward(batch, config.gamma, config.fall_penalty)
+        reward = learning_reward(batch, config.gamma, config.fall_penalty) / self._value_unit
         advantage, target = critic_advantages(
             batch, reward, self.critic, gamma=config.gamma, lam=config.lam
         )
-        expected = _expected(teachers, weights, target)
+        expected = _expected(teachers, weights, target, self._value_unit)
         pseudo = self._pseudo_advantages(batch, teachers, weights)
         recorded = Recorded(batch, teachers, weights, advantage, target, own, expected, pseudo)
         if MODES[config.mode].keeps:
@@ -131,8 +135,13 @@ class Distiller:
     def _weigh(self, batch: Batch, teachers: Sequence[TeacherOutput], fraction: float) -> Tensor:
         """What each teacher's word weighs along a batch, (T, N, teachers)."""
         values = [said.value for said in teachers]
-        student = self.critic(batch.observations["teacher"])
+        student = self.critic(batch.observations["teacher"]) * self._value_unit
         return teacher_weights(self.config.teachers, batch.task, values, student, fraction)
+
+    @property
+    def _value_unit(self) -> float:
+        """What the critic's answers are multiplied by to be (1 - gamma) times returns."""
+        return self._return_scale.value_unit(self.config.reward_scale)
 
     def _again(self, fraction: float) -> Recorded:
         """A batch of those that are kept; gates stand as they do now, not as they did then."""
@@ -414,6 +423,7 @@ class Distiller:
             "generator": self.generator.get_state(),
             "queries": self.queries,
             "kept": self._kept.state_dict(),
+            "return_scale": self._return_scale.state_dict(),
             "teacher_states": self._memories.state_dict(),
         }
 
@@ -439,17 +449,19 @@ class Distiller:
         with torch.no_grad():
             self._kept.load_state_dict(state.get("kept", {}), self._relabel)
         self._memories.load_state_dict(state.get("teacher_states", {}))
+        self._return_scale.load_state_dict(state.get("return_scale", {}))
 
 
 def _expected(
-    teachers: Sequence[TeacherOutput], weights: Tensor, lambda_return: Tensor
+    teachers: Sequence[TeacherOutput], weights: Tensor, lambda_return: Tensor, unit: float
 ) -> Tensor | None:
-    """What teachers expect by their weights, (T, N); the student's own return where gates are
-    closed and for teachers without values. None if no teacher has any.
+    """What teachers expect by their weights, (T, N), in units of the student's critic; the
+    student's own return where gates are closed and for teachers without values. None if no teacher
+    has any.
     """
     if all(said.value is None for said in teachers):
         return None
-    values = [lambda_return if said.value is None else said.value for said in teachers]
+    values = [lambda_return if said.value is None else said.value / unit for said in teachers]
     return mix(weights, values) + (1.0 - weights.sum(-1)) * lambda_return
 
 

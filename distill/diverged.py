@@ -31,7 +31,7 @@ def check_finite(whose: str, losses: Mapping[str, float], parameters: Iterable[T
         wrong = ["a weight is not finite"]
     if wrong:
         raise DivergedError(
-            f"training has diverged ({', '.join(wrong)}) and was stopped; the last checkpoint is "
-            f"kept. Lower {whose}.learning_rate or {whose}.max_gradient_norm and start over with "
-            "--fresh"
+            f"training has diverged ({', '.join(wrong)}) and was stopped; a checkpoint from before "
+            f"is kept, if there is one. Lower {whose}.learning_rate or {whose}.max_gradient_norm "
+            "and start over with --fresh"
         )

@@ -116,6 +116,7 @@ def _learn(
     taught = learning.learn(batch, distiller.student, fraction)
     recorded = distiller.record(batch, fraction)
     label, undo = recorded.teachers[0].distribution, distiller.snapshot()
+    losses: dict[str, float] = {}  # of an update that is taken back before it ends
     with learning.guarding(distiller.student, undo, label, batch):
         losses = distiller.update(recorded, fraction, relative)
     return {

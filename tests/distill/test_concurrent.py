@@ -155,13 +155,14 @@ def test_a_teacher_that_shares_its_head_acts_as_it_did_before():
     assert ppo.actor.network[-1] is student.layers[-1]
 
 
-def test_an_update_that_leaves_the_teacher_far_behind_is_taken_back(monkeypatch):
+@pytest.mark.parametrize("when", [0, 5])
+def test_an_update_that_leaves_the_teacher_far_behind_is_taken_back(monkeypatch, when):
     broken = []
     update = Distiller.update
 
     def explode(self, recorded, fraction, relative_score):
         losses = update(self, recorded, fraction, relative_score)
-        if len(broken) == 5:
+        if len(broken) == when:
             with torch.no_grad():
                 self.student.layers[-1].bias += 1e3
                 self.critic.network[-1].bias += 1e3
@@ -176,6 +177,25 @@ def test_an_update_that_leaves_the_teacher_far_behind_is_taken_back(monkeypatch)
     assert distiller.student.layers[-1].bias.abs().max() < 10
     assert distiller.critic.network[-1].bias.abs().max() < 10
     assert all(m["exp_avg"].abs().max() < 100 for m in distiller.optimiser.state.values())
+
+
+def test_an_update_that_ends_in_no_number_is_taken_back_and_counted(monkeypatch):
+    descended = []
+    descend = Distiller._descend
+
+    def spoil(self, *given):
+        losses = descend(self, *given)
+        if len(descended) == 10:
+            with torch.no_grad():
+                self.student.layers[-1].bias[0] = torch.nan
+        descended.append(1)
+        return losses
+
+    monkeypatch.setattr(Distiller, "_descend", spoil)
+    rows, _, distiller = learn(ConcurrentConfig(), iterations=12)
+    assert rows[-1]["divergences"] == 1
+    assert [row["terms"] == {} for row in rows].count(True) == 1
+    assert all(bool(torch.isfinite(p).all()) for p in distiller.parameters)
 
 
 def test_a_learning_teacher_tells_values_in_the_unit_of_all_teachers():

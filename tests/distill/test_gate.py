@@ -26,21 +26,45 @@ def constant_critic(value):
     return critic
 
 
+class Rewarding:
+    """An environment whose rewards are so many times as large."""
+
+    def __init__(self, env, times):
+        self.env, self.times = env, times
+
+    def __getattr__(self, name):
+        return getattr(self.env, name)
+
+    def step(self, actions):
+        observation, reward, *rest = self.env.step(actions)
+        return observation, (self.times * reward).astype(np.float32), *rest
+
+
 def learn(
-    tracking, tracker, terms, *, iterations=60, teachers=1, mode="student", told=None, **mixture
+    tracking,
+    tracker,
+    terms,
+    *,
+    iterations=60,
+    teachers=1,
+    told=None,
+    reward=1.0,
+    changes=(),
+    expects=(15.0, 0.0),
+    **mixture,
 ):
     """A student that expects 15 where there is about 9 to be had, of teachers that expect 0."""
-    env = tracking(N, autoreset=True)
+    env = Rewarding(tracking(N, autoreset=True), reward)
     settings = DistillConfig(
-        mode=mode, steps=N * TICKS * iterations, num_envs=N, ticks=TICKS, teacher_share=0.0,
+        steps=N * TICKS * iterations, num_envs=N, ticks=TICKS, teacher_share=0.0,
         gamma=0.9,
         fall_penalty=0.0, terms=terms, learning_rate=1e-2,
-        teachers=MixtureConfig(gated=True, **mixture),
+        teachers=MixtureConfig(gated=True, **mixture), **dict(changes),
     )  # fmt: skip
     torch.manual_seed(0)
     student = make_student(StudentConfig(hidden=(8,)), Interface.plain(2, 1, discrete=False))
-    critic = constant_critic(15.0)
-    made = [ActorTeacher(tracker(), constant_critic(0.0)) for _ in range(teachers)]
+    critic = constant_critic(expects[0])
+    made = [ActorTeacher(tracker(), constant_critic(expects[1])) for _ in range(teachers)]
     distiller = Distiller(settings, student, made, critic, seed=0)
     curriculum = Curriculum(CurriculumConfig(kind="none"), ("none",), N, np.zeros(5))
     source = RolloutSource(env, TICKS, running=curriculum.running)
@@ -85,8 +109,34 @@ def test_what_is_kept_is_not_copied_behind_a_gate_that_has_closed(tracking, trac
     terms = (TermConfig(name="policy_kl"),)
     told = []
     weights, _ = learn(
-        tracking, tracker, terms, iterations=20, mode="aggregate", told=told, warm_up=0.5
+        tracking,
+        tracker,
+        terms,
+        iterations=20,
+        told=told,
+        warm_up=0.5,
+        changes={"mode": "aggregate"},
     )
     closed = next(i for i, w in enumerate(weights) if (w == 0).all())
     assert all(row["policy_kl"] > 0 for row in told[:closed])
     assert all(row["policy_kl"] == 0 for row in told[closed:])
+
+
+@pytest.mark.parametrize("reward", [0.001, 1000.0])
+def test_values_in_units_of_the_return_do_not_care_for_the_unit_of_rewards(
+    tracking, tracker, reward
+):
+    terms = (TermConfig(name="policy_kl"), TermConfig(name="value", options=VALUE))
+
+    def learnt(times):
+        return learn(
+            tracking, tracker, terms, iterations=30, reward=times, warm_up=0.3,
+            expects=(0.0, 7.0 * times), changes={"reward_scale": "return"},
+        )  # fmt: skip
+
+    (one, value), (other, same) = learnt(1.0), learnt(reward)
+    assert value > 0.3  # of deviations of the return
+    assert same == pytest.approx(value, rel=1e-3)
+    assert len({float(w.mean()) for w in one}) > 1  # gates open and close
+    for a, b in zip(one, other, strict=True):
+        assert float((a == b).float().mean()) > 0.98

@@ -227,6 +227,14 @@ def test_what_would_do_nothing_among_teachers_is_refused(teachers: str, words: s
         ),
         (["distill.mode=clone"], r"distill\.mode is 'clone'; use one of offline, student, .*mixed"),
         (["distill.recorded_steps=0"], r"distill\.recorded_steps is 0"),
+        (
+            ["distill.mode=concurrent", "distill.num_envs=8", "distill.teacher_share=0.01"],
+            r"distill\.teacher_share is 0\.01 of 8 environments.* leaves the teacher none.* 0\.12 ",
+        ),
+        (
+            ["distill.mode=concurrent", "distill.num_envs=8", "distill.teacher_share=0.97"],
+            r"leaves the student none",
+        ),
         (["distill.concurrent.pull=0.1"], r"distill\.concurrent\.pull is 0\.1 .*mode is 'student'"),
         (
             ["distill.mode=teacher", "distill.adversary={}", 'distill.terms=[{name="value"}]'],
