@@ -313,7 +313,7 @@ def test_steps_saved_are_of_runs_that_stayed_at_their_target(harness, tmp_path):
         finished(harness, "compression", "ppo-all 16-16", 1, final=96.0, curve=scratch, budget=400),
     ]
     text = section(harness, "sample-efficiency", every, tmp_path)
-    assert cells(text, "| Hopper | ours")[4:] == ["30", "300", "10.0", "yes, so far"]
+    assert cells(text, "| Hopper | ours")[4:] == ["30", "300", "10.0", "s1 10.0", "yes, so far"]
 
 
 def test_a_run_that_never_got_there_counts_as_longer_than_its_budget(harness, tmp_path):
@@ -329,7 +329,51 @@ def test_a_run_that_never_got_there_counts_as_longer_than_its_budget(harness, tm
         curve = [(at, 96.0), (at + 1, 96.0)]
         student = finished(harness, "compression", "ours 16-16", 1, final=99.0, curve=curve)
         text = section(harness, "sample-efficiency", [*every, student], tmp_path)
-        assert cells(text, "| Hopper | ours")[5:] == ["more than 400 (0 of 1)", times, met]
+        seed = f"s1 {times.replace('more than', '>')}"
+        assert cells(text, "| Hopper | ours")[5:] == ["more than 400 (0 of 1)", times, seed, met]
+
+
+def test_of_two_runs_one_of_which_never_got_there_only_a_bound_is_known(harness, tmp_path):
+    every = []
+    for seed, steps in enumerate((200, 999), start=1):
+        scratch = [(steps, 96.0), (1000, 96.0 if steps == 200 else 94.0)]
+        student = [(10 * seed, 96.0), (50, 96.0)]
+        every += [
+            finished(harness, "teachers", "teacher", seed, final=100.0),
+            finished(harness, "compression", "ours 128-64", seed, final=99.0, curve=student),
+            finished(
+                harness,
+                "compression",
+                "ppo-all 128-64",
+                seed,
+                final=96.0,
+                curve=scratch,
+                budget=1000,
+            ),
+        ]
+    text = section(harness, "sample-efficiency", every, tmp_path)
+    assert cells(text, "| Hopper | ours")[4:] == [
+        "15",  # half way between two
+        "more than 600 (1 of 2)",
+        "more than 40.0",
+        "s1 20.0, s2 > 50.0",
+        "yes, so far",
+    ]
+
+
+def test_steps_saved_are_claimed_of_one_arm_whichever_is_quicker(harness, tmp_path):
+    curves = {"ours": [(20, 96.0), (30, 96.0)], "student-driven": [(10, 96.0), (20, 96.0)]}
+    every = [
+        finished(harness, "teachers", "teacher", 1, final=100.0),
+        *(
+            finished(harness, "compression", f"{arm} 128-64", 1, final=99.0, curve=curve)
+            for arm, curve in {**curves, "ppo-all": [(100, 96.0), (200, 96.0)]}.items()
+        ),
+    ]
+    section(harness, "sample-efficiency", every, tmp_path)
+    [claim] = table("sample-efficiency").claims(tmp_path)
+    assert claim.what.endswith("by `ours`")
+    assert (claim.found, claim.met) == ("5.0 (s1 5.0)", "no, so far")
 
 
 @pytest.mark.parametrize(
