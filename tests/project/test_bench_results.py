@@ -329,8 +329,8 @@ def test_a_run_that_never_got_there_counts_as_longer_than_its_budget(harness, tm
         curve = [(at, 96.0), (at + 1, 96.0)]
         student = finished(harness, "compression", "ours 16-16", 1, final=99.0, curve=curve)
         text = section(harness, "sample-efficiency", [*every, student], tmp_path)
-        seed = f"s1 {times.replace('more than', '>')}"
-        assert cells(text, "| Hopper | ours")[5:] == ["more than 400 (0 of 1)", times, seed, met]
+        steps = "more than 400 (0 of 1)"
+        assert cells(text, "| Hopper | ours")[5:] == [steps, times, f"s1 {times}", met]
 
 
 def test_of_two_runs_one_of_which_never_got_there_only_a_bound_is_known(harness, tmp_path):
@@ -356,9 +356,28 @@ def test_of_two_runs_one_of_which_never_got_there_only_a_bound_is_known(harness,
         "15",  # half way between two
         "more than 600 (1 of 2)",
         "more than 40.0",
-        "s1 20.0, s2 > 50.0",
+        "s1 20.0, s2 more than 50.0",
         "yes, so far",
     ]
+
+
+@pytest.mark.parametrize(
+    ("mine", "scratch", "shown"),
+    [
+        ((30, 10), (390, 60), ["11.2", "s1 13.0, s2 6.0", "no, so far"]),
+        ((10, 30), (160, 180), ["8.5", "s1 16.0, s2 6.0", "no, so far"]),
+        ((10, 30), (160, 240), ["10.0", "s1 16.0, s2 8.0", "yes, so far"]),
+    ],
+)
+def test_one_seed_does_not_make_up_for_the_others(harness, tmp_path, mine, scratch, shown):
+    every = []
+    for seed, ends in enumerate(zip(mine, scratch, strict=True), start=1):
+        every.append(finished(harness, "teachers", "teacher", seed, final=100.0))
+        for arm, end in zip(("ours 128-64", "ppo-all 128-64"), ends, strict=True):
+            curve = [(end, 96.0), (end + 1, 96.0)]
+            every.append(finished(harness, "compression", arm, seed, final=9.0, curve=curve))
+    text = section(harness, "sample-efficiency", every, tmp_path)
+    assert cells(text, "| Hopper | ours")[6:] == shown
 
 
 def test_steps_saved_are_claimed_of_one_arm_whichever_is_quicker(harness, tmp_path):
