@@ -13,6 +13,7 @@ real one and the results go elsewhere: a smoke test.
 from __future__ import annotations
 
 import argparse
+import itertools
 import signal
 from pathlib import Path
 
@@ -22,13 +23,14 @@ from harness.runs import Place, Run, go_on, select
 from harness.tables import CLAIMING, TABLES
 
 ROOT = Path(__file__).parents[1]
+_TUNING = 100  # the first seed on which settings are chosen, and none is shown
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("verb", nargs="?", choices=("status", "run", "report"), default="status")
     parser.add_argument("words", nargs="*", help="only runs whose name has all of them")
-    parser.add_argument("--seeds", type=_seeds, default=(), help="only these, as 1,2,3")
+    parser.add_argument("--seeds", type=_seeds, help="these instead of 1 to 3, as 4,5 or 1-10")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin none after it")
     parser.add_argument("--scale", type=float, default=1.0, help="part of every budget, in (0, 1]")
     parser.add_argument("--results", type=Path, help="folder of the files")
@@ -37,7 +39,8 @@ def main(arguments: list[str] | None = None) -> int:
     if not 0.0 < given.scale <= 1.0:
         parser.error(f"--scale is {given.scale}; use a part of the budget above 0, at most 1")
     place = _place(given.scale, given.results)
-    runs = select([run for table in TABLES for run in table.runs()], given.words, given.seeds)
+    listed = [t.runs() if given.seeds is None else t.runs(given.seeds) for t in TABLES]
+    runs = select(itertools.chain(*listed), given.words)
     if given.verb == "run":
         torch.set_num_threads(1)  # networks this small are no work for two; physics has all cores
         torch.optim.Adam([torch.zeros(1)])  # torch loads half of itself now, not in the first run
@@ -73,7 +76,19 @@ def _status(runs: list[Run], place: Place) -> None:
 
 
 def _seeds(text: str) -> tuple[int, ...]:
-    return tuple(int(seed) for seed in text.split(","))
+    """Single ones and ranges, as 4,5 or 1-10."""
+    seeds: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        try:
+            seeds += range(int(first), int(last or first) + 1)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{part!r} is no seed; use 4,5 or 1-10") from None
+    if not seeds or not 1 <= min(seeds) <= max(seeds) < _TUNING:
+        raise argparse.ArgumentTypeError(
+            f"{text} is not within 1 to {_TUNING - 1}; those from {_TUNING} up choose settings"
+        )
+    return tuple(dict.fromkeys(seeds))
 
 
 if __name__ == "__main__":

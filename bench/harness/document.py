@@ -28,7 +28,11 @@ fallen short, so that these were not blind; earlier results stand in the history
 class Table(Protocol):
     """What a module of this package offers that is a table of the page."""
 
-    def runs(self) -> list[Run]: ...
+    def runs(self, seeds: Sequence[int] = ...) -> list[Run]:
+        """All of these seeds, or of those that its page waits for; one whose runs differ in nothing
+        by seed lists the same whatever is asked for.
+        """
+        ...
 
     def report(self, results: Path, figures: Path) -> str:
         """The section of the page, and its figures; empty where no run is done."""

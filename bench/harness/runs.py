@@ -88,14 +88,9 @@ class Run:
         return None
 
 
-def select(runs: Iterable[Run], words: Sequence[str], seeds: Sequence[int]) -> list[Run]:
-    """Runs whose ``table/name`` has every word in it, with one of ``seeds``; all where empty."""
-    return [
-        run
-        for run in runs
-        if all(word in f"{run.table}/{run.name}" for word in words)
-        and (not seeds or run.seed in seeds)
-    ]
+def select(runs: Iterable[Run], words: Sequence[str]) -> list[Run]:
+    """Runs whose ``table/name`` has every word in it."""
+    return [run for run in runs if all(word in f"{run.table}/{run.name}" for word in words)]
 
 
 def go_on(runs: Iterable[Run], place: Place, log: Log, minutes: float = float("inf")) -> Progress:

@@ -1,5 +1,6 @@
 """Benchmarks accumulate: a file per run, nothing done twice, nothing lost, tables from files."""
 
+import argparse
 import dataclasses
 import itertools
 import json
@@ -146,11 +147,11 @@ def test_a_run_without_its_package_is_left_out_and_says_what_is_missing(harness,
     assert "install a_package_nobody_has" in said[0]
 
 
-def test_words_and_seeds_choose_runs(harness):
+def test_words_choose_runs(harness):
     _, runs = harness
     every = listed(runs, ["ppo 16-16", "ours 16-16", "ours 128-64"], [])
-    assert [r.name for r in runs.select(every, ["ours", "16-16"], [])] == ["Task_ours-16-16_s1"]
-    assert runs.select(every, ["ours"], [2]) == []
+    assert [r.name for r in runs.select(every, ["ours", "16-16"])] == ["Task_ours-16-16_s1"]
+    assert runs.select(every, ["theirs"]) == []
 
 
 def tables():
@@ -177,6 +178,36 @@ def test_runs_of_one_seed_come_before_those_of_the_next():
     compression = table("compression")
     seeds = [run.seed for run in compression.runs()]
     assert [seed for seed, _ in itertools.groupby(seeds)] == list(compression.SEEDS)
+
+
+def test_seeds_are_asked_for_one_by_one_and_by_ranges():
+    import learning
+
+    assert learning._seeds("4,5") == (4, 5)
+    assert learning._seeds("1-3,7,2") == (1, 2, 3, 7)
+    for wrong in ("x", "", "3-1", "0", "99-100"):
+        with pytest.raises(argparse.ArgumentTypeError):
+            learning._seeds(wrong)
+
+
+def test_seeds_that_are_asked_for_are_listed_and_need_teachers_that_can_be():
+    one_for_all = ("random", "budget")  # nothing in them differs by seed
+    for each in tables():
+        asked = each.runs((4, 5))
+        if each.TABLE in one_for_all:
+            assert asked == each.runs()
+            continue
+        usual = [run for run in each.runs() if run.seed == 1]
+        assert len(asked) == 2 * len(usual)
+        assert {run.seed for run in asked} == ({4, 5} if usual else set())
+        assert all(1 <= needed.seed <= run.seed for run in asked for needed in run.needs)
+
+
+def test_students_of_three_teachers_have_their_own_among_them():
+    from harness.teaching import three_teachers
+
+    assert [three_teachers(seed) for seed in (1, 2, 3)] == [(1, 2, 3)] * 3
+    assert [three_teachers(seed) for seed in (4, 5, 10)] == [(2, 3, 4), (3, 4, 5), (8, 9, 10)]
 
 
 def test_settings_of_results_are_not_of_the_seeds_they_were_found_on():

@@ -37,7 +37,7 @@ from ..report import (
 from ..results import Result, read_results
 from ..runs import Log, Made, Place, Run
 from ..teaching import TABLE as TEACHERS
-from ..teaching import load_teacher, teacher_run
+from ..teaching import load_teacher, teacher_run, three_teachers
 from ..training import final_returns
 
 TABLE = "attack"
@@ -131,7 +131,7 @@ ARMS = (
 )
 
 
-def runs() -> list[Run]:
+def runs(seeds: Sequence[int] = SEEDS) -> list[Run]:
     """The teacher itself, and every way to make a student of it, seed by seed."""
     return [
         Run(
@@ -143,7 +143,7 @@ def runs() -> list[Run]:
             execute=_attack_teacher if name == "teacher" else _distil,
             needs=tuple(teacher_run(task, s) for s in _taught_by(name, seed)),
         )
-        for seed in SEEDS
+        for seed in seeds
         for task in TASKS
         for name in ARMS
     ]
@@ -160,7 +160,9 @@ def _taught_by(name: str, seed: int) -> tuple[int, ...]:
     """Seeds of the teachers, the paired one first."""
     if name != "attacked-three-teachers":
         return (seed,)
-    return tuple(SEEDS[(SEEDS.index(seed) + i) % len(SEEDS)] for i in range(3))
+    three = three_teachers(seed)
+    at = three.index(seed)
+    return three[at:] + three[:at]
 
 
 def _attack_teacher(run: Run, place: Place, log: Log) -> Made:
@@ -275,7 +277,7 @@ def _arms_said() -> str:
         "give anywhere in the box; those that are `attacked` learn under attack "
         f"(`distill.adversary`) for {shares} of the time within the same box, labelled "
         "where they really are by one teacher, by three with equal weights (the paired one and "
-        "those of the other seeds), by one that goes on learning, or by none (`alone`, which says "
+        "two of other seeds), by one that goes on learning, or by none (`alone`, which says "
         f"what the others owe to theirs); they let their teacher go after {_TAUGHT:.0%} of their "
         "steps and learn from their own reward throughout. SA-PPO's own medians: "
         "Walker2d 4912 to 2468 (0.50), Hopper 3523 to 1403 (0.40), under the worst of several "

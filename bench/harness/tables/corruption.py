@@ -55,7 +55,7 @@ def student_config(name: str, task: str) -> StudentConfig:
     return dataclasses.replace(config, initial_std=first_std(task)) if name == _LET_GO else config
 
 
-def runs() -> list[Run]:
+def runs(seeds: Sequence[int] = SEEDS) -> list[Run]:
     """The damaged teacher and each arm, seed by seed."""
     return [
         Run(
@@ -67,7 +67,7 @@ def runs() -> list[Run]:
             execute=_evaluate if name == _TEACHER else _distil,
             needs=(teacher_run(task, seed),),
         )
-        for seed in SEEDS
+        for seed in seeds
         for sigma in SIGMAS
         for task in TASKS
         for name in (_TEACHER, *_ARMS)

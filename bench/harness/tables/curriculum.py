@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,10 +87,10 @@ TEACHER_STEPS = {"balancer": _RECIPE.teacher.steps, "HalfCheetah": 1_000_000}
 STEPS = {"balancer": 1_000_000, "HalfCheetah": 500_000}
 
 
-def runs() -> list[Run]:
+def runs(seeds: Sequence[int] = SEEDS) -> list[Run]:
     """Seed by seed a teacher, and students by every arm."""
     every: list[Run] = []
-    for seed in SEEDS:
+    for seed in seeds:
         for task in VARIED:
             teacher = Run(
                 table=TABLE,

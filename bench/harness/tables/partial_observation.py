@@ -90,7 +90,7 @@ def student_arm(name: str, task: str) -> Arm:
     return Arm(mode="student", terms=(RL, _HIDDEN_VALUE), taught=False)
 
 
-def runs() -> list[Run]:
+def runs(seeds: Sequence[int] = SEEDS) -> list[Run]:
     """Every arm at every noise, seed by seed."""
     return [
         Run(
@@ -102,7 +102,7 @@ def runs() -> list[Run]:
             execute=_distil,
             needs=(teacher_run(task, seed),),
         )
-        for seed in SEEDS
+        for seed in seeds
         for noise in NOISE
         for task in TASKS
         for arm in STUDENT_ARMS

@@ -6,6 +6,7 @@ After Rusu et al. 2015, whose students of Breakout reach 34 % of the teacher by 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,10 +56,10 @@ def _arms() -> dict[str, dict[str, Any]]:
     return {**swept, "nll": {"kind": "nll"}, "mse": {"kind": "mse"}}
 
 
-def runs() -> list[Run]:
+def runs(seeds: Sequence[int] = SEEDS) -> list[Run]:
     """Seed by seed: a task's teacher, then its students."""
     every: list[Run] = []
-    for seed in SEEDS:
+    for seed in seeds:
         for task in TASKS:
             teacher = q_teacher_run(TABLE, task, seed)
             every.append(teacher)

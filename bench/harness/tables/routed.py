@@ -7,6 +7,7 @@ it. The body is HalfCheetah's; one teacher runs forward, the other back.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,10 +61,10 @@ _ARMS = {
 }
 
 
-def runs() -> list[Run]:
+def runs(seeds: Sequence[int] = SEEDS) -> list[Run]:
     """Seed by seed: the teachers, then the students of both."""
     every: list[Run] = []
-    for seed in SEEDS:
+    for seed in seeds:
         teachers = tuple(_teacher_run(task, seed) for task in SEVERAL[TASK])
         every += teachers
         every += [

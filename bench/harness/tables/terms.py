@@ -132,10 +132,10 @@ ATTENTION: dict[str, Arm] = {
 _MEASURED = ("policy_kl", "policy_kl + robust", "policy_kl + smoothness")
 
 
-def runs() -> list[Run]:
+def runs(seeds: Sequence[int] = SEEDS) -> list[Run]:
     """Every arm, seed by seed."""
     every: list[Run] = []
-    for seed in SEEDS:
+    for seed in seeds:
         for task in TASKS:
             teacher, short = teacher_run(task, seed), short_teacher_run(task, seed)
             every.append(short)
