@@ -130,6 +130,35 @@ def test_a_run_whose_teacher_left_no_checkpoint_here_does_the_teacher_again(harn
     assert log == ["teacher", "teacher", "student"]
 
 
+def test_a_result_of_another_budget_or_none_at_all_is_not_that_of_the_run(harness, place):
+    results, runs = harness
+    log = []
+    [run] = listed(runs, "a", log)
+    longer = dataclasses.replace(run, budget=200)
+    runs.go_on([run], place, quiet)
+    assert run.done(place)
+    assert not longer.done(place)
+    assert runs.go_on([longer], place, quiet) == (1, [])
+    [result] = results.read_results(place.results, "t")
+    assert result.budget == 200
+    (place.results / "t" / f"{run.name}.json").write_text("{}")
+    assert not run.done(place)
+
+
+def test_a_student_does_not_learn_from_a_teacher_of_another_budget(harness, place):
+    _, runs = harness
+    log = []
+    teacher, student = listed(runs, ["teacher", "student"], log)
+    runs.go_on([teacher], place, quiet)
+    longer = dataclasses.replace(teacher, budget=200)
+    student = dataclasses.replace(student, needs=(longer,))
+    assert runs.go_on([student], place, quiet) == (2, [])
+    assert log == ["teacher", "teacher", "student"]
+    # A checkpoint alone is believed: results may stand elsewhere than what is shared.
+    elsewhere = dataclasses.replace(place, results=place.working / "elsewhere")
+    assert runs.go_on([student], elsewhere, quiet) == (1, [])
+
+
 def test_no_run_begins_when_the_time_is_over(harness, place):
     _, runs = harness
     log = []
