@@ -9,20 +9,26 @@ from typing import Protocol
 from .claims import Claiming, scorecard
 from .report import paragraph
 from .results import read_results
-from .runs import Place, Run
+from .runs import Place, Run, suffix
 
-_HEAD = """# Benchmarks
-
-Written by `python bench/learning.py report` from the files under `bench/results`, one per run;
-`python bench/learning.py run` adds the runs that are missing. Intervals are 95 % of a bootstrap
-over seeds, and a middle value over seeds is the interquartile mean; where one seed is done, its
-number stands alone. Of three seeds that mean is the plain one, and the interval is nearly always
-from the lowest to the highest, which holds the true mean three times in four rather than 19 in 20:
-this round shows what is far apart, and a claim to have matched or beaten a published figure waits
-for 5 or 10. Settings were chosen on seeds from 100 up, results are from the seeds named. Where a
-setting, a task or the code changed, its runs were made anew, sometimes after the seeds named had
-fallen short, so that these were not blind; earlier results stand in the history of
-`bench/results`. Whatever falls short stands in the tables too."""
+_HEAD = (
+    "Written by `python bench/learning.py report{option}` from the files under `{results}`, one "
+    "per run; `python bench/learning.py run{option}` adds the runs that are missing. Intervals are "
+    "95 % of a bootstrap over seeds, and a middle value over seeds is the interquartile mean; "
+    "where one seed is done, its number stands alone. Of three seeds that mean is the plain one, "
+    "and the interval is nearly always from the lowest to the highest, which holds the true mean "
+    "three times in four rather than 19 in 20: this round shows what is far apart, and a claim to "
+    "have matched or beaten a published figure waits for 5 or 10. Settings were chosen on seeds "
+    "from 100 up, results are from the seeds named. Where a setting, a task or the code changed, "
+    "its runs were made anew, sometimes after the seeds named had fallen short, so that these were "
+    "not blind; earlier results stand in the history of `{results}`. Whatever falls short stands "
+    "in the tables too."
+)
+_SCALED = (
+    "Every budget is {scale:g} times that of the round which stands in `docs/benchmarks.md`, the "
+    "teachers' too. What the words below tell of tuning seeds, of earlier rounds and of why "
+    "something falls short is of that round; figures, and the steps of runs, are of this one."
+)
 
 
 class Table(Protocol):
@@ -43,12 +49,22 @@ def write_document(
     document: Path, place: Place, tables: Sequence[Table], claiming: Sequence[Claiming] = ()
 ) -> None:
     """Write the page, and its figures beside it; what is claimed comes first."""
-    figures = document.parent / "figures"
+    figures = document.parent / f"figures{suffix(place.scale)}"
     texts = [table.report(place.results, figures) for table in tables]
     document.parent.mkdir(parents=True, exist_ok=True)
-    head = f"{_HEAD}\n\n{paragraph(_progress(place, tables))}"
     said = scorecard(claiming, place.results)
-    document.write_text("\n\n".join(filter(None, [head, said, *texts])) + "\n")
+    head = [_head(place), paragraph(_progress(place, tables))]
+    document.write_text("\n\n".join(filter(None, [*head, said, *texts])) + "\n")
+
+
+def _head(place: Place) -> str:
+    """Where it comes from, and what is to be known of all tables."""
+    results = f"{place.results.parent.name}/{place.results.name}"
+    option = "" if place.scale == 1.0 else f" --scale {place.scale:g}"
+    parts = ["# Benchmarks", paragraph(_HEAD.format(option=option, results=results))]
+    if place.scale != 1.0:
+        parts.append(paragraph(_SCALED.format(scale=place.scale)))
+    return "\n\n".join(parts)
 
 
 def _progress(place: Place, tables: Sequence[Table]) -> str:

@@ -180,10 +180,15 @@ def cost_cells(group: Sequence[Result]) -> list[str]:
     return [str(len(group)), parameters, f"{steps} + {critic}" if critic else steps, *rest]
 
 
+def budgets_said(results: Sequence[Result]) -> str:
+    """Environment steps that the runs had, each number of them once."""
+    budgets = sorted({result.budget for result in results})
+    return ", ".join(f"{budget / 1e6:g} M" for budget in budgets)
+
+
 def settings_note(results: Sequence[Result]) -> str:
     """Which round this is: seeds, budgets, machines and how busy they were."""
     seeds = sorted({result.seed for result in results})
-    budgets = sorted({result.budget for result in results})
     machines = sorted({f"{r.machine['processor']}, {r.machine['cores']} cores" for r in results})
     load = [result.machine["load"] for result in results]
     busy = [r for r in results if r.machine["load"] > r.machine["cores"]]
@@ -191,7 +196,7 @@ def settings_note(results: Sequence[Result]) -> str:
     days = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
     note = paragraph(
         f"Round: seeds {', '.join(map(str, seeds))}; budgets "
-        f"{', '.join(f'{budget / 1e6:g} M' for budget in budgets)} environment steps; "
+        f"{budgets_said(results)} environment steps; "
         f"{'; '.join(machines)}, load average when runs began {min(load):.1f} to "
         f"{max(load):.1f}; {days}."
     )

@@ -124,7 +124,8 @@ def commit() -> str:
     name = _git("rev-parse", "--short=12", "HEAD").stdout.strip()
     if not name:
         return "unknown"
-    made = (f":(exclude){folder}" for folder in ("bench/results", "bench/checkpoints", "docs"))
+    folders = ("bench/results*", "bench/checkpoints*", "docs")  # of every scale
+    made = (f":(exclude){folder}" for folder in folders)
     same = _git("diff", "--quiet", "HEAD", "--", ".", *made).returncode == 0
     return name if same else f"{name}+"
 

@@ -50,9 +50,14 @@ class Made(NamedTuple):
     series: Mapping[str, list[float]] = MappingProxyType({})
 
 
+def suffix(scale: float) -> str:
+    """Of the folders and pages of a scale, so that results of two never mix."""
+    return "" if scale == 1.0 else f"-x{scale:g}"
+
+
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """Where results and checkpoints are, and which part of every budget is spent."""
+    """Where results and checkpoints are, and how many times every budget is spent."""
 
     results: Path
     checkpoints: Path
@@ -62,6 +67,11 @@ class Place:
     def steps(self, budget: int) -> int:
         """The budget of environment steps to be spent: some iterations at least."""
         return max(min(budget, _LEAST), round(budget * self.scale))
+
+    @property
+    def look(self) -> float:
+        """Part of what a policy is looked at with: all of it, however much it has learnt."""
+        return min(self.scale, 1.0)
 
     def checkpoint(self, run: Run) -> Path:
         """What ``run`` leaves for those that need it."""

@@ -209,6 +209,46 @@ def test_runs_of_one_seed_come_before_those_of_the_next():
     assert [seed for seed, _ in itertools.groupby(seeds)] == list(compression.SEEDS)
 
 
+def test_results_of_another_scale_have_folders_and_a_page_of_their_own():
+    import learning
+
+    usual, larger, smoke = (learning._place(scale, None) for scale in (1.0, 4.0, 0.01))
+    root = BENCH.parent
+    assert usual.results == BENCH / "results"
+    assert learning._page(usual, None) == root / "docs" / "benchmarks.md"
+    assert (larger.results, larger.checkpoints) == (BENCH / "results-x4", BENCH / "checkpoints-x4")
+    assert learning._page(larger, None) == root / "docs" / "benchmarks-x4.md"
+    assert larger.steps(500_000) == 2_000_000
+    assert larger.look == 1.0  # what is learnt longer is not attacked harder
+    for folder in (smoke.results, smoke.checkpoints, learning._page(smoke, None)):
+        assert root / "runs" in folder.parents
+    assert len({place.working for place in (usual, larger, smoke)}) == 3
+    # Nor do those that stand elsewhere go over the page.
+    elsewhere = root / "elsewhere" / "results"
+    assert learning._page(learning._place(1.0, elsewhere), elsewhere).parent == elsewhere.parent
+
+
+def test_a_page_of_another_scale_says_so_and_has_figures_of_its_own(harness, tmp_path):
+    from harness.document import write_document
+    from harness.tables import distillation_peers
+
+    results, runs = harness
+    place = runs.Place(tmp_path / "bench" / "results-x4", tmp_path, tmp_path, scale=4.0)
+    curve = [(100, 1.0), (200, 2.0)]
+    result = finished(
+        harness, distillation_peers.TABLE, "ours", 1, final=2.0, curve=curve, budget=2_000_000
+    )
+    result = dataclasses.replace(result, figures={"seconds": 1.0})
+    results.write_result(place.results, "Hopper_ours_s1", result)
+    write_document(tmp_path / "docs" / "benchmarks-x4.md", place, [distillation_peers])
+    text = " ".join((tmp_path / "docs" / "benchmarks-x4.md").read_text().split())
+    assert "report --scale 4` from the files under `bench/results-x4`" in text
+    assert "Every budget is 4 times that of the round which stands in" in text
+    assert "(figures-x4/distillation-peers.svg)" in text
+    assert (tmp_path / "docs" / "figures-x4" / "distillation-peers.svg").exists()
+    assert "distillation-peers: 1 of 30" in text
+
+
 def test_seeds_are_asked_for_one_by_one_and_by_ranges():
     import learning
 
@@ -284,7 +324,8 @@ def test_a_commit_is_marked_where_more_than_results_differs_from_it(harness, tmp
     results, _ = harness
     monkeypatch.setattr(results, "_ROOT", tmp_path)
     assert results.commit() == "unknown"
-    for name in ("code.py", "bench/results/ppo/a.json", "docs/benchmarks.md"):
+    more = "bench/results-x4/ppo/a.json"
+    for name in ("code.py", "bench/results/ppo/a.json", more, "docs/benchmarks.md"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("1")
     who = ["-c", "user.name=a", "-c", "user.email=a@b"]
@@ -293,6 +334,7 @@ def test_a_commit_is_marked_where_more_than_results_differs_from_it(harness, tmp
     clean = results.commit()
     assert len(clean) == 12
     (tmp_path / "bench/results/ppo/a.json").unlink()
+    (tmp_path / more).write_text("2")
     (tmp_path / "docs/benchmarks.md").write_text("2")
     assert results.commit() == clean
     (tmp_path / "code.py").write_text("2")

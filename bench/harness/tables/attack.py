@@ -168,7 +168,7 @@ def _taught_by(name: str, seed: int) -> tuple[int, ...]:
 def _attack_teacher(run: Run, place: Place, log: Log) -> Made:
     [needed] = run.needs
     actor = load_teacher(place, needed).actor
-    figures = attacked_returns(run.task, actor, log, scale=place.scale)
+    figures = attacked_returns(run.task, actor, log, scale=place.look)
     parameters = float(actor.parameter_count())
     final = final_returns(run.task, actor_of(actor))
     return Made({}, [], final, {**figures, "parameters": parameters})
@@ -186,7 +186,7 @@ def _distil(run: Run, place: Place, log: Log) -> Made:
         log=log,
         every=max(1, steps // _POINTS),
     )
-    attacked = attacked_returns(run.task, made.student, log, scale=place.scale)
+    attacked = attacked_returns(run.task, made.student, log, scale=place.look)
     return Made(made.settings, made.curve.points, made.final, {**made.figures, **attacked})
 
 
@@ -270,8 +270,8 @@ def _attacks_said(boxes: str) -> str:
 def _arms_said() -> str:
     shares = ", ".join(f"{1.0 - alone:.0%} ({task})" for task, alone in _ALONE.items())
     return (
-        f"All students are {'-'.join(map(str, HIDDEN))}, {STEPS / 1e6:g} M steps and those that "
-        f"are `attacked` {ATTACKED_STEPS / 1e6:g} M, as SA-PPO has. "
+        f"All students are {'-'.join(map(str, HIDDEN))}; those that are `attacked` have "
+        f"{ATTACKED_STEPS / STEPS:g} times the steps of the others (SA-PPO has 2 M). "
         "`ours` does nothing about attacks; `robust` adds SA-PPO's regulariser on its own answers; "
         "`robust-offline` learns from recorded episodes of the teacher, whose labels it is to "
         "give anywhere in the box; those that are `attacked` learn under attack "

@@ -52,8 +52,8 @@ def runs(seeds: Sequence[int] = SEEDS) -> list[Run]:
 
 
 def _measure(run: Run, place: Place, log: Log) -> Made:
-    steps = max(20, round(_STEPS * place.scale))
-    passes = max(2, round(_PASSES * place.scale))
+    steps = max(20, round(_STEPS * place.look))
+    passes = max(2, round(_PASSES * place.look))
     activations = tuple(sorted({family.activation for family in FAMILIES.values()}))
     rows = grid(activations)
     blank = make_host(rows, np.zeros(len(rows)), np.zeros(len(rows)), 0)

@@ -17,7 +17,7 @@ from retort.distill.students import Student, StudentConfig
 
 from ..claims import Claim
 from ..distilling import ARMS, distil_arm
-from ..report import markdown_table, mean_figure, paragraph, settings_note, verdict
+from ..report import budgets_said, markdown_table, mean_figure, paragraph, settings_note, verdict
 from ..results import Result, read_results
 from ..runs import Log, Made, Place, Run
 from ..teaching import load_teacher, teacher_run
@@ -67,8 +67,8 @@ def _compare(run: Run, place: Place, log: Log) -> Made:
         log=log,
         every=max(1, steps // _POINTS),
     )
-    blocks = max(1, round(BLOCKS * place.scale))
-    episodes = BLOCK if place.scale == 1.0 else 2
+    blocks = max(1, round(BLOCKS * place.look))
+    episodes = BLOCK if place.look == 1.0 else 2
     found = compare(run.task, made.student, episodes, blocks, log)
     return Made(made.settings, made.curve.points, made.final, {**made.figures, **found})
 
@@ -163,7 +163,7 @@ def report(results: Path, figures: Path) -> str:
         [
             "## int8",
             paragraph(
-                f"Students by `ours` with {STEPS / 1e6:g} M steps in float32, against the same "
+                f"Students by `ours` with {budgets_said(every)} steps in float32, against the same "
                 "weights as int8 (a scale for 32 weights of a row) behind the float32 normaliser, "
                 f"on the same held-out episodes: {BLOCK}, and more until the interval of that seed "
                 f"is ±{_HALF_WIDTH:.1%} or there are {BLOCK * BLOCKS}. The difference of mean "

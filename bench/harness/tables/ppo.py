@@ -1,4 +1,4 @@
-"""PPO against its peers: seconds to a return, and return after a million steps."""
+"""PPO against its peers: seconds to a return, and return after all steps."""
 
 from __future__ import annotations
 
@@ -188,7 +188,7 @@ def report(results: Path, figures: Path) -> str:
     if not every:
         return ""
     image = plot_curves(every, figures / "ppo.svg", _looks(), TARGETS)
-    header = ["task", "learner", "seeds", "parameters", "return at 1 M steps"]
+    header = ["task", "learner", "seeds", "parameters", "return after all steps"]
     timed = ["target", "seconds to it", "steps to it", "CPU s per 100 k steps"]
     return "\n\n".join(
         [
@@ -199,8 +199,8 @@ def report(results: Path, figures: Path) -> str:
                 "successive points at or above it, the first of which counts; median over seeds. "
                 "`fast` and `efficient` are ours. A peer has its published settings, and with "
                 "`-fast` ours as far as they exist there; where each comes from stands in "
-                "`bench/harness/peers`. Ours and `sb3-zoo` spend a million steps; the others end "
-                f"at the target, or unreached after {LIMIT:.0f} CPU seconds or a million steps. "
+                "`bench/harness/peers`. Ours and `sb3-zoo` spend all of their steps; the others "
+                f"end at the target, or unreached after {LIMIT:.0f} CPU seconds or all steps. "
                 "PyTorch has one thread everywhere: a second makes a minibatch of 64 rows through "
                 "256-256 at best 1.25 times as fast, of 512 through 64-64 1.1 times; "
                 "our physics and EnvPool's have all cores, Stable-Baselines3 and RLtools step "
@@ -332,5 +332,5 @@ def _returns(every: list[Result]) -> list[str]:
                 told.append(f"{task}, `{arm}`: {ratio}; {_ended(ours, reference)}")
     if not told:
         return []
-    head = f"Return at 1 M steps over that of `{REFERENCE}`, wanted at least 1 of `{EFFICIENT}`:"
+    head = f"Return after all steps over that of `{REFERENCE}`, wanted at least 1 of `{EFFICIENT}`:"
     return [paragraph(head), "\n".join(paragraph(f"- {one}.", "  ") for one in told)]

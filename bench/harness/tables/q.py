@@ -143,8 +143,8 @@ def report(results: Path, figures: Path) -> str:
             "## Teachers of Q-values",
             paragraph(
                 "DQN of Stable-Baselines3 (256-256; settings of rl-baselines3-zoo, for MinAtar's "
-                "Breakout near those of Young and Tian 2019 at a tenth of their frames; learning "
-                "rate falling to zero) teaches perceptrons of 64-64, on LunarLander of 128-64; "
+                "Breakout near those of Young and Tian 2019, who have 5 M frames; learning rate "
+                "falling to zero) teaches perceptrons of 64-64, on LunarLander of 128-64; "
                 "they act, and it labels, and all batches are learnt from again (mode "
                 "`aggregate`). `sharpened`: KL to softmax(Q/τ) (Rusu et al. 2015); "
                 "`tempered`: both sides "

@@ -13,10 +13,9 @@ import numpy as np
 from retort.distill.evaluation.statistics import Reach, steps_to_reach, summarise_reach
 
 from ..claims import Claim
-from ..report import markdown_table, paragraph, settings_note, verdict
+from ..report import budgets_said, markdown_table, paragraph, settings_note, verdict
 from ..results import Result, read_results
 from ..runs import Run
-from ..teaching import STEPS as TEACHER_STEPS
 from ..teaching import TABLE as TEACHERS
 from . import compression
 
@@ -86,7 +85,8 @@ def report(results: Path, figures: Path) -> str:
                 "over that of the other; by seed, the steps of either with the same target, since "
                 "few seeds' medians hide much. A run that did not get there counts as "
                 "longer than its budget. The teacher's own "
-                f"{TEACHER_STEPS / 1e6:g} M steps come once per teacher and are not among them. "
+                f"{budgets_said(read_results(results, TEACHERS))} steps come once per teacher and "
+                "are not among them. "
                 f"Wanted: at least {LEAST:g} times fewer by both medians, of steps and of the "
                 f"seeds' own ratios, at {'-'.join(map(str, compression.FIRST))} by `{_OURS}`."
             ),

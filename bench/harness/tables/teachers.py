@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..report import interval_over_seeds, markdown_table, mean_figure, paragraph, settings_note
+from ..report import (
+    budgets_said,
+    interval_over_seeds,
+    markdown_table,
+    mean_figure,
+    paragraph,
+    settings_note,
+)
 from ..results import read_results
 from ..runs import Run
 from ..teaching import TABLE, teacher_run
@@ -37,9 +44,10 @@ def report(results: Path, figures: Path) -> str:
         [
             "## Teachers",
             paragraph(
-                "What the tables below distil from: actors of 256-256 after 3 M steps of PPO with "
-                "the settings `efficient`; return of 50 held-out deterministic episodes, and J_0, "
-                "that of random actions in the same. Their weights stand under `bench/checkpoints`."
+                "What the tables below distil from: actors of 256-256 after "
+                f"{budgets_said(every)} steps of PPO with the settings `efficient`; return of 50 "
+                "held-out deterministic episodes, and J_0, that of random actions in the same. "
+                "Their weights stand beside the results."
             ),
             markdown_table(header, rows),
             settings_note(every),

@@ -192,7 +192,7 @@ def _distil(run: Run, place: Place, log: Log) -> Made:
     if "q_ascent" in run.arm:
         [teacher] = taught
         began, cpu = time.perf_counter(), time.process_time()
-        critical = CriticTeacher(teacher, run.task, run.seed, steps / STEPS)
+        critical = CriticTeacher(teacher, run.task, run.seed, min(1.0, steps / STEPS))
         taught, extra["critic_steps"] = [critical], critical.steps
         extra["seconds"] = time.perf_counter() - began
         extra["cpu_seconds"] = time.process_time() - cpu
@@ -309,7 +309,7 @@ _WHAT = (
     "episodes; S/T is paired by seed, once early, for who was quick, and once at the end. The "
     "last column is the paired ratio of returns to `policy_kl` alone: an interval around 1 says "
     "that a row brings nothing. A full round has 10 seeds, 2 M steps and 10 epochs of 8 "
-    "minibatches, about 60 times the work of this one."
+    "minibatches, about 60 times the work of 3 seeds and 0.3 M."
 )
 _Q = (
     "`q` belongs to discrete actions and has a table of its own, of Q-values. `q_ascent` climbs "
@@ -321,9 +321,9 @@ _Q = (
 _HOW = (
     "All with `policy_kl` alone, so that `student` is the first row above. `offline` learns from "
     "a data set of as many steps of the teacher's, with its distributions. Concurrent teachers "
-    "go on from a `short teacher` of 256-64 with 0.3 M steps, drive 75 % of the environments, "
-    "and their students add their own reward; S/T is still the ratio to the shared teachers of 3 "
-    "M steps. A pull (0.01) keeps a teacher near what its student can do, which is for students "
+    "go on from a `short teacher` of 256-64 with no more steps than theirs, drive 75 % of the "
+    "environments, and their students add their own reward; S/T is still the ratio to the shared "
+    "teachers. A pull (0.01) keeps a teacher near what its student can do, which is for students "
     "that see less than it; here both see the same."
 )
 _WHY = (
