@@ -8,7 +8,7 @@ from typing import Protocol
 
 from .claims import Claiming, scorecard
 from .report import paragraph
-from .results import read_results
+from .results import read_result
 from .runs import Place, Run, suffix
 
 _HEAD = (
@@ -69,20 +69,26 @@ def _head(place: Place) -> str:
 
 def _progress(place: Place, tables: Sequence[Table]) -> str:
     """How much of each table is done."""
-    done = []
+    done, listed = [], set()
     for table in tables:
         runs = table.runs()
         if not runs:  # made of another table's
             continue
         count = sum(run.done(place) for run in runs)
         done.append(f"{runs[0].table}: {count} of {len(runs)}")
-    return f"Runs done of those listed: {'; '.join(done)}. {_uncommitted(place)}"
+        listed |= {(run.table, run.name) for run in runs}
+    others = len({(path.parent.name, path.stem) for path in _files(place)} - listed)
+    more = f", and {others} of other seeds" if others else ""
+    return f"Runs done of those listed: {'; '.join(done)}{more}. {_uncommitted(place)}"
+
+
+def _files(place: Place) -> list[Path]:
+    return sorted(place.results.glob("*/*.json"))
 
 
 def _uncommitted(place: Place) -> str:
     """How many results the commit in their file does not tell whole."""
-    names = {path.parent.name for path in place.results.glob("*/*.json")}
-    every = [result for name in names for result in read_results(place.results, name)]
+    every = [read_result(path) for path in _files(place)]
     changed = sum(result.commit.endswith("+") for result in every)
     return (
         f"{changed} of the {len(every)} files name a commit with `+`: the tree differed from it "

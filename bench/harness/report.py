@@ -99,6 +99,12 @@ def better_than(ours: Sequence[Result], theirs: Sequence[Result]) -> str:
     return f"{float(probability_of_improvement(one, other)):.2f}"
 
 
+def of_common_seeds(*groups: Sequence[Result]) -> list[list[Result]]:
+    """Of each group the results of those seeds that all groups have."""
+    common = set.intersection(*({result.seed for result in group} for group in groups))
+    return [[result for result in group if result.seed in common] for group in groups]
+
+
 def verdict(
     met: bool, group: Sequence[Result], seeds: Sequence[int], *peers: Sequence[Result]
 ) -> str:

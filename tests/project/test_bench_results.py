@@ -4,6 +4,8 @@ import argparse
 import dataclasses
 import itertools
 import json
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -207,6 +209,64 @@ def test_runs_of_one_seed_come_before_those_of_the_next():
     compression = table("compression")
     seeds = [run.seed for run in compression.runs()]
     assert [seed for seed, _ in itertools.groupby(seeds)] == list(compression.SEEDS)
+
+
+@pytest.fixture(scope="module")
+def more_seeds(tmp_path_factory):
+    """The committed results with seed 10 beside the first one in all, and 4 in some runs only."""
+    sys.path.insert(0, str(BENCH))
+    from harness import results
+
+    folder = tmp_path_factory.mktemp("more") / "results"
+    for number, path in enumerate(sorted((BENCH / "results").glob("*/*_s*.json"))):
+        result = results.read_result(path)
+        made = [result]
+        if result.seed == 1 and result.table not in ("random", "budget"):
+            seeds = (10, 4) if number % 2 else (10,)
+            made += [dataclasses.replace(result, seed=seed) for seed in seeds]
+        for one in made:
+            results.write_result(folder, f"{path.stem.rpartition('_s')[0]}_s{one.seed}", one)
+    return folder
+
+
+def test_results_come_by_seed(harness, more_seeds):
+    results, _ = harness
+    seeds = [r.seed for r in results.read_results(more_seeds, "curriculum") if r.arm == "gated"]
+    assert set(seeds) >= {1, 2, 3, 10}
+    assert all(later > one or later == 1 for one, later in itertools.pairwise(seeds))
+
+
+_MADE_OF_OTHERS = ("forgetting", "sample-efficiency")
+
+
+@pytest.mark.parametrize(
+    "name", [*(path.name for path in sorted((BENCH / "results").iterdir())), *_MADE_OF_OTHERS]
+)
+def test_tables_take_more_seeds_in_their_stride(more_seeds, tmp_path, name):
+    """A row compares the seeds that are common; what waited for none still waits for none."""
+    text = table(name).report(more_seeds, tmp_path)
+    if name not in ("random", "budget"):
+        note = " ".join(text.split())
+        assert re.search(r"Round: seeds 1, (2, )?(3, )?(4, )?10;", note), note[-300:]
+    if not hasattr(table(name), "claims"):
+        return
+    before = {claim.what: claim.met for claim in table(name).claims(BENCH / "results")}
+    for claim in table(name).claims(more_seeds):
+        if "so far" not in before.get(claim.what, "so far"):
+            assert "so far" not in claim.met
+
+
+def test_files_of_other_seeds_are_counted_beside_those_listed(harness, more_seeds, tmp_path):
+    from harness.document import write_document
+    from harness.tables import curriculum
+
+    _, runs = harness
+    place = runs.Place(tmp_path / "results", tmp_path, tmp_path)
+    shutil.copytree(more_seeds / "curriculum", place.results / "curriculum")
+    write_document(tmp_path / "page.md", place, [curriculum])
+    others = len([*place.results.glob("*/*_s10.json"), *place.results.glob("*/*_s4.json")])
+    text = " ".join((tmp_path / "page.md").read_text().split())
+    assert f"curriculum: 42 of 42, and {others} of other seeds." in text
 
 
 def test_results_of_another_scale_have_folders_and_a_page_of_their_own():

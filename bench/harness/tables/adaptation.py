@@ -31,7 +31,16 @@ from retort.sim.switches import Switch
 from ..changing import GRADIENT, MEMORYLESS, RECURRENT, TASKS, TEACHER, Change, Changing
 from ..claims import Claim
 from ..meta import learn_start
-from ..report import COSTS, cost_cells, markdown_table, paragraph, said, settings_note, verdict
+from ..report import (
+    COSTS,
+    cost_cells,
+    markdown_table,
+    of_common_seeds,
+    paragraph,
+    said,
+    settings_note,
+    verdict,
+)
 from ..results import Result, read_results
 from ..runs import Log, Made, Place, Run
 from ..varied import distil_varied, load_teacher, teach
@@ -375,10 +384,10 @@ def _met(change: Change, groups: dict[str, list[Result]]) -> str:
         return verdict(False, recurrent, SEEDS)
     if back.latest > SOON:
         return "undefined: the recurrent one had no steady rate"
-    both = {r.seed for r in recurrent} & {r.seed for r in memoryless}
-    if not both:
+    _, beside = of_common_seeds(recurrent, memoryless)
+    if not beside:
         return ""
-    other = _back(change, [r for r in memoryless if r.seed in both])
+    other = _back(change, beside)
     if other.latest <= SOON:
         return "neither was thrown off"
     if other.soonest <= SOON:

@@ -212,7 +212,8 @@ def _profiles(
         groups = [
             {r.seed: r.mean_return for r in _group(every, task, f"{arm} {size}")} for task in TASKS
         ]
-        both = sorted(set.intersection(*(set(group) for group in groups)))
+        taught_in = [{seed for name, seed in by_task if name == task} for task in TASKS]
+        both = sorted(set.intersection(*map(set, groups), *taught_in))
         if both and all(task in random for task in TASKS):
             columns = [
                 normalised_ratio(

@@ -23,6 +23,7 @@ from ..report import (
     cost_cells,
     interval_over_seeds,
     markdown_table,
+    of_common_seeds,
     paired_ratio,
     paragraph,
     ratio_over_seeds,
@@ -207,7 +208,8 @@ _WHAT = (
 
 def _met(group: Sequence[Result], driven: Sequence[Result], teachers: Sequence[Result]) -> str:
     """Whether the middles are as wanted and, if so, whether the intervals leave a doubt."""
-    ours, plain = paired_ratio(group, teachers), paired_ratio(driven, teachers)
+    both = of_common_seeds(group, driven)
+    ours, plain = (paired_ratio(each, teachers) for each in both)
     if ours is None or plain is None:
         return ""
     if not (ours.value >= WANTED and ours.value > plain.value):

@@ -27,6 +27,7 @@ from ..report import (
     cost_cells,
     interval_over_seeds,
     markdown_table,
+    of_common_seeds,
     paragraph,
     ratio_over_seeds,
     settings_note,
@@ -204,11 +205,21 @@ def report(results: Path, figures: Path) -> str:
 
 
 def _highest(every: list[Result]) -> list[str]:
-    """By task the curriculum with the highest mean, and where that leaves the gated one."""
+    """By task the curriculum with the highest mean over the seeds that all have, and where that
+    leaves the gated one.
+    """
     said = []
     for task in VARIED:
         groups = {a: [r for r in every if (r.task, r.arm) == (task, a)] for a in ARMS}
-        means = {a: float(np.mean([r.mean_return for r in g])) for a, g in groups.items() if g}
+        groups = {arm: group for arm, group in groups.items() if group}
+        if not groups:
+            continue
+        common = of_common_seeds(*groups.values())
+        means = {
+            arm: float(np.mean([r.mean_return for r in group]))
+            for arm, group in zip(groups, common, strict=True)
+            if group
+        }
         if not means:
             continue
         best = max(means, key=lambda arm: means[arm])

@@ -346,7 +346,9 @@ def _met(noise: float, closed: Interval | None, groups: dict[str, list[Result]])
         return verdict(all(found.high >= 0.0 for found in others), ours, SEEDS, *peers)
     if all(found.low > 0.0 for found in others):
         return verdict(True, ours, SEEDS, *peers)
-    return "not shown" if all(found.value > 0.0 for found in others) else "no"
+    if all(found.value > 0.0 for found in others):
+        return "not shown"
+    return verdict(False, ours, SEEDS, *peers)
 
 
 def _untrained(task: str, group: Sequence[Result]) -> list[list[str]]:

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from retort.distill.students import StudentConfig
 from retort.distill.terms import TermConfig
 
@@ -21,6 +20,7 @@ from ..report import (
     interval_over_seeds,
     markdown_table,
     mean_figure,
+    paired_ratio,
     paragraph,
     ratio_over_seeds,
     settings_note,
@@ -166,9 +166,8 @@ _DIGITS = {"CartPole": 0, "LunarLander": 0, "Breakout": 1}  # of returns
 
 
 def _ratio(group: list[Result], teachers: list[Result]) -> float:
-    by_seed = {result.seed: result.mean_return for result in teachers}
-    ratios = [r.mean_return / by_seed[r.seed] for r in group if r.seed in by_seed]
-    return float(np.mean(ratios)) if ratios else float("-inf")
+    found = paired_ratio(group, teachers)
+    return float("-inf") if found is None else found.value
 
 
 def _best(here: list[Result], teachers: list[Result]) -> str:

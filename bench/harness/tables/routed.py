@@ -216,11 +216,13 @@ def _interval(ratios: np.ndarray) -> str:
 
 
 def _met(ratios: np.ndarray, group: list[Result], teachers: list[Result]) -> bool:
-    """By the means over seeds."""
+    """By the middle values over seeds."""
     together = sum(
         np.mean([r.figures["parameters"] for r in teachers if r.task == task])
         for task in SEVERAL[TASK]
     )
     size = np.mean([r.figures["parameters"] for r in group]) / together
-    each = ratios.mean(0)
-    return bool(each.mean() >= LEAST and each.min() >= LEAST_EACH and size <= LARGEST)
+    whole, *each = (
+        float(interquartile_mean(column[:, None])) for column in (ratios.mean(1), *ratios.T)
+    )
+    return whole >= LEAST and min(each) >= LEAST_EACH and bool(size <= LARGEST)

@@ -13,7 +13,14 @@ import numpy as np
 from retort.distill.evaluation.statistics import Reach, steps_to_reach, summarise_reach
 
 from ..claims import Claim
-from ..report import budgets_said, markdown_table, paragraph, settings_note, verdict
+from ..report import (
+    budgets_said,
+    markdown_table,
+    of_common_seeds,
+    paragraph,
+    settings_note,
+    verdict,
+)
 from ..results import Result, read_results
 from ..runs import Run
 from ..teaching import TABLE as TEACHERS
@@ -58,12 +65,11 @@ def _rows(results: Path) -> tuple[list[list[Any]], list[Result]]:
             scratch = _group(every, task, f"ppo-all {size}", targets)
             for arm in compression.BEST:
                 group = _group(every, task, f"{arm} {size}", targets)
-                both = {r.seed for r in group} & {r.seed for r in scratch}
-                if not both:
+                ours, theirs = of_common_seeds(group, scratch)
+                if not ours:
                     continue
-                ours, theirs = ([r for r in g if r.seed in both] for g in (group, scratch))
                 used += [*ours, *theirs]
-                rows.append([task, arm, size, len(both), *_cells(ours, theirs, targets)])
+                rows.append([task, arm, size, len(ours), *_cells(ours, theirs, targets)])
     return rows, used
 
 

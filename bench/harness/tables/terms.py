@@ -6,6 +6,7 @@ A term that is no objective by itself stands beside ``policy_kl``, with which it
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,6 +40,7 @@ from ..report import (
     paragraph,
     ratio_over_seeds,
     settings_note,
+    verdict,
 )
 from ..results import Result, read_results
 from ..runs import Log, Made, Place, Run
@@ -237,14 +239,15 @@ def claims(results: Path) -> list[Claim]:
         return []
     total, spoilt = round(sum(r.figures["divergences"] for r in runs)), _spoilt(every)
     fallen = _fallen(every)
-    answer = "no" if total or spoilt or fallen else "yes"
-    whole = len(_CONCURRENT) * len(TASKS) * len(SEEDS)
+    groups = [
+        [r for r in runs if (r.task, r.arm) == key] for key in itertools.product(TASKS, _CONCURRENT)
+    ]
     return [
         Claim(
             what=f"{len(runs)} concurrent runs: updates taken back, teachers spoilt, students lost",
             wanted="none",
             found=f"{total}, {_counted(spoilt)}, {_counted(fallen)}",
-            met=answer if len(runs) == whole else f"{answer}, so far",
+            met=verdict(not (total or spoilt or fallen), runs, SEEDS, *groups),
             why=_WHY_SPOILT if spoilt else _WHY_FALLEN if fallen else "",
         )
     ]
