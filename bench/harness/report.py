@@ -99,6 +99,12 @@ def better_than(ours: Sequence[Result], theirs: Sequence[Result]) -> str:
     return f"{float(probability_of_improvement(one, other)):.2f}"
 
 
+def of_common_seeds(*groups: Sequence[Result]) -> list[list[Result]]:
+    """Of each group the results of those seeds that all groups have."""
+    common = set.intersection(*({result.seed for result in group} for group in groups))
+    return [[result for result in group if result.seed in common] for group in groups]
+
+
 def verdict(
     met: bool, group: Sequence[Result], seeds: Sequence[int], *peers: Sequence[Result]
 ) -> str:
@@ -108,6 +114,29 @@ def verdict(
     answer = "yes" if met else "no"
     whole = all({r.seed for r in each} >= set(seeds) for each in (group, *peers))
     return answer if whole else f"{answer}, so far"
+
+
+def shown_by_interval(
+    middle: bool,
+    whole: bool,
+    group: Sequence[Result],
+    seeds: Sequence[int],
+    *peers: Sequence[Result],
+) -> str:
+    """The verdict on a middle value and its interval, which one seed does not have.
+
+    Args:
+        middle: passes.
+        whole: the interval passes.
+        group: is judged.
+        seeds: it should have.
+        peers: it is compared with.
+    """
+    if not middle:
+        return verdict(False, group, seeds, *peers)
+    if len(of_common_seeds(group, *peers)[0]) < 2:
+        return "one seed"
+    return verdict(True, group, seeds, *peers) if whole else "not shown"
 
 
 def plot_profiles(scores: Mapping[str, np.ndarray], at: np.ndarray, path: Path, what: str) -> str:
@@ -180,10 +209,15 @@ def cost_cells(group: Sequence[Result]) -> list[str]:
     return [str(len(group)), parameters, f"{steps} + {critic}" if critic else steps, *rest]
 
 
+def budgets_said(results: Sequence[Result]) -> str:
+    """Environment steps that the runs had, each number of them once."""
+    budgets = sorted({result.budget for result in results})
+    return ", ".join(f"{budget / 1e6:g} M" for budget in budgets)
+
+
 def settings_note(results: Sequence[Result]) -> str:
     """Which round this is: seeds, budgets, machines and how busy they were."""
     seeds = sorted({result.seed for result in results})
-    budgets = sorted({result.budget for result in results})
     machines = sorted({f"{r.machine['processor']}, {r.machine['cores']} cores" for r in results})
     load = [result.machine["load"] for result in results]
     busy = [r for r in results if r.machine["load"] > r.machine["cores"]]
@@ -191,7 +225,7 @@ def settings_note(results: Sequence[Result]) -> str:
     days = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
     note = paragraph(
         f"Round: seeds {', '.join(map(str, seeds))}; budgets "
-        f"{', '.join(f'{budget / 1e6:g} M' for budget in budgets)} environment steps; "
+        f"{budgets_said(results)} environment steps; "
         f"{'; '.join(machines)}, load average when runs began {min(load):.1f} to "
         f"{max(load):.1f}; {days}."
     )

@@ -91,8 +91,14 @@ def read_result(path: Path) -> Result:
 
 
 def read_results(folder: Path, table: str) -> list[Result]:
-    """All results of a table, by file name."""
-    return [read_result(path) for path in sorted((folder / table).glob("*.json"))]
+    """All results of a table, by file name and there by seed."""
+    return [read_result(path) for path in sorted((folder / table).glob("*.json"), key=_by_seed)]
+
+
+def _by_seed(path: Path) -> tuple[str, int]:
+    """A name ends with its seed, of which the tenth comes after the second."""
+    name, _, seed = path.stem.rpartition("_s")
+    return (f"{name}_s", int(seed)) if seed.isdecimal() else (path.stem, 0)
 
 
 def machine() -> dict[str, Any]:
@@ -124,7 +130,8 @@ def commit() -> str:
     name = _git("rev-parse", "--short=12", "HEAD").stdout.strip()
     if not name:
         return "unknown"
-    made = (f":(exclude){folder}" for folder in ("bench/results", "bench/checkpoints", "docs"))
+    folders = ("bench/results*", "bench/checkpoints*", "docs")  # of every scale
+    made = (f":(exclude){folder}" for folder in folders)
     same = _git("diff", "--quiet", "HEAD", "--", ".", *made).returncode == 0
     return name if same else f"{name}+"
 

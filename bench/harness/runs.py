@@ -1,6 +1,8 @@
-"""A benchmark is a list of runs; a run whose file exists is done. Nothing else is remembered.
+"""A benchmark is a list of runs; a run is done whose file exists and is of its budget. Nothing
+else is remembered.
 
-Runs that others need leave a checkpoint; where it is missing, they are done again.
+Runs that others need leave a checkpoint; where it is missing, or of another budget, they are done
+again.
 """
 
 from __future__ import annotations
@@ -16,7 +18,16 @@ from typing import Any, NamedTuple
 
 from retort.launch.files import BusyError, at_work
 
-from .results import Point, Result, commit, machine, today, versions, write_result
+from .results import (
+    Point,
+    Result,
+    commit,
+    machine,
+    read_result,
+    today,
+    versions,
+    write_result,
+)
 
 Log = Callable[[str], None]
 _LEAST = 6_000
@@ -39,9 +50,14 @@ class Made(NamedTuple):
     series: Mapping[str, list[float]] = MappingProxyType({})
 
 
+def suffix(scale: float) -> str:
+    """Of the folders and pages of a scale, so that results of two never mix."""
+    return "" if scale == 1.0 else f"-x{scale:g}"
+
+
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """Where results and checkpoints are, and which part of every budget is spent."""
+    """Where results and checkpoints are, and how many times every budget is spent."""
 
     results: Path
     checkpoints: Path
@@ -51,6 +67,11 @@ class Place:
     def steps(self, budget: int) -> int:
         """The budget of environment steps to be spent: some iterations at least."""
         return max(min(budget, _LEAST), round(budget * self.scale))
+
+    @property
+    def look(self) -> float:
+        """Part of what a policy is looked at with: all of it, however much it has learnt."""
+        return min(self.scale, 1.0)
 
     def checkpoint(self, run: Run) -> Path:
         """What ``run`` leaves for those that need it."""
@@ -77,8 +98,20 @@ class Run:
         return f"{self.task}_{self.arm}_s{self.seed}".replace(" ", "-")
 
     def done(self, place: Place) -> bool:
-        """Its result is there."""
-        return (place.results / self.table / f"{self.name}.json").exists()
+        """Its result is there, and of its budget."""
+        return self._result_budget(place) == place.steps(self.budget)
+
+    def ready(self, place: Place) -> bool:
+        """Its checkpoint is there, and no result says that it is of another budget."""
+        known = self._result_budget(place)
+        return place.checkpoint(self).exists() and known in (None, place.steps(self.budget))
+
+    def _result_budget(self, place: Place) -> int | None:
+        """That its result was made with; None where there is none that can be read."""
+        try:
+            return read_result(place.results / self.table / f"{self.name}.json").budget
+        except (FileNotFoundError, ValueError):
+            return None
 
     @property
     def missing_package(self) -> str | None:
@@ -88,14 +121,9 @@ class Run:
         return None
 
 
-def select(runs: Iterable[Run], words: Sequence[str], seeds: Sequence[int]) -> list[Run]:
-    """Runs whose ``table/name`` has every word in it, with one of ``seeds``; all where empty."""
-    return [
-        run
-        for run in runs
-        if all(word in f"{run.table}/{run.name}" for word in words)
-        and (not seeds or run.seed in seeds)
-    ]
+def select(runs: Iterable[Run], words: Sequence[str]) -> list[Run]:
+    """Runs whose ``table/name`` has every word in it."""
+    return [run for run in runs if all(word in f"{run.table}/{run.name}" for word in words)]
 
 
 def go_on(runs: Iterable[Run], place: Place, log: Log, minutes: float = float("inf")) -> Progress:
@@ -111,13 +139,13 @@ def go_on(runs: Iterable[Run], place: Place, log: Log, minutes: float = float("i
         if run.missing_package:
             log(f"{run.table}/{run.name}: left out, install {run.missing_package} (extra bench)")
             continue
-        for wanted in (*(r for r in run.needs if not place.checkpoint(r).exists()), run):
+        for wanted in (*(needed for needed in run.needs if not needed.ready(place)), run):
             if time.monotonic() - began > 60.0 * minutes:
                 log("time is over; the same command goes on from here")
                 return Progress(count, failed)
             try:
                 with at_work(place.working / wanted.table / wanted.name):
-                    if wanted is not run or not run.done(place):
+                    if not (wanted.done(place) if wanted is run else wanted.ready(place)):
                         _do(wanted, place, log)
                         count += 1
             except BusyError:

@@ -32,6 +32,14 @@ def teacher_run(task: str, seed: int) -> Run:
     )
 
 
+def three_teachers(seed: int) -> tuple[int, int, int]:
+    """Seeds of the teachers that a student of ``seed`` has where it has three: the first three, and
+    beyond them its own and the two before, so that none is trained for this alone.
+    """
+    first = max(1, seed - 2)
+    return first, first + 1, first + 2
+
+
 def teacher_settings(task: str, steps: int, hidden: tuple[int, ...] = HIDDEN) -> PPOConfig:
     """Of PPO, with the teachers' critic behind whatever actor.
 

@@ -186,7 +186,8 @@ class Reach:
 
     runs: int
     reached: int
-    median: float  # Kaplan-Meier; infinite if fewer than half would have reached it
+    median: float  # Kaplan-Meier; infinite if no more than half are known to have reached it
+    median_at_least: float  # the median if all that are censored had reached it at their budget
     low: float  # 95 % bootstrap interval of the median, runs drawn whole
     high: float
     restricted_mean: float  # of min(time, least budget): a lower bound of the mean
@@ -226,6 +227,7 @@ def summarise_reach(
         runs=len(times),
         reached=int(hit.sum()),
         median=_median_survival(seen, hit),
+        median_at_least=float(np.median(seen)),
         low=float(low),
         high=float(high),
         restricted_mean=float(np.minimum(seen, limits.min()).mean()),
@@ -233,14 +235,22 @@ def summarise_reach(
 
 
 def _median_survival(seen: np.ndarray, hit: np.ndarray) -> float:
-    """First time at which the Kaplan-Meier share of runs still on their way is at most half."""
+    """First time at which the Kaplan-Meier share of runs still on their way is below half.
+
+    Where the share is exactly half for a while, the middle of that while, which is ``np.median``
+    if nothing is censored; infinite where it is half to the end, since nobody saw the while end.
+    """
     # At equal times those that reached it come first: the censored were still at risk then.
     order = np.lexsort((~hit, seen))
     seen, hit = seen[order], hit[order]
     at_risk = np.arange(len(seen), 0, -1)
     survival = np.cumprod(1.0 - hit / at_risk)
-    done = survival <= 0.5 + 1e-12
-    return float(seen[int(done.argmax())]) if done.any() else float("inf")
+    begins, ends = (_first(seen, survival < 0.5 + slack) for slack in (1e-12, -1e-12))
+    return (begins + ends) / 2.0
+
+
+def _first(times: np.ndarray, passed: np.ndarray) -> float:
+    return float(times[int(passed.argmax())]) if passed.any() else float("inf")
 
 
 def _check(arms: Sequence[np.ndarray], paired: bool) -> None:

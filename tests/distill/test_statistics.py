@@ -174,9 +174,30 @@ def test_kaplan_meier_median_with_unequal_budgets_by_hand(rng):
     budgets = np.array([9.0, 9.0, 3.0, 9.0, 9.0, 9.0])
     assert st.summarise_reach(times, budgets, rng).median == 4.0
     # A run that is censored at the very time another arrives was still on its way then.
-    assert st.summarise_reach(np.array([inf, 5.0]), np.array([5.0, 9.0]), rng).median == 5.0
+    times, budgets = np.array([inf, 5.0, 7.0]), np.array([5.0, 9.0, 9.0])
+    assert st.summarise_reach(times, budgets, rng).median == 7.0
     with pytest.raises(st.StatisticsError, match="after its budget"):
         st.summarise_reach(np.array([10.0]), 9.0, rng)
+
+
+@pytest.mark.parametrize("runs", range(1, 9))
+def test_the_median_of_runs_that_all_arrived_is_the_plain_one(rng, runs):
+    times = np.round(rng.uniform(1.0, 100.0, runs))
+    reach = st.summarise_reach(times, 100.0, rng)
+    assert reach.median == reach.median_at_least == np.median(times)
+    assert times.min() <= reach.low <= reach.median <= reach.high <= times.max()
+    # One that nobody waits for is later than all that arrived, whatever its number.
+    late = np.where(times == times.max(), np.inf, times)
+    assert st.summarise_reach(late, 100.0, rng).median == np.median(late)
+
+
+def test_where_half_never_arrive_the_median_is_unknown_and_only_bounded_from_below(rng):
+    inf = float("inf")
+    reach = st.summarise_reach(np.array([10.0, inf]), np.array([50.0, 90.0]), rng)
+    assert (reach.median, reach.median_at_least, reach.high) == (inf, 50.0, inf)
+    # Half are left from 10 to 20, when one that was not censored meanwhile arrives.
+    times, budgets = np.array([10.0, inf, 20.0, 10.0]), np.array([99.0, 15.0, 99.0, 99.0])
+    assert st.summarise_reach(times, budgets, rng).median == 15.0
 
 
 def test_figures_are_those_that_rliable_gave(rng):

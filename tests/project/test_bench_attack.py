@@ -83,7 +83,7 @@ def test_both_the_clean_return_and_what_is_kept_of_it_count(done, clean, worst, 
 def test_every_teacher_of_three_is_another_seed_s_and_the_first_the_paired_one(hopper_place):
     from harness.tables import attack as table
 
-    for run in table.runs():
+    for run in table.runs(range(1, 11)):
         seeds = [needed.seed for needed in run.needs]
         assert seeds[0] == run.seed
         assert len(set(seeds)) == (3 if run.arm == "attacked-three-teachers" else 1)

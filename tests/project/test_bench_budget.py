@@ -16,7 +16,32 @@ def test_picks_are_measured_again(trial, monkeypatch):
     assert float(plenty[5]) <= 10_000.0
     assert plenty[2] != ""
     assert plenty[6] == ""  # nothing is larger
-    assert plenty[8] == too_little[8] == "yes"
+    assert plenty[8:] == too_little[8:] == ["yes", "yes"]
+
+
+def test_what_is_claimed_is_the_largest_that_keeps_the_whole_budget(trial, tmp_path):
+    from harness.results import write_result
+    from harness.tables import budget
+
+    from .conftest import made_result
+
+    picked = {"width": 8, "parameters": 1, "expected": 5.0, "takes": 5.0, "next_width": 16}
+    figures = {
+        f"mlp_{spent:g}_{name}": float(value)
+        for spent in (10.0, 10.05)
+        for name, value in {**picked, "next_takes": 10.01}.items()
+    }
+    series = {"mlp": [10.0, 10.05], "gru": [], "tcn": []}
+    settings = {"passes": 1, "steps": 1}
+    told = {"table": budget.TABLE, "task": "computer", "arm": "students", "final": []}
+    result = made_result(**told, seed=1, figures=figures, series=series, settings=settings)
+    write_result(tmp_path, "one", result)
+    [claim] = budget.claims(tmp_path)
+    assert (claim.found, claim.met) == ("1 of 2; 2 but for the 1% that stays free", "no")
+    assert "in 1 of the 1" in claim.why
+    text = budget.report(tmp_path, tmp_path)
+    assert trial.cells(text, "mlp", "10")[8:] == ["yes", "yes"]
+    assert trial.cells(text, "mlp", "10.05")[8:] == ["no", "yes"]
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,9 @@ def test_closure_is_the_share_of_the_gap_that_is_closed(table, done):
         (0.2, [120, 130, 125], "yes"),
         (0.2, [99, 120, 130], "not shown"),
         (0.2, [90, 80, 95], "no"),
+        (0.2, [90, 80], "no, so far"),
+        (0.2, [120], "one seed"),
+        (0.0, [100], "one seed"),
     ],
 )
 def test_what_is_wanted_is_judged_by_paired_differences(table, done, noise, ours, met):
@@ -103,7 +106,7 @@ def test_what_is_wanted_is_judged_by_paired_differences(table, done, noise, ours
 def test_the_view_hides_velocities_and_is_as_noisy_as_a_sweep_of_the_same_deviation(
     table, hopper_place
 ):
-    """The noise that students meet in training, and that of ``retort eval --noise``."""
+    """The noise that students meet in training, and that of the sweep below the table."""
     from harness.teaching import load_teacher, teacher_run
     from harness.training import make_env
     from retort.distill.evaluation.sweeps import noisy
@@ -127,6 +130,36 @@ def test_the_view_hides_velocities_and_is_as_noisy_as_a_sweep_of_the_same_deviat
     assert info["student"].shape == (n, 5 + 3)  # and what it did last
     np.testing.assert_allclose(met, noise * deviation, rtol=0.06)
     np.testing.assert_allclose(swept, noise * deviation, rtol=0.06)
+
+
+def test_untrained_policies_meet_noise_in_the_unit_of_the_table(table, hopper_place, monkeypatch):
+    from harness.teaching import load_teacher, teacher_run
+    from harness.training import make_env
+    from retort.distill.students import Interface, make_student
+
+    swept = {}
+
+    class Nothing:
+        trials = ()
+
+    def look(env, policies, deviation, seed, *, levels):
+        swept.update(deviation)
+        return Nothing()
+
+    monkeypatch.setattr(table, "noise_sweep", look)
+    teacher = load_teacher(hopper_place, teacher_run("Hopper", 1))
+    env = make_env("Hopper", 1, view=table.student_view(teacher, 0.0))
+    student = make_student(table.student_config("dagger", "Hopper"), Interface.of_env(env))
+    table._under_noise("Hopper", teacher, student)
+    unit = teacher.actor.normaliser.std.numpy()
+    np.testing.assert_array_equal(swept["teacher"], unit)
+    np.testing.assert_array_equal(swept["student"], [*unit[:5], 0.0, 0.0, 0.0])
+
+
+def test_the_page_names_the_unit_of_its_noise(table, hopper_place, done):
+    text = " ".join(table.report(hopper_place.results, hopper_place.results / "figures").split())
+    assert "in the unit of the table above" in text
+    assert "`retort eval --noise` has another unit" in text
 
 
 def test_a_student_begins_behind_its_teachers_statistics_and_none_of_its_own_actions(

@@ -126,6 +126,51 @@ def test_a_library_counts_with_its_fastest_settings_median_over_median():
     assert race([*reversed(ours), *slow, *fast])["Stable-Baselines3"][1] == times
 
 
+def test_the_fastest_of_several_libraries_is_claimed_once_a_task(tmp_path):
+    from harness.results import write_result
+    from harness.tables import ppo
+
+    seconds = {"fast": 2.0, "rsl_rl-fast": 5.0, "rltools-fast": 3.0, "sb3-fast": 9.0}
+    every = [results(arm, (1.0, t, 50.0)) for arm, t in seconds.items()]
+    for result in every:
+        write_result(tmp_path, result.arm, result)
+    alone, several = ppo.claims(tmp_path)
+    assert (alone.found, alone.met) == ("4.50 (`sb3-fast`)", "yes, so far")
+    assert "the fastest of CleanRL" in several.what
+    assert (several.found, several.met) == ("1.50 (`rltools-fast`)", "no, so far")
+    assert "`rltools-fast` takes 1.0 times the seconds of one of ours" in several.why
+
+
+def test_yes_waits_for_every_arm_that_may_be_faster_and_no_does_not():
+    def of_all_seeds(arm, time):
+        return [results(arm, (1.0, time, 50.0), seed=seed) for seed in (1, 2, 3)]
+
+    zoo = results("sb3-zoo", (1.0, 40.0, 50.0))
+    for time, met in ((9.0, "yes, so far"), (3.0, "no")):
+        every = [*of_all_seeds("fast", 2.0), *of_all_seeds("sb3-fast", time), zoo]
+        assert race(every)["Stable-Baselines3"][-1] == met
+
+
+def test_a_return_over_a_reference_that_fell_is_told_with_what_it_fell_from(tmp_path):
+    from harness.results import write_result
+    from harness.tables import ppo
+
+    times = (1.0, 2.0, 3.0)
+    for result in (
+        results("efficient", times, returns=(0.0, 1.0, 3000.0)),
+        results("fast", times, returns=(0.0, 1.0, 3500.0)),
+        results("sb3-zoo", times, returns=(0.0, 1000.0, 100.0)),
+    ):
+        write_result(tmp_path, result.arm, result)
+    claim = ppo.claims(tmp_path)[-1]
+    assert claim.found == (
+        "30.000 by `efficient`; 3.000 over the best point of that one's curve, 1000, where its "
+        "last parameters return 100 (1 run)"
+    )
+    text = " ".join(ppo.report(tmp_path, tmp_path / "figures").split())
+    assert "Hopper, `fast`: 35.000; 3.500 over the best point of that one's curve, 1000" in text
+
+
 def test_who_never_arrives_took_for_ever_and_so_did_we():
     times, failed = (1.0, 2.0, 3.0), (0.0, 2100.0, 1900.0)
     ours, theirs = results("fast", times), results("rsl_rl-fast", times)

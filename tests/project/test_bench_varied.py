@@ -203,7 +203,50 @@ def test_a_policy_is_back_when_two_windows_in_a_row_are_near_its_own_rate():
     assert met(lost, lost) == "no, so far"
     assert met(quick, quick) == "neither was thrown off"
     _, still = traced([-0.1, 0.0], [2.0, 2.0, 2.0])  # has nothing to come back to
-    assert met(quick, still).startswith("undefined")
+    assert met(quick, still).startswith("undefined: the memoryless")
+    assert met(still, slow).startswith("undefined: the recurrent")
+    assert met(lost, still) == "no, so far"  # whatever the other does
+
+
+@pytest.mark.parametrize(
+    ("recurrent", "memoryless", "said", "met"),
+    [
+        ((1.5, 2.5, None), (None,) * 3, "1.5 s to 2.5 s (1 of 3 without a steady rate)", "no"),
+        ((0.5, 2.5, None), (None,) * 3, "0.5 s to 2.5 s (1 of 3 without a steady rate)", "undef"),
+        ((0.5, 1.0, None), (2.0,) * 3, "0.5 s to 1.0 s (1 of 3 without a steady rate)", "yes"),
+        ((0.5, 0.5, None), (0.5,) * 3, "0.5 s (1 of 3 without a steady rate)", "neither"),
+        ((0.5, 0.5, 0.5), (2.0, 2.0, None), "0.5 s", "yes"),
+        ((0.5, 0.5, 0.5), (2.0, None, None), "0.5 s", "undef"),
+        ((None,) * 3, (2.0,) * 3, "no steady rate", "undef"),
+    ],
+)
+def test_a_seed_without_a_steady_rate_leaves_open_only_what_it_decides(
+    recurrent, memoryless, said, met
+):
+    from harness.changing import MEMORYLESS, RECURRENT
+    from harness.tables import adaptation
+
+    def group(times):
+        made = []
+        for seed, time in enumerate(times, start=1):
+            after = [1.0] * 10 if time is None else [0.5] * round(2 * time - 1) + [1.0] * 9
+            change, one = traced([0.0 if time is None else 1.0], after)
+            made.append(dataclasses.replace(one, seed=seed))
+        return change, made
+
+    change, ours = group(recurrent)
+    _, theirs = group(memoryless)
+    assert str(adaptation._back(change, ours)) == said
+    assert adaptation._met(change, {RECURRENT: ours, MEMORYLESS: theirs}).startswith(met)
+
+
+def test_a_switch_that_the_oracle_does_not_outlive_is_said_to_be_such():
+    from harness.tables import adaptation
+
+    never, soon = (adaptation.Back(time, time, 0, 3) for time in (np.inf, 0.5))
+    assert "the oracle" in adaptation._why(0.5, never)
+    assert adaptation._SLOWER in adaptation._why(0.5, never)
+    assert adaptation._why(np.nan, soon) == ""
 
 
 def test_who_is_worse_with_the_new_robot_has_adapted_all_the_same():

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -30,7 +31,16 @@ from retort.sim.switches import Switch
 from ..changing import GRADIENT, MEMORYLESS, RECURRENT, TASKS, TEACHER, Change, Changing
 from ..claims import Claim
 from ..meta import learn_start
-from ..report import COSTS, cost_cells, markdown_table, paragraph, said, settings_note, verdict
+from ..report import (
+    COSTS,
+    cost_cells,
+    markdown_table,
+    of_common_seeds,
+    paragraph,
+    said,
+    settings_note,
+    verdict,
+)
 from ..results import Result, read_results
 from ..runs import Log, Made, Place, Run
 from ..varied import distil_varied, load_teacher, teach
@@ -45,10 +55,10 @@ _SEED = 4_000_003  # of the episodes with a switch
 _EPISODES = 100
 
 
-def runs() -> list[Run]:
+def runs(seeds: Sequence[int] = SEEDS) -> list[Run]:
     """Seed by seed the oracle, and the students that learn from it."""
     every: list[Run] = []
-    for seed in SEEDS:
+    for seed in seeds:
         for task in TASKS:
             teacher = Run(
                 table=TABLE,
@@ -198,13 +208,17 @@ _SLOWER = (
     f"after {SOON:g} s it earns less than {TARGET:g} of what it earns where the robot has been so "
     "from the start: it is still adapting, or has lost its footing"
 )
+_NOBODY = "the oracle, which is told the dynamics, is not back either"
 
 
-def _why(share: float) -> str:
-    """Of a share of what it earns from the start; nothing is known of no share."""
-    if np.isnan(share):
-        return ""
-    return _ALIKE if share >= TARGET else _SLOWER
+def _why(share: float, oracle: Back) -> str:
+    """Of a share of what it earns from the start, of which nothing may be known, and of when the
+    oracle was back.
+    """
+    parts = [_NOBODY] if oracle.soonest > SOON else []
+    if np.isfinite(share):
+        parts.append(_ALIKE if share >= TARGET else _SLOWER)
+    return "; ".join(parts)
 
 
 def claims(results: Path) -> list[Claim]:
@@ -213,31 +227,57 @@ def claims(results: Path) -> list[Claim]:
     made = []
     for task, changing in TASKS.items():
         groups = {arm: [r for r in every if (r.task, r.arm) == (task, arm)] for arm in ARMS}
-        if not groups[RECURRENT]:
-            continue
         for change in changing.changes:
-            times = {
+            if not (met := _met(change, groups)):
+                continue
+            backs = {
                 arm: _back(change, groups[arm])
                 for arm in (RECURRENT, MEMORYLESS, TEACHER)
                 if groups[arm]
             }
+            share, oracle = _itself(change, groups[RECURRENT]), _back(change, groups[TEACHER])
             made.append(
                 Claim(
                     what=f"{task}, {change.name}",
                     wanted=f"recurrent back within {SOON:g} s, memoryless not",
-                    found=", ".join(f"{arm} {time}" for arm, time in times.items()),
-                    met=_met(change, {arm: g for arm, g in groups.items() if g}),
-                    why=_why(_itself(change, groups[RECURRENT])),
+                    found=", ".join(f"{arm} {back}" for arm, back in backs.items()),
+                    met=met,
+                    why=_why(share, oracle),
                 )
             )
     return made
 
 
-def _back(change: Change, group: Sequence[Result]) -> str:
-    if not all(_is_steady(result.series, change) for result in group):
-        return "no steady rate"
-    median = float(np.median(_times(change, group)))
-    return f"{median:.1f} s" if np.isfinite(median) else "never"
+class Back(NamedTuple):
+    """When a policy was itself again [s], median over seeds, of which some may have no steady rate
+    to be back at: as if those had been at once, and as if never.
+    """
+
+    soonest: float
+    latest: float
+    unsteady: int  # seeds
+    seeds: int
+
+    def __str__(self) -> str:
+        if self.unsteady == self.seeds:
+            return "no steady rate"
+        ends = [_time(time) for time in dict.fromkeys((self.soonest, self.latest))]
+        unknown = f" ({self.unsteady} of {self.seeds} without a steady rate)"
+        return " to ".join(ends) + (unknown if self.unsteady else "")
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.1f} s" if np.isfinite(seconds) else "never"
+
+
+def _back(change: Change, group: Sequence[Result]) -> Back:
+    if not group:
+        return Back(0.0, np.inf, 0, 0)
+    steady = [_is_steady(result.series, change) for result in group]
+    known = _times(change, [r for r, is_steady in zip(group, steady, strict=True) if is_steady])
+    unsteady = len(group) - len(known)
+    soonest, latest = (float(np.median([*known, *[end] * unsteady])) for end in (WINDOW, np.inf))
+    return Back(soonest, latest, unsteady, len(group))
 
 
 def report(results: Path, figures: Path) -> str:
@@ -289,14 +329,16 @@ def report(results: Path, figures: Path) -> str:
                 "which is its own steady state with the commands' ups and downs; falls earn "
                 "nothing. Steady rate: that before the switch. From the start: the same "
                 "policy in the same episodes of a robot that has been so from the start, where "
-                f"there is nothing to recover from; empty where that is under {_LEAST:g} of the "
-                "steady rate. Back after: the end of "
+                "there is nothing to recover from, mean over those that still stand then, which "
+                "are others where not all do; empty where that is under "
+                f"{_LEAST:g} of the steady rate. Back after: the end of "
                 f"the first of two successive windows at {TARGET:g} of it if the mean from there "
-                f"on is at {TARGET:g} too, median over seeds; a policy without memory cannot be "
-                "anything but `never` back where it earns less with the changed robot, be it that "
-                "from the start. Of "
-                "the oracle's: the rate from then on, paired by seed. Wanted: the recurrent one "
-                f"back within {SOON:g} s where the memoryless one is not."
+                f"on is at {TARGET:g} too, median over seeds, from the soonest to the latest that "
+                "it can be where a seed has no steady rate to be back at; a policy without memory "
+                "cannot be anything but `never` back where it earns less with the changed robot, "
+                "be it that from the start. Of the oracle's: the rate from then on, "
+                f"paired by seed. Wanted: the recurrent one back within {SOON:g} s where the "
+                "memoryless one is not."
             ),
             paragraph(_EARLIER),
             markdown_table(header, students),
@@ -319,7 +361,7 @@ def _cells(change: Change, arm: str, groups: dict[str, list[Result]]) -> list[st
         f"{np.mean(steady):.2f}",
         _interval(second) if all(_is_steady(r.series, change) for r in group) else "",
         _interval(alike) if np.isfinite(alike).all() else "",
-        _back(change, group),
+        str(_back(change, group)),
         _interval(shares) if shares else "",
         _met(change, groups) if arm == RECURRENT else "",
     ]
@@ -330,15 +372,27 @@ def _times(change: Change, group: Sequence[Result]) -> list[float]:
 
 
 def _met(change: Change, groups: dict[str, list[Result]]) -> str:
-    if MEMORYLESS not in groups:
+    """Empty where it cannot be said; undefined where a seed without a steady rate would decide.
+
+    A recurrent student that is not back is that, whatever the memoryless one does.
+    """
+    recurrent, memoryless = (groups.get(arm, []) for arm in (RECURRENT, MEMORYLESS))
+    if not recurrent:
         return ""
-    pair = [groups[RECURRENT], groups[MEMORYLESS]]
-    if not all(_is_steady(result.series, change) for group in pair for result in group):
-        return "undefined: one had no steady rate"
-    recurrent, memoryless = (float(np.median(_times(change, group))) <= SOON for group in pair)
-    if recurrent and memoryless:
+    back = _back(change, recurrent)
+    if back.soonest > SOON:
+        return verdict(False, recurrent, SEEDS)
+    if back.latest > SOON:
+        return "undefined: the recurrent one had no steady rate"
+    _, beside = of_common_seeds(recurrent, memoryless)
+    if not beside:
+        return ""
+    other = _back(change, beside)
+    if other.latest <= SOON:
         return "neither was thrown off"
-    return verdict(recurrent, pair[0], SEEDS, pair[1])
+    if other.soonest <= SOON:
+        return "undefined: the memoryless one had no steady rate"
+    return verdict(True, recurrent, SEEDS, memoryless)
 
 
 def _steady(result: Result, change: Change) -> float:

@@ -37,7 +37,7 @@ from ..report import (
 from ..results import Result, read_results
 from ..runs import Log, Made, Place, Run
 from ..teaching import TABLE as TEACHERS
-from ..teaching import load_teacher, teacher_run
+from ..teaching import load_teacher, teacher_run, three_teachers
 from ..training import final_returns
 
 TABLE = "attack"
@@ -131,7 +131,7 @@ ARMS = (
 )
 
 
-def runs() -> list[Run]:
+def runs(seeds: Sequence[int] = SEEDS) -> list[Run]:
     """The teacher itself, and every way to make a student of it, seed by seed."""
     return [
         Run(
@@ -143,7 +143,7 @@ def runs() -> list[Run]:
             execute=_attack_teacher if name == "teacher" else _distil,
             needs=tuple(teacher_run(task, s) for s in _taught_by(name, seed)),
         )
-        for seed in SEEDS
+        for seed in seeds
         for task in TASKS
         for name in ARMS
     ]
@@ -160,13 +160,15 @@ def _taught_by(name: str, seed: int) -> tuple[int, ...]:
     """Seeds of the teachers, the paired one first."""
     if name != "attacked-three-teachers":
         return (seed,)
-    return tuple(SEEDS[(SEEDS.index(seed) + i) % len(SEEDS)] for i in range(3))
+    three = three_teachers(seed)
+    at = three.index(seed)
+    return three[at:] + three[:at]
 
 
 def _attack_teacher(run: Run, place: Place, log: Log) -> Made:
     [needed] = run.needs
     actor = load_teacher(place, needed).actor
-    figures = attacked_returns(run.task, actor, log, scale=place.scale)
+    figures = attacked_returns(run.task, actor, log, scale=place.look)
     parameters = float(actor.parameter_count())
     final = final_returns(run.task, actor_of(actor))
     return Made({}, [], final, {**figures, "parameters": parameters})
@@ -184,7 +186,7 @@ def _distil(run: Run, place: Place, log: Log) -> Made:
         log=log,
         every=max(1, steps // _POINTS),
     )
-    attacked = attacked_returns(run.task, made.student, log, scale=place.scale)
+    attacked = attacked_returns(run.task, made.student, log, scale=place.look)
     return Made(made.settings, made.curve.points, made.final, {**made.figures, **attacked})
 
 
@@ -268,14 +270,14 @@ def _attacks_said(boxes: str) -> str:
 def _arms_said() -> str:
     shares = ", ".join(f"{1.0 - alone:.0%} ({task})" for task, alone in _ALONE.items())
     return (
-        f"All students are {'-'.join(map(str, HIDDEN))}, {STEPS / 1e6:g} M steps and those that "
-        f"are `attacked` {ATTACKED_STEPS / 1e6:g} M, as SA-PPO has. "
+        f"All students are {'-'.join(map(str, HIDDEN))}; those that are `attacked` have "
+        f"{ATTACKED_STEPS / STEPS:g} times the steps of the others (SA-PPO has 2 M). "
         "`ours` does nothing about attacks; `robust` adds SA-PPO's regulariser on its own answers; "
         "`robust-offline` learns from recorded episodes of the teacher, whose labels it is to "
         "give anywhere in the box; those that are `attacked` learn under attack "
         f"(`distill.adversary`) for {shares} of the time within the same box, labelled "
         "where they really are by one teacher, by three with equal weights (the paired one and "
-        "those of the other seeds), by one that goes on learning, or by none (`alone`, which says "
+        "two of other seeds), by one that goes on learning, or by none (`alone`, which says "
         f"what the others owe to theirs); they let their teacher go after {_TAUGHT:.0%} of their "
         "steps and learn from their own reward throughout. SA-PPO's own medians: "
         "Walker2d 4912 to 2468 (0.50), Hopper 3523 to 1403 (0.40), under the worst of several "

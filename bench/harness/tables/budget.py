@@ -33,9 +33,11 @@ FAMILIES = {
     "tcn": StudentConfig(kind="tcn", hidden=(), channels=(1, 1)),
 }
 _WHY = (
-    "neighbouring widths differ by as little as the grid's measurement and the student's own, one "
-    "or two in a hundred; three more measurements of all this came to 18 of 21, 13 of 19 and 24 of "
-    "25, and in one of them one pick took 0.5 % too long"
+    "a pick leaves {margin:.0%} of its budget free, and in {free} of the {short} that is where the "
+    "larger one stands that would have fitted; the rest are measurement: neighbouring widths "
+    "differ by as little as the grid's and the student's own, one or two in a hundred. Three more "
+    "measurements of all this came, with the margin, to 18 of 21, 13 of 19 and 24 of 25, and in "
+    "one of them one pick took 0.5 % too long"
 )
 _BOTH = (("width", "takes"), ("next_width", "next_takes"))
 _COLUMNS = ("width", "parameters", "expected", "takes", "next_width", "next_takes")
@@ -43,15 +45,15 @@ _PASSES, _STEPS = 5, 400  # as `retort bench host` if nothing else is said
 _OFTEN = 4  # times in each pass that students are timed, who are to be known better than the grid
 
 
-def runs() -> list[Run]:
-    """One: all kinds and budgets."""
+def runs(seeds: Sequence[int] = SEEDS) -> list[Run]:
+    """One, whatever the seeds: all kinds and budgets."""
     rest = {"table": TABLE, "task": "computer", "arm": "students", "budget": 0}
     return [Run(**rest, seed=seed, execute=_measure) for seed in SEEDS]
 
 
 def _measure(run: Run, place: Place, log: Log) -> Made:
-    steps = max(20, round(_STEPS * place.scale))
-    passes = max(2, round(_PASSES * place.scale))
+    steps = max(20, round(_STEPS * place.look))
+    passes = max(2, round(_PASSES * place.look))
     activations = tuple(sorted({family.activation for family in FAMILIES.values()}))
     rows = grid(activations)
     blank = make_host(rows, np.zeros(len(rows)), np.zeros(len(rows)), 0)
@@ -122,9 +124,9 @@ def _policy(config: StudentConfig) -> Stack:
 
 
 def met(
-    row: dict[str, float], times: Mapping[float, float], budget: float, margin: float = MARGIN
+    row: dict[str, float], times: Mapping[float, float], budget: float, margin: float = 0.0
 ) -> bool:
-    """The pick keeps the budget, and no larger one does with the margin left that a pick leaves.
+    """The pick keeps the budget, and no larger one does with the margin left.
 
     Args:
         row: what was picked.
@@ -141,21 +143,31 @@ def claims(results: Path) -> list[Claim]:
     """All budgets of all kinds together that leave a choice: something fits, and not everything."""
     made = []
     for result in read_results(results, TABLE):
-        answers = [
-            met(row, _times(result, kind), budget)
-            for kind, budget, row in _measured(result)
-            if _is_choice(row)
-        ]
+        whole, largest, but_for_margin = _counts(result)
+        short, free = whole - largest, but_for_margin - largest
+        beside = f"{but_for_margin} but for the {MARGIN:.0%} that stays free"
         made.append(
             Claim(
                 what="largest student within the budget, by kind and budget",
-                wanted=f"{len(answers)} of {len(answers)}",
-                found=f"{sum(answers)} of {len(answers)}",
-                met="yes" if all(answers) else "no",
-                why="" if all(answers) else _WHY,
+                wanted=f"{whole} of {whole}",
+                found=f"{largest} of {whole}; {beside}",
+                met="no" if short else "yes",
+                why=_WHY.format(margin=MARGIN, free=free, short=short) if short else "",
             )
         )
     return made
+
+
+def _counts(result: Result) -> tuple[int, int, int]:
+    """Budgets that leave a choice, those of which the very largest that keeps them was picked, and
+    those of which it was but for the margin that a pick leaves.
+    """
+    choices = [(k, budget, row) for k, budget, row in _measured(result) if _is_choice(row)]
+    largest, but_for_margin = (
+        sum(met(row, _times(result, kind), budget, margin) for kind, budget, row in choices)
+        for margin in (0.0, MARGIN)
+    )
+    return len(choices), largest, but_for_margin
 
 
 def report(results: Path, figures: Path) -> str:
@@ -178,11 +190,14 @@ def report(results: Path, figures: Path) -> str:
                 f"the student itself, {_OFTEN} times in each pass. Both are by `measure_steps`, "
                 "which tells them from how fast the computer is at the moment. The budgets are "
                 "half way between any two neighbouring widths, one too little for any, and one "
-                f"that is enough for all. A pick leaves {MARGIN:.0%} of its budget free. Met: it "
-                f"keeps the budget, and no larger one takes less than {1.0 - MARGIN:.0%} of it. "
-                "Where nothing fits, the next larger one is the smallest there is."
+                "that is enough for all. Met: the pick keeps the budget, and no larger one does. "
+                f"A pick leaves {MARGIN:.0%} of its budget free; with the margin: no larger one "
+                f"takes less than {1.0 - MARGIN:.0%} of the budget. Where nothing fits, the "
+                "next larger one is the smallest there is."
             ),
-            markdown_table([*header, "next larger", "takes", "met"], _rows(result)),
+            markdown_table(
+                [*header, "next larger", "takes", "met", "with the margin"], _rows(result)
+            ),
             paragraph(_strictly(result)),
             paragraph(
                 f"{result.machine['processor']}, {result.machine['cores']} cores, load average "
@@ -193,12 +208,11 @@ def report(results: Path, figures: Path) -> str:
 
 
 def _strictly(result: Result) -> str:
-    """What remains if nothing is allowed for."""
-    choices = [(k, budget, row) for k, budget, row in _measured(result) if _is_choice(row)]
-    largest = sum(met(row, _times(result, k), budget, 0.0) for k, budget, row in choices)
+    """How many of the budgets that leave a choice are met, with and without the margin."""
+    whole, largest, but_for_margin = _counts(result)
     return (
-        f"Of the {len(choices)} budgets that leave a choice, {largest} got the very largest that "
-        "keeps the whole of it."
+        f"Of the {whole} budgets that leave a choice, {largest} got the very largest that keeps "
+        f"them, which is what is wanted, and {but_for_margin} the largest but for the margin."
     )
 
 
@@ -231,8 +245,9 @@ def _rows(result: Result) -> list[list[str]]:
     rows = []
     for kind, budget, row in _measured(result):
         cells = [_cell(name, row[name]) if name in row else "" for name in _COLUMNS]
+        answers = (met(row, _times(result, kind), budget, margin) for margin in (0.0, MARGIN))
         rows.append(
-            [kind, f"{budget:g}", *cells, "yes" if met(row, _times(result, kind), budget) else "no"]
+            [kind, f"{budget:g}", *cells, *("yes" if answer else "no" for answer in answers)]
         )
     return rows
 

@@ -23,11 +23,12 @@ from ..report import (
     cost_cells,
     interval_over_seeds,
     markdown_table,
+    of_common_seeds,
     paired_ratio,
     paragraph,
     ratio_over_seeds,
     settings_note,
-    verdict,
+    shown_by_interval,
 )
 from ..results import Result, read_results
 from ..runs import Log, Made, Place, Run
@@ -55,7 +56,7 @@ def student_config(name: str, task: str) -> StudentConfig:
     return dataclasses.replace(config, initial_std=first_std(task)) if name == _LET_GO else config
 
 
-def runs() -> list[Run]:
+def runs(seeds: Sequence[int] = SEEDS) -> list[Run]:
     """The damaged teacher and each arm, seed by seed."""
     return [
         Run(
@@ -67,7 +68,7 @@ def runs() -> list[Run]:
             execute=_evaluate if name == _TEACHER else _distil,
             needs=(teacher_run(task, seed),),
         )
-        for seed in SEEDS
+        for seed in seeds
         for sigma in SIGMAS
         for task in TASKS
         for name in (_TEACHER, *_ARMS)
@@ -207,10 +208,10 @@ _WHAT = (
 
 def _met(group: Sequence[Result], driven: Sequence[Result], teachers: Sequence[Result]) -> str:
     """Whether the middles are as wanted and, if so, whether the intervals leave a doubt."""
-    ours, plain = paired_ratio(group, teachers), paired_ratio(driven, teachers)
+    both = of_common_seeds(group, driven)
+    ours, plain = (paired_ratio(each, teachers) for each in both)
     if ours is None or plain is None:
         return ""
-    if not (ours.value >= WANTED and ours.value > plain.value):
-        return verdict(False, group, SEEDS, driven)
-    shown = ours.low >= max(WANTED, plain.high)
-    return verdict(True, group, SEEDS, driven) if shown else "not shown"
+    middle = ours.value >= WANTED and ours.value > plain.value
+    whole = ours.low >= max(WANTED, plain.high)
+    return shown_by_interval(middle, whole, group, SEEDS, driven)

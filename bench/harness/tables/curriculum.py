@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from ..report import (
     cost_cells,
     interval_over_seeds,
     markdown_table,
+    of_common_seeds,
     paragraph,
     ratio_over_seeds,
     settings_note,
@@ -86,10 +88,10 @@ TEACHER_STEPS = {"balancer": _RECIPE.teacher.steps, "HalfCheetah": 1_000_000}
 STEPS = {"balancer": 1_000_000, "HalfCheetah": 500_000}
 
 
-def runs() -> list[Run]:
+def runs(seeds: Sequence[int] = SEEDS) -> list[Run]:
     """Seed by seed a teacher, and students by every arm."""
     every: list[Run] = []
-    for seed in SEEDS:
+    for seed in seeds:
         for task in VARIED:
             teacher = Run(
                 table=TABLE,
@@ -203,11 +205,21 @@ def report(results: Path, figures: Path) -> str:
 
 
 def _highest(every: list[Result]) -> list[str]:
-    """By task the curriculum with the highest mean, and where that leaves the gated one."""
+    """By task the curriculum with the highest mean over the seeds that all have, and where that
+    leaves the gated one.
+    """
     said = []
     for task in VARIED:
         groups = {a: [r for r in every if (r.task, r.arm) == (task, a)] for a in ARMS}
-        means = {a: float(np.mean([r.mean_return for r in g])) for a, g in groups.items() if g}
+        groups = {arm: group for arm, group in groups.items() if group}
+        if not groups:
+            continue
+        common = of_common_seeds(*groups.values())
+        means = {
+            arm: float(np.mean([r.mean_return for r in group]))
+            for arm, group in zip(groups, common, strict=True)
+            if group
+        }
         if not means:
             continue
         best = max(means, key=lambda arm: means[arm])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ OURS = ("ours", "dagger", "behaviour-cloning")
 _STEPS_PER_POINT = 20_000  # on a curve
 
 
-def runs() -> list[Run]:
+def runs(seeds: Sequence[int] = SEEDS) -> list[Run]:
     """Seed by seed and task by task, all arms one after the other."""
     return [
         Run(
@@ -46,7 +47,7 @@ def runs() -> list[Run]:
             needs=(teacher_run(task, seed),),
             package=None if arm in OURS else rsl_rl.PACKAGE,
         )
-        for seed in SEEDS
+        for seed in seeds
         for task in TASKS
         for arm in (*OURS, *rsl_rl.DISTILLATION)
     ]

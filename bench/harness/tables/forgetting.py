@@ -25,7 +25,7 @@ ARMS = {curriculum.GATED: "with replay", curriculum.BARE: "without replay"}
 MOST = 0.10  # of the best score at a level
 
 
-def runs() -> list[Run]:
+def runs(seeds: Sequence[int] = SEEDS) -> list[Run]:
     """None: the curriculum table's are enough."""
     return []
 

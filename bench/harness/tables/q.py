@@ -6,10 +6,10 @@ After Rusu et al. 2015, whose students of Breakout reach 34 % of the teacher by 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from retort.distill.students import StudentConfig
 from retort.distill.terms import TermConfig
 
@@ -20,6 +20,7 @@ from ..report import (
     interval_over_seeds,
     markdown_table,
     mean_figure,
+    paired_ratio,
     paragraph,
     ratio_over_seeds,
     settings_note,
@@ -55,10 +56,10 @@ def _arms() -> dict[str, dict[str, Any]]:
     return {**swept, "nll": {"kind": "nll"}, "mse": {"kind": "mse"}}
 
 
-def runs() -> list[Run]:
+def runs(seeds: Sequence[int] = SEEDS) -> list[Run]:
     """Seed by seed: a task's teacher, then its students."""
     every: list[Run] = []
-    for seed in SEEDS:
+    for seed in seeds:
         for task in TASKS:
             teacher = q_teacher_run(TABLE, task, seed)
             every.append(teacher)
@@ -142,8 +143,8 @@ def report(results: Path, figures: Path) -> str:
             "## Teachers of Q-values",
             paragraph(
                 "DQN of Stable-Baselines3 (256-256; settings of rl-baselines3-zoo, for MinAtar's "
-                "Breakout near those of Young and Tian 2019 at a tenth of their frames; learning "
-                "rate falling to zero) teaches perceptrons of 64-64, on LunarLander of 128-64; "
+                "Breakout near those of Young and Tian 2019, who have 5 M frames; learning rate "
+                "falling to zero) teaches perceptrons of 64-64, on LunarLander of 128-64; "
                 "they act, and it labels, and all batches are learnt from again (mode "
                 "`aggregate`). `sharpened`: KL to softmax(Q/τ) (Rusu et al. 2015); "
                 "`tempered`: both sides "
@@ -165,9 +166,8 @@ _DIGITS = {"CartPole": 0, "LunarLander": 0, "Breakout": 1}  # of returns
 
 
 def _ratio(group: list[Result], teachers: list[Result]) -> float:
-    by_seed = {result.seed: result.mean_return for result in teachers}
-    ratios = [r.mean_return / by_seed[r.seed] for r in group if r.seed in by_seed]
-    return float(np.mean(ratios)) if ratios else float("-inf")
+    found = paired_ratio(group, teachers)
+    return float("-inf") if found is None else found.value
 
 
 def _best(here: list[Result], teachers: list[Result]) -> str:

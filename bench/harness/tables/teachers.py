@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from ..report import interval_over_seeds, markdown_table, mean_figure, paragraph, settings_note
+from ..report import (
+    budgets_said,
+    interval_over_seeds,
+    markdown_table,
+    mean_figure,
+    paragraph,
+    settings_note,
+)
 from ..results import read_results
 from ..runs import Run
 from ..teaching import TABLE, teacher_run
@@ -14,9 +22,9 @@ SEEDS = (1, 2, 3)
 TASKS = ("HalfCheetah", "Hopper", "Walker2d")
 
 
-def runs() -> list[Run]:
+def runs(seeds: Sequence[int] = SEEDS) -> list[Run]:
     """Seed by seed."""
-    return [teacher_run(task, seed) for seed in SEEDS for task in TASKS]
+    return [teacher_run(task, seed) for seed in seeds for task in TASKS]
 
 
 def report(results: Path, figures: Path) -> str:
@@ -36,9 +44,10 @@ def report(results: Path, figures: Path) -> str:
         [
             "## Teachers",
             paragraph(
-                "What the tables below distil from: actors of 256-256 after 3 M steps of PPO with "
-                "the settings `efficient`; return of 50 held-out deterministic episodes, and J_0, "
-                "that of random actions in the same. Their weights stand under `bench/checkpoints`."
+                "What the tables below distil from: actors of 256-256 after "
+                f"{budgets_said(every)} steps of PPO with the settings `efficient`; return of 50 "
+                "held-out deterministic episodes, and J_0, that of random actions in the same. "
+                "Their weights stand in the folder of checkpoints beside the results."
             ),
             markdown_table(header, rows),
             settings_note(every),
