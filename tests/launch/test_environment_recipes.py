@@ -132,7 +132,7 @@ def test_a_robot_takes_no_table_of_gymnasium_s_and_one_of_both_must_be_named() -
         (["environment=halfcheetah"], "retort simulates HalfCheetah, Hopper"),
         (["environment=nowhere:Task-v0"], "needs the module 'nowhere'; install its package"),
         (["environment=''"], "there is no environment ''"),
-        (["environment=FrozenLake-v1"], "FlattenObservation"),
+        (["environment=Blackjack-v1"], "FlattenObservation"),
         (["gymnasium.keywords={colour='red'}"], "'CartPole-v1' cannot be made: "),
         (["gymnasium.view={noise=0.1}"], "gymnasium.view is for the tasks that retort simulates"),
         (["gymnasium.difficulty={}"], "gymnasium.difficulty is for the tasks that retort"),

@@ -57,6 +57,12 @@ def test_train_distill_and_eval_do_an_environment_as_they_do_a_robot(finished: P
     assert evaluation["parameters"]["student"] == student.parameter_count()
 
 
+def test_an_observation_may_be_a_number_out_of_a_few(tmp_path: Path) -> None:
+    options, folder = ("environment=FrozenLake-v1",), tmp_path / "run"
+    assert [do(verb, folder, *options) for verb in ("train", "distill", "eval")] == [0, 0, 0]
+    assert load_student(load_recipe(folder), folder).interface.observation_size == 16
+
+
 def test_what_is_complete_is_not_done_again(
     finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
