@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -146,7 +147,7 @@ def load_runs(folders: Sequence[Path]) -> list[Run]:
             if not ledger.complete(stage):
                 raise CompareError(
                     f"{folder} is not finished: {stage} is not complete there; "
-                    f"`retort {stage} {folder}` goes on with it"
+                    f"`retort {stage} {shlex.quote(str(folder))}` goes on with it"
                 )
         runs.append(Run(folder, recipe))
     first = episodes_of(runs[0].recipe)
