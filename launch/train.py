@@ -33,6 +33,7 @@ from ..distill.stages.rehearsal import rehearse
 from ..distill.students.budget import pick
 from .files import at_work
 from .recipe import Recipe, RecipeError, find_recipe, load_recipe
+from .share import SHARES, said, share_of
 from .stages import Ledger, ask_in_general, stages_of
 
 Report = Callable[[Mapping[str, Any]], None]
@@ -209,7 +210,6 @@ def _facts(row: Mapping[str, Any]) -> str:
     if row.get("levels"):
         shown.append("levels " + " ".join(str(level) for level in row["levels"].values()))
     if "row" in row:
-        ratio = row["row"]["ratio"]
-        said = "undefined share" if ratio is None else f"{ratio['value']:.3f}"
-        shown.append(f"level {row['row']['level']}: {said} of the teacher")
+        measure = SHARES[share_of([row["row"]])]
+        shown.append(f"level {row['row']['level']}: {said(row['row'])} ({measure})")
     return "  ".join(shown)

@@ -52,8 +52,8 @@ class EvaluationConfig:
         low, high = trained - _COUNTED.stop + 1, trained + _TRAINED - _COUNTED.start - 1
         if low <= self.seed <= high:
             raise RangeError(
-                f"evaluation.seed is {self.seed}, and training with seed {trained} has met "
-                f"episodes that are counted from it; use more than {high}, so that they are held out"
+                f"evaluation.seed is {self.seed}, and training with seed {trained} met "
+                f"episodes counted from it; use more than {high}, so that they are held out"
             )
 
 
