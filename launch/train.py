@@ -80,8 +80,8 @@ def chosen_recipe(options: argparse.Namespace) -> Recipe:
     chosen, larger = pick(load_host(path), recipe.student, recipe.world.interface(), budget)
     print(
         f"student: {chosen.config.kind} of width {chosen.width}, {chosen.parameters:,} parameters, "
-        f"{chosen.p50:.1f} us of {budget:g}"
-        + (f"; width {larger.width} would take {larger.p50:.1f} us" if larger else "")
+        f"expected to take {chosen.p50:.1f} us of {budget:g}"
+        + (f"; width {larger.width} is expected to take {larger.p50:.1f} us" if larger else "")
     )
     return dataclasses.replace(recipe, student=chosen.config)
 
