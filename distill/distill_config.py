@@ -20,6 +20,7 @@ from .ppo import LEARNING
 from .sources.adversary import AdversaryConfig
 from .teachers.mixture import MixtureConfig
 from .terms import Term, TermConfig, TermError, make_term
+from .terms.values import QAscent
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -147,6 +148,12 @@ class DistillConfig:
                 "episodes of the teacher's; use schedule = 'linear', or let both act by giving the "
                 f"teacher a share: teacher_share is {self.teacher_share} of {self.num_envs} "
                 f"environments in mode '{self.mode}'"
+            )
+        if isinstance(term, QAscent) and not MODES[self.mode].acts:
+            raise ValueError(
+                f"{settings.name} climbs a teacher's critics, which are functions and cannot be "
+                f"recorded, and mode {self.mode!r} learns from recordings; leave it out, or use a "
+                "mode in which somebody acts"
             )
         if term.corrected and not self.student_acts:
             raise ValueError(
