@@ -16,11 +16,12 @@ from ..hardware.checks import (
     check_unused,
 )
 from .concurrent import ConcurrentConfig
-from .modes import MODES
+from .modes import MODES, Mode
 from .ppo import LEARNING
 from .sources.adversary import AdversaryConfig
 from .teachers.mixture import MixtureConfig
 from .terms import Term, TermConfig, TermError, make_term
+from .terms.values import QAscent
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -79,6 +80,7 @@ class DistillConfig:
             recorded_steps=between(1, 10**9),
             std_floor=POSITIVE,
         )
+        self._check_data(mode)
         if mode.teacher_learns:  # both must act to learn
             inside = Range(0.0, 1.0, open_low=True, open_high=True)
             check("teacher_share", self.teacher_share, inside)
@@ -91,13 +93,6 @@ class DistillConfig:
                 )
         if mode.keeps:  # the first pass is over the new batch
             check("epochs", self.epochs, between(2, 1000))
-        if self.dataset is not None and mode.acts:
-            raise ValueError(
-                f"distill.dataset belongs to mode 'offline', and mode is {self.mode!r}; leave it "
-                "out, or set distill.mode to 'offline'"
-            )
-        if self.dataset == "":
-            raise ValueError("distill.dataset is empty; name a Minari data set or a folder")
         if self.teachers.gated and not mode.acts:
             raise ValueError(
                 "distill.teachers.gated compares with the value of the student's own acts, and in "
@@ -141,6 +136,21 @@ class DistillConfig:
                 "below 1"
             )
 
+    def _check_data(self, mode: Mode) -> None:
+        """What is learnt from again, or was recorded, is said where there is such a thing."""
+        if self.dataset is not None and mode.acts:
+            raise ValueError(
+                f"distill.dataset belongs to mode 'offline', and mode is {self.mode!r}; leave it "
+                "out, or set distill.mode to 'offline'"
+            )
+        if self.dataset == "":
+            raise ValueError("distill.dataset is empty; name a Minari data set or a folder")
+        why = f"mode is {self.mode!r}"
+        if not mode.keeps:
+            check_unused(self, ["kept_batches"], why)
+        if mode.acts or self.dataset is not None:
+            check_unused(self, ["recorded_steps"], why if mode.acts else "dataset is named")
+
     def _checked_term(self, settings: TermConfig) -> Term:
         """The term, checked as far as a recipe shows; ``rehearsal`` tries it on robot and teachers.
 
@@ -161,6 +171,12 @@ class DistillConfig:
                 "episodes of the teacher's; use schedule = 'linear', or let both act by giving the "
                 f"teacher a share: teacher_share is {self.teacher_share} of {self.num_envs} "
                 f"environments in mode '{self.mode}'"
+            )
+        if isinstance(term, QAscent) and not MODES[self.mode].acts:
+            raise ValueError(
+                f"{settings.name} climbs a teacher's critics, which are functions and cannot be "
+                f"recorded, and mode {self.mode!r} learns from recordings; leave it out, or use a "
+                "mode in which somebody acts"
             )
         if term.corrected and not self.student_acts:
             raise ValueError(

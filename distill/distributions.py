@@ -94,9 +94,14 @@ class Distribution(abc.ABC):
 
     def _no_closed_form(self, other: Distribution, what: str) -> DistributionError:
         pair = f"{type(self).__name__} and {type(other).__name__}"
+        if isinstance(self, Categorical) != isinstance(other, Categorical):
+            return DistributionError(
+                f"there is no {what} between {pair}, of which one chooses and the other acts by "
+                "numbers; take a teacher of the student's own kind of actions"
+            )
         return DistributionError(
-            f"there is no closed form of {what} between {pair}; use sampled_cross_entropy, or "
-            "compare moments with before_squashing() or after_squashing()"
+            f"there is no closed form of {what} between {pair}; use the term 'cross_entropy', "
+            "which is sampled"
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ from ..distill.evaluation.comparison import ArmScores, Comparison, compare_arms
 from ..distill.evaluation.outcomes import Outcomes, fingerprint, outcomes_path
 from ..distill.evaluation.statistics import Interval
 from ..distill.stages.finished import load_student, load_teacher
+from ..hardware.checks import RangeError
 from ..hardware.errors import RetortError
 from .files import at_work, write_whole
 from .recipe import Recipe, load_recipe, plain, sections
@@ -126,7 +128,8 @@ def compare_runs(folders: Sequence[Path], out: Path, *, fresh: bool = False) -> 
 
 
 def load_runs(folders: Sequence[Path]) -> list[Run]:
-    """The runs in ``folders``, all finished and of one task.
+    """The runs in ``folders``, all finished, of one task, and trained on other episodes than those
+    of the first one's evaluation.
 
     Raises:
         CompareError: they are not.
@@ -146,7 +149,7 @@ def load_runs(folders: Sequence[Path]) -> list[Run]:
             if not ledger.complete(stage):
                 raise CompareError(
                     f"{folder} is not finished: {stage} is not complete there; "
-                    f"`retort {stage} {folder}` goes on with it"
+                    f"`retort {stage} {shlex.quote(str(folder))}` goes on with it"
                 )
         runs.append(Run(folder, recipe))
     first = episodes_of(runs[0].recipe)
@@ -158,6 +161,13 @@ def load_runs(folders: Sequence[Path]) -> list[Run]:
                     f"{first.get(name)}); compare runs of one robot, task and simulation, or of "
                     "one environment, with the same switches"
                 )
+    for run in runs:
+        try:
+            runs[0].recipe.evaluation.check_held_out(run.recipe.seed)
+        except RangeError as error:
+            raise CompareError(
+                f"{run.folder} cannot be evaluated on the episodes of {runs[0].folder}: {error}"
+            ) from error
     return runs
 
 

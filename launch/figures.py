@@ -7,13 +7,14 @@ import dataclasses
 import numpy as np
 
 from .results import Json, Results
+from .share import SHARES, share_of
 
 TRAINING_SECONDS = 90.0
 TEACHER_FALLS, STUDENT_FALLS = 0.01, 0.02
 RETURN_RATIO = 0.97
 PARAMETERS, PARAMETER_SHARE = 5000, 0.1
 RUN_SECONDS, PUSHES = 30.0, 5  # where the recipe does not say
-_SHARE = "Student's return / teacher's (95 % interval)"
+_SHARES = {key: f"{name[0].upper()}{name[1:]} (95 % interval)" for key, name in SHARES.items()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +42,9 @@ def figures(results: Results) -> list[Figure]:
     if results.environment is None:
         return [*rows, *_bus(results)]
     return [
-        row if row.name == _SHARE else dataclasses.replace(row, target="reported", met=None)
+        row
+        if row.name in _SHARES.values()
+        else dataclasses.replace(row, target="reported", met=None)
         for row in rows
         if "falls" not in row.name
     ]
@@ -71,35 +74,33 @@ def _evaluation(evaluation: Json | None) -> list[Figure]:
     def falls(who: str) -> float | None:
         return hardest[who]["falls"] / hardest["episodes"] if hardest else None
 
-    ratio = hardest.get("ratio")
+    measure = share_of([hardest]) if hardest else "ratio"
+    share = hardest.get(measure)
     result = [
         _at_most(f"Teacher's falls {where}", falls("teacher"), TEACHER_FALLS, "{:.1%}"),
         _at_most(f"Student's falls {where}", falls("student"), STUDENT_FALLS, "{:.1%}"),
         Figure(
-            _SHARE,
+            _SHARES[measure],
             f"at least {RETURN_RATIO}",
-            _share(hardest),
-            bool(ratio) and ratio["value"] >= RETURN_RATIO,
+            _interval(share) if measure in hardest else "not measured",
+            bool(share) and share["value"] >= RETURN_RATIO,
         ),
     ]
     parameters = (evaluation or {}).get("parameters") or {}
-    share = parameters["student"] / parameters["teacher_actor"] if parameters else None
+    part = parameters["student"] / parameters["teacher_actor"] if parameters else None
     result.append(
         _at_most("Student's parameters", parameters.get("student"), PARAMETERS, "{:,.0f}")
     )
     result.append(
-        _at_most("Student's parameters / teacher's actor", share, PARAMETER_SHARE, "{:.1%}")
+        _at_most("Student's parameters / teacher's actor", part, PARAMETER_SHARE, "{:.1%}")
     )
     return result
 
 
-def _share(hardest: Json) -> str:
-    if not hardest:
-        return "not measured"
-    ratio = hardest["ratio"]
-    if ratio is None:
-        return "undefined: the teacher's is not above 0"
-    return f"{ratio['value']:.3f} ({ratio['low']:.3f} to {ratio['high']:.3f})"
+def _interval(share: Json | None) -> str:
+    if share is None:
+        return "undefined: the teacher is not surely better than a random policy"
+    return f"{share['value']:.3f} ({share['low']:.3f} to {share['high']:.3f})"
 
 
 def _bus(results: Results) -> list[Figure]:

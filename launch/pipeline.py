@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import signal
 import subprocess
 import sys
@@ -20,8 +21,8 @@ from .files import at_work
 from .recipe import Recipe
 from .report import write_report
 from .results import load_results
-from .stages import Ledger, StageError, again, stages_of
-from .train import chosen_recipe, do_stage, run_folder
+from .stages import Ledger, StageError, stages_of
+from .train import chosen_recipe, command_line, do_stage, run_folder
 
 
 def launch(options: argparse.Namespace) -> int:
@@ -56,8 +57,8 @@ def _launch(recipe: Recipe, folder: Path, options: argparse.Namespace) -> int:
             break
     if failed:
         print(f"retort: {failed}", file=sys.stderr)
-        given = again(folder, options.recipe)
-        print(f"`retort launch {given}` goes on from there", file=sys.stderr)
+        line = command_line("launch", recipe, folder, options)
+        print(f"`{line}` goes on from there", file=sys.stderr)
     page = folder / "report.html"
     if (folder / "recipe.toml").is_file() and (done or failed or not page.is_file()):
         page, _ = write_report(folder)
@@ -69,7 +70,7 @@ def _launch(recipe: Recipe, folder: Path, options: argparse.Namespace) -> int:
         print(said, file=sys.stderr)
     print(f"report: {page}")
     if "run" in stages_of(recipe):
-        print(f"next: retort run {folder / 'student'} --port PORT")
+        print(f"next: retort run {shlex.quote(str(folder / 'student'))} --port PORT")
     return 1 if any(figure.decides for figure in short) else 0
 
 

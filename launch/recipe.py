@@ -57,12 +57,13 @@ class Recipe(Experiment):
 
     def check(self) -> None:
         """What one key alone cannot show: whether what is named is there and fits, and the recipe's
-        times fit it.
+        times fit it; and whether its evaluation is held out.
 
         Raises:
             RetortError: there is no such robot, task or environment, they do not fit each other, or
                 a value does not fit them.
         """
+        self.evaluation.check_held_out(self.seed)
         self.world.check()
         self._check_levels()
         if self.environment is None:

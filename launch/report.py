@@ -23,6 +23,7 @@ from .report_sections import (
     table,
 )
 from .results import Results, ResultsError, load_results
+from .share import SHARES, said, share_of
 
 HERE = Path(__file__).parent
 _OF_ROBOTS = ("On the bus", "Real time")
@@ -153,12 +154,11 @@ def _headline(results: Results) -> list[tuple[str, str]]:
     tiles = []
     hardest = (results.evaluation or {}).get("hardest")
     if hardest:
-        ratio = "undefined" if hardest["ratio"] is None else f"{hardest['ratio']['value']:.3f}"
-        tiles.append((ratio, "student's return over its teacher's, hardest level"))
+        tiles.append((said(hardest), f"{SHARES[share_of([hardest])]}, hardest level"))
         if results.environment is None:
             share = hardest["student"]["falls"] / hardest["episodes"]
-            said = f"of {hardest['episodes']} hardest episodes end in a fall"
-            tiles.append((f"{share:.1%}", said))
+            label = f"of {hardest['episodes']} hardest episodes end in a fall"
+            tiles.append((f"{share:.1%}", label))
     parameters = (results.evaluation or {}).get("parameters")
     if parameters:
         times = parameters["teacher_actor"] / parameters["student"]

@@ -11,6 +11,7 @@ import numpy as np
 from . import report_plots as plots
 from .followed import achieved
 from .results import BusRun, Json, Results
+from .share import SHARES, share_of
 
 
 def bus_section(results: Results) -> str:
@@ -101,13 +102,14 @@ def evaluation_section(results: Results) -> str:
         return lambda row: (row[key], row[key], row[key])
 
     undefined = {"value": np.nan, "low": np.nan, "high": np.nan}  # and not drawn
-    ratios = [row["ratio"] or undefined for row in rows]
-    ratio = [(each["value"], each["low"], each["high"]) for each in ratios]
+    measure = share_of(rows)
+    shares = [row.get(measure) or undefined for row in rows]
+    share = [(each["value"], each["low"], each["high"]) for each in shares]
     drawings = [
         plots.compare_levels(
-            "Student's return over its teacher's",
+            f"{SHARES[measure][0].upper()}{SHARES[measure][1:]}",
             names,
-            {"ratio": ("student", ratio)},
+            {"ratio": ("student", share)},
             bar=0.97,
         ),
         plots.compare_levels(

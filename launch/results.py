@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -154,7 +155,8 @@ def load_results(folder: Path) -> Results:
             notes["flight"] = f"The flight log is damaged and was left out ({error!r})."
     stages = json_file("stages.json", shapes.is_stages) or {}
     student = lines("distillation/progress.jsonl", shapes.is_progress)
-    remedy = f"; `retort eval {folder} --fresh` measures anew"
+    measure = f"retort eval {shlex.quote(str(folder))}"
+    remedy = f"; `{measure} --fresh` measures anew"
     evaluation = json_file("evaluation.json", shapes.is_evaluation, remedy)
     if stages and student and "distill" not in stages:
         student = []
@@ -177,7 +179,7 @@ def load_results(folder: Path) -> Results:
         else:
             notes[name] = (
                 f"{name}.json is of an earlier teacher, student or evaluation and was left out; "
-                f"`retort eval {folder} --{name}` measures those that stand here now."
+                f"`{measure} --{name}` measures those that stand here now."
             )
     return Results(
         folder=folder,

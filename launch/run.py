@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import itertools
 import queue
+import shlex
 import sys
 import threading
 import tomllib
@@ -282,7 +283,9 @@ def _say(result: RunResult, out: Path | None) -> None:
     if silent := _unconfirmed(result):
         print(f"NOT CONFIRMED that torque is off: {', '.join(silent)}; switch the supply off")
     if out is not None:
-        print(f"flight log: {out / 'flight'}; look at it with `retort report {out}`")
+        print(
+            f"flight log: {out / 'flight'}; look at it with `retort report {shlex.quote(str(out))}`"
+        )
 
 
 def _step(text: str) -> CommandStep:

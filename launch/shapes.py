@@ -88,8 +88,11 @@ def _is_level(row: Any) -> bool:
             return False
         if not _has(side, _errors(side)):
             return False
-    undefined = "ratio" in row and row["ratio"] is None  # the teacher's score is not above 0
-    return undefined or _has(row.get("ratio"), _INTERVAL)
+    shares = {"normalised": None, **row}  # evaluations from before there was one have none
+    return all(
+        name in shares and (shares[name] is None or _has(shares[name], _INTERVAL))
+        for name in ("ratio", "normalised")  # None where they are undefined
+    )
 
 
 def _errors(side: dict[str, Any]) -> set[str]:

@@ -59,6 +59,11 @@ def stages_of(recipe: Recipe) -> tuple[str, ...]:
     return tuple(stage.name for stage in STAGES if not stage.robot or recipe.environment is None)
 
 
+def ask_in_general(verb: str) -> str:
+    """The command line of ``verb`` where nobody typed one."""
+    return f"retort {verb} RECIPE"
+
+
 class Ledger:
     """``stages.json`` of one run folder: what was begun and completed, with which settings.
 
@@ -92,7 +97,12 @@ class Ledger:
         return self.folder / _stage(name).file
 
     def begin(
-        self, name: str, *, fresh: bool = False, inputs: Callable[[], object] | None = None
+        self,
+        name: str,
+        *,
+        fresh: bool = False,
+        inputs: Callable[[], object] | None = None,
+        asking: Callable[[str], str] = ask_in_general,
     ) -> bool:
         """Prepare stage ``name``; False if there is nothing left to do.
 
@@ -100,6 +110,7 @@ class Ledger:
             name: of the stage.
             fresh: do it even if it is complete.
             inputs: called before anything is forgotten; raises if the stage cannot be done.
+            asking: the command line of another verb for the same recipe and folder.
 
         Raises:
             StageError: the recipe has no such stage, an earlier one is not complete, it was begun
@@ -118,10 +129,9 @@ class Ledger:
         for before in self._before(name):
             if not self.complete(before):
                 self._refuse_changes(before)
-                given = again(self.folder, self.recipe.name)
                 raise StageError(
-                    f"{name} needs what {before} makes; run `retort {before} {given}` first, "
-                    f"or `retort launch {given}` for all of it"
+                    f"{name} needs what {before} makes; run `{asking(before)}` first, or "
+                    f"`{asking('launch')}` for all of it"
                 )
         if not fresh:
             self._refuse_changes(name)
@@ -197,11 +207,6 @@ class Ledger:
 
     def _save(self) -> None:
         write_whole(self._path, json.dumps(self._records, indent=1) + "\n")
-
-
-def again(folder: Path, given: str) -> str:
-    """The arguments to go on in ``folder``: itself, or ``given`` until it holds a recipe."""
-    return str(folder) if (folder / "recipe.toml").is_file() else f"{given} --out {folder}"
 
 
 def _stage(name: str) -> Stage:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -139,7 +140,8 @@ def read_result(size: int, folder: Path) -> SizeResult:
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SweepRunError(
-            f"{path} cannot be read ({error!r}); `retort eval {folder} --fresh` makes it again"
+            f"{path} cannot be read ({error!r}); `retort eval {shlex.quote(str(folder))} --fresh` "
+            "makes it again"
         ) from error
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import functools
+import shlex
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -31,7 +33,8 @@ from ..distill.stages.rehearsal import rehearse
 from ..distill.students.budget import pick
 from .files import at_work
 from .recipe import Recipe, RecipeError, find_recipe, load_recipe
-from .stages import Ledger, again, stages_of
+from .share import SHARES, said, share_of
+from .stages import Ledger, ask_in_general, stages_of
 
 Report = Callable[[Mapping[str, Any]], None]
 
@@ -40,18 +43,22 @@ def act(options: argparse.Namespace) -> int:
     """Do the stage called ``options.verb``; returns the exit code."""
     recipe = chosen_recipe(options)
     folder = run_folder(recipe, options)
+
+    def asking(verb: str) -> str:
+        return command_line(verb, recipe, folder, options)
+
     with at_work(folder):
-        done = do_stage(options.verb, recipe, folder, fresh=options.fresh)
+        done = do_stage(options.verb, recipe, folder, fresh=options.fresh, asking=asking)
     if not done:
         print(f"{options.verb} is complete in {folder}; --fresh starts it over")
     after = "export" if "export" in stages_of(recipe) else "eval"
     if after == "eval" and not Ledger(folder, recipe).complete("train"):
         after = "train"  # of a data set: the evaluation compares with a teacher
     following = {
-        "train": f"retort distill {again(folder, options.recipe)}",
-        "distill": f"retort {after} {again(folder, options.recipe)}",
-        "export": f"retort run {folder / 'student'} --port PORT",
-        "eval": f"retort report {folder}",
+        "train": asking("distill"),
+        "distill": asking(after),
+        "export": f"retort run {shlex.quote(str(folder / 'student'))} --port PORT",
+        "eval": f"retort report {shlex.quote(str(folder))}",
     }
     print(f"next: {following[options.verb]}")
     return 0
@@ -73,8 +80,8 @@ def chosen_recipe(options: argparse.Namespace) -> Recipe:
     chosen, larger = pick(load_host(path), recipe.student, recipe.world.interface(), budget)
     print(
         f"student: {chosen.config.kind} of width {chosen.width}, {chosen.parameters:,} parameters, "
-        f"{chosen.p50:.1f} us of {budget:g}"
-        + (f"; width {larger.width} would take {larger.p50:.1f} us" if larger else "")
+        f"expected to take {chosen.p50:.1f} us of {budget:g}"
+        + (f"; width {larger.width} is expected to take {larger.p50:.1f} us" if larger else "")
     )
     return dataclasses.replace(recipe, student=chosen.config)
 
@@ -87,16 +94,48 @@ def run_folder(recipe: Recipe, options: argparse.Namespace) -> Path:
     return given if find_recipe(given).parent == given else Path("runs") / recipe.name
 
 
-def do_stage(name: str, recipe: Recipe, folder: Path, *, fresh: bool = False) -> bool:
+def command_line(verb: str, recipe: Recipe, folder: Path, options: argparse.Namespace) -> str:
+    """What to type for ``verb`` with the same recipe in the same folder: the folder alone once it
+    holds that recipe, all that was given until then.
+    """
+    words = ["retort", verb]
+    if _holds(folder, recipe):
+        return shlex.join([*words, str(folder)])
+    words.append(options.recipe)
+    for change in options.set:
+        words += ["--set", change]
+    if options.out is not None:
+        words += ["--out", str(options.out)]
+    if verb in ("launch", "distill") and getattr(options, "host", None) is not None:
+        words += ["--budget-us", f"{options.budget_us:g}", "--host", str(options.host)]
+    return shlex.join(words)
+
+
+def _holds(folder: Path, recipe: Recipe) -> bool:
+    try:
+        return load_recipe(folder / "recipe.toml") == recipe
+    except (RecipeError, OSError):
+        return False
+
+
+def do_stage(
+    name: str,
+    recipe: Recipe,
+    folder: Path,
+    *,
+    fresh: bool = False,
+    asking: Callable[[str], str] = ask_in_general,
+) -> bool:
     """Do stage ``name`` unless it is complete; whether there was something to do.
 
-    The caller holds ``at_work(folder)``.
+    The caller holds ``at_work(folder)``. ``asking`` is as ``Ledger.begin`` has it.
 
     Raises:
         RetortError: the stage cannot begin, or it failed.
     """
     ledger = Ledger(folder, recipe)
-    if not ledger.begin(name, fresh=fresh, inputs=lambda: _require(name, recipe, folder)):
+    inputs = functools.partial(_require, name, recipe, folder)
+    if not ledger.begin(name, fresh=fresh, inputs=inputs, asking=asking):
         return False
     if name == "train":
         for other in filter(is_to_come, recipe.distill.teachers.named):
@@ -171,7 +210,6 @@ def _facts(row: Mapping[str, Any]) -> str:
     if row.get("levels"):
         shown.append("levels " + " ".join(str(level) for level in row["levels"].values()))
     if "row" in row:
-        ratio = row["row"]["ratio"]
-        said = "undefined share" if ratio is None else f"{ratio['value']:.3f}"
-        shown.append(f"level {row['row']['level']}: {said} of the teacher")
+        measure = SHARES[share_of([row["row"]])]
+        shown.append(f"level {row['row']['level']}: {said(row['row'])} ({measure})")
     return "  ".join(shown)

@@ -69,7 +69,7 @@ class LearningEnv(Protocol):
 
     @property
     def single_action_space(self) -> gymnasium.Space[Any]:
-        """``Box`` of one axis, or ``Discrete``."""
+        """``Box`` of one axis, or ``Discrete`` from 0."""
         ...
 
     def reset(

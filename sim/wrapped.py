@@ -8,6 +8,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
@@ -25,9 +26,12 @@ class WrapError(RetortError):
 class WrappedEnv(EpisodesEnv):
     """``num_envs`` copies of a registered environment, with continuous or discrete actions.
 
-    Observations are flat float32 and the same in both groups. Episodes end where the environment
-    says, or at the time limit. State cannot be taken out of an arbitrary environment: a loaded
-    ``state_dict`` starts new episodes with the seed that came next (``resumable`` is False).
+    Observations are flat float32 and the same in both groups; a ``Discrete`` one is as many numbers
+    as it has values, 1 at the one it is. Actions beyond their ``Box`` are clipped to it before the
+    environment sees them, and choices count from 0, whatever its ``Discrete`` starts with. Episodes
+    end where the environment says, or at the time limit. State cannot be taken out of an arbitrary
+    environment: a loaded ``state_dict`` starts new episodes with the seed that came next
+    (``resumable`` is False).
 
     Args:
         env: the name it is registered under, after ``module:`` where importing that registers it;
@@ -39,7 +43,8 @@ class WrappedEnv(EpisodesEnv):
         keywords: of the environment.
 
     Raises:
-        WrapError: observations are not one array, or actions neither ``Box`` nor ``Discrete``.
+        WrapError: observations are neither one array nor ``Discrete``, or actions neither ``Box``
+            nor ``Discrete``.
     """
 
     def __init__(
@@ -71,13 +76,12 @@ class WrappedEnv(EpisodesEnv):
         self.metadata = self._inner.metadata
         ticks = max_episode_steps or limit or _DEFAULT_TICKS
         super().__init__(self._inner.num_envs, ticks, autoreset=autoreset)
-        shape = self._inner.single_observation_space.shape or ()
-        size = int(np.prod(shape))
+        size = gymnasium.spaces.flatdim(self._inner.single_observation_space)
         self.groups = {"student": size, "teacher": size}
-        self.single_observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (size,), np.float32)
-        self.single_action_space = self._inner.single_action_space
+        self.single_observation_space = Box(-np.inf, np.inf, (size,), np.float32)
+        self.single_action_space = _counted_from_0(self._inner.single_action_space)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
-        self.action_space = self._inner.action_space
+        self.action_space = batch_space(self.single_action_space, self.num_envs)
         self.period = 1.0 / float(self._inner.metadata.get("render_fps") or 50)
         self.resumable = False
 
@@ -88,14 +92,15 @@ class WrappedEnv(EpisodesEnv):
                 f"got a vector environment of {inner.metadata.get('autoreset_mode')}; make it with "
                 "autoreset_mode=AutoresetMode.DISABLED"
             )
-        if not isinstance(inner.single_observation_space, gymnasium.spaces.Box):
+        if not isinstance(inner.single_observation_space, Box | Discrete):
             raise WrapError(
-                f"observations are {inner.single_observation_space}, expected one Box; put "
-                "gymnasium.wrappers.FlattenObservation around the environment"
+                f"observations are {inner.single_observation_space}, expected one Box or Discrete; "
+                "register it with gymnasium.wrappers.FlattenObservation around it, in a module of "
+                "your own, and name that as module:Name-v0"
             )
         actions = inner.single_action_space
-        box = isinstance(actions, gymnasium.spaces.Box) and len(actions.shape) == 1
-        if not box and not isinstance(actions, gymnasium.spaces.Discrete):
+        box = isinstance(actions, Box) and len(actions.shape) == 1
+        if not box and not isinstance(actions, Discrete):
             raise WrapError(f"actions are {actions}, expected a Box of one axis or Discrete")
 
     def reset(
@@ -118,7 +123,7 @@ class WrappedEnv(EpisodesEnv):
         self, actions: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """One tick; see ``LearningEnv``."""
-        observation, reward, failed, cut, _ = self._inner.step(actions)
+        observation, reward, failed, cut, _ = self._inner.step(self._taken(actions))
         self.elapsed += 1
         late = cut | (self.elapsed >= self.episode_ticks)
         info: dict[str, Any] = {}
@@ -140,7 +145,18 @@ class WrappedEnv(EpisodesEnv):
         flat = self._flat(observation)
         return flat, {**info, "student": flat, "teacher": flat}
 
+    def _taken(self, actions: np.ndarray) -> np.ndarray:
+        """What the environment gets of ``actions``, as its own space has them."""
+        space = self._inner.single_action_space
+        if isinstance(space, Discrete):
+            return np.asarray(actions) + space.start
+        assert isinstance(space, Box)
+        return np.clip(actions, space.low, space.high).astype(space.dtype)
+
     def _flat(self, observation: np.ndarray) -> np.ndarray:
+        space = self._inner.single_observation_space
+        if isinstance(space, Discrete):
+            return np.eye(int(space.n), dtype=np.float32)[observation - space.start]
         return np.array(observation, dtype=np.float32).reshape(self.num_envs, -1)
 
     def close_extras(self, **kwargs: Any) -> None:
@@ -153,3 +169,8 @@ class WrappedEnv(EpisodesEnv):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on with new episodes, which the next ``reset`` starts."""
         self.np_random.bit_generator.state = state["rng"]
+
+
+def _counted_from_0(actions: gymnasium.Space[Any]) -> gymnasium.Space[Any]:
+    """The same space, choices numbered as policies and teachers number their outputs."""
+    return Discrete(int(actions.n)) if isinstance(actions, Discrete) else actions

@@ -11,7 +11,7 @@ import torch
 from gymnasium.spaces import Box, Discrete
 from torch import Tensor
 
-from ...hardware.checks import SECONDS, SEED, between, check_fields
+from ...hardware.checks import SECONDS, SEED, RangeError, between, check_fields
 from ...sim.env import RobotEnv
 from ...sim.interface import LearningEnv
 from .. import networks
@@ -19,10 +19,13 @@ from ..sources.rollout import Actor, one_thread
 from ..students import Student
 from .statistics import Interval, bootstrap, bootstrap_ratio, mean, ratio
 
+_TRAINED = 4  # seeds that training uses, from the recipe's own on
+_COUNTED = range(-1, 1200)  # what is added to ``EvaluationConfig.seed``, by whatever measures
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EvaluationConfig:
-    """Episodes per level; seeds are never those of training."""
+    """Episodes per level; ``check_held_out`` says whether training has met them."""
 
     seed: int = 1_000_003
     episodes: int = 50
@@ -39,6 +42,19 @@ class EvaluationConfig:
             hardest_episodes=between(1, 100_000),
             hardest_seconds=SECONDS,
         )
+
+    def check_held_out(self, trained: int) -> None:
+        """Training with the seed ``trained`` has drawn none of these episodes.
+
+        Raises:
+            RangeError: the two count over the same seeds.
+        """
+        low, high = trained - _COUNTED.stop + 1, trained + _TRAINED - _COUNTED.start - 1
+        if low <= self.seed <= high:
+            raise RangeError(
+                f"evaluation.seed is {self.seed}, and training with seed {trained} met "
+                f"episodes counted from it; use more than {high}, so that they are held out"
+            )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,10 +10,12 @@ from torch import Tensor
 from ...controller.architecture import Layer, columns_read, read_layers
 from ...controller.contract import Contract
 
+# Comparisons are such that NaN, for which all are false, is handed on: fminf and fmaxf drop it, and
+# the gate behind the policy would never see that a reading was none.
 _ACTIVATIONS = {
     "elu": "x > 0.0f ? x : expm1f(x)",
     "tanh": "tanhf(x)",
-    "relu": "x > 0.0f ? x : 0.0f",
+    "relu": "x < 0.0f ? 0.0f : x",
 }
 
 _LINEAR = """\
@@ -56,6 +58,7 @@ def to_c(contract: Contract, meta: dict[str, Any], tensors: dict[str, Tensor]) -
         "   observation: RETORT_OBSERVATION_SIZE floats, not normalised;",
         "   action: RETORT_ACTION_SIZE floats, not clipped;",
         "   state: what it remembers from tick to tick, retort_reset before the first.",
+        "   NaN in the observation is NaN in the action; -ffast-math would lose it.",
         "   contract.json says what they mean. */",
         "#ifndef RETORT_POLICY_H",
         "#define RETORT_POLICY_H",
@@ -83,7 +86,7 @@ def to_c(contract: Contract, meta: dict[str, Any], tensors: dict[str, Tensor]) -
         f"  for (int i = 0; i < {len(columns)}; ++i) {{",
         "    float x = (observation[retort_columns[i]] - retort_normaliser_mean[i])",
         "              / retort_normaliser_std[i];",
-        f"    x0[i] = fminf(fmaxf(x, -{limit:.6f}f), {limit:.6f}f);",
+        f"    x0[i] = x < -{limit:.6f}f ? -{limit:.6f}f : x > {limit:.6f}f ? {limit:.6f}f : x;",
         "  }",
     ]
     start = 0

@@ -47,7 +47,8 @@ def write_dataset(
     Args:
         path: a new folder; ``minari.MinariDataset(path / "data")`` reads it too.
         batches: in the order they were collected. Labels they have are kept.
-        actions: the space of actions.
+        actions: the environment's space of actions, in which they are written: choices, which
+            count from 0 in batches, from where it starts.
         name: the data set's id, as Minari writes them: ``<namespace>/<name>-v<number>``.
         environment: where it comes from, as it is registered with Gymnasium.
         teachers: label the batches that have no labels.
@@ -93,7 +94,9 @@ def write_dataset(
                         _KEY: {"teachers": label_kinds},
                     }
                 )
-            ended = list(_split(batch, _columns(batch, labels, keep_features), running))
+            columns = _columns(batch, labels, keep_features)
+            columns["actions"] = batch.action + _choices(path, actions).start
+            ended = list(_split(batch, columns, running))
             target.update_episodes(buffer(**_whole(pieces)) for pieces in ended)
             count += len(ended)
         cut = [pieces for pieces in running.values() if pieces]
@@ -278,15 +281,15 @@ def _join(trees: list[Any]) -> Any:
     return np.concatenate(trees)
 
 
-def _choices(path: Path, space: Any) -> int:
-    """How many choices there are; 0 for continuous actions."""
-    if isinstance(space, gymnasium.spaces.Discrete) and space.start == 0:
-        return int(space.n)
+def _choices(path: Path, space: Any) -> range:
+    """The environment's own numbers of its choices; none for continuous actions."""
+    if isinstance(space, gymnasium.spaces.Discrete):
+        return range(int(space.start), int(space.start + space.n))
     if isinstance(space, gymnasium.spaces.Box) and len(space.shape) == 1:
-        return 0
+        return range(0)
     raise DatasetError(
-        f"{path} has actions {space}, expected a Box of one axis or Discrete from 0; students have "
-        "no others"
+        f"{path} has actions {space}, expected a Box of one axis or Discrete; students have no "
+        "others"
     )
 
 
@@ -301,21 +304,24 @@ def _recording(
     saved: dict[str, Any],
     kinds: list[dict[str, Any]],
     noise_std: float,
-    choices: int,
+    choices: range,
     kept: tuple[str, ...],
 ) -> Recording:
     """An episode from Minari's arrays, ``kept`` infos among them."""
     ticks = len(saved["rewards"])
     infos = saved["infos"] or {}
     action = torch.from_numpy(np.asarray(saved["actions"]))
-    action = action.reshape(ticks).long() if choices else action.reshape(ticks, -1).float()
+    if choices:
+        action = action.reshape(ticks).long() - choices.start
+    else:
+        action = action.reshape(ticks, -1).float()
     if kinds:
         labels = tuple(
             label(_map(infos[f"teacher{i}"], lambda x: torch.from_numpy(x[:ticks])), kind)
             for i, kind in enumerate(kinds)
         )
     else:
-        labels = (imitated(action, choices, noise_std),)
+        labels = (imitated(action, len(choices), noise_std),)
     ours = {key: torch.from_numpy(infos[key][:ticks]) for key in kept if key in infos}
     log_prob = ours.get("log_prob")
     terminated, truncated = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -218,18 +219,25 @@ def finished(folder: Path, budget: int, verb: str) -> dict[str, Any]:
 
 
 def _checkpoint(folder: Path, verb: str) -> dict[str, Any]:
-    path = folder / "checkpoint.safetensors"
+    path, line = folder / "checkpoint.safetensors", _command_line(verb, folder.parent)
     if not path.exists():
-        raise UnfinishedError(f"there is no checkpoint {path}; run `retort {verb}` first")
-    return load_checkpoint(path, f"`retort {verb} {folder.parent} --fresh` makes it again")
+        raise UnfinishedError(f"there is no checkpoint {path}; run `{line}` first")
+    return load_checkpoint(path, f"`{line} --fresh` makes it again")
 
 
 def _require_spent(saved: dict[str, Any], folder: Path, budget: int, verb: str) -> None:
     if int(saved["steps"]) < budget:
         raise UnfinishedError(
             f"{folder / 'checkpoint.safetensors'} stands at {saved['steps']} of {budget} steps; "
-            f"run `retort {verb} {folder.parent}` to finish it"
+            f"run `{_command_line(verb, folder.parent)}` to finish it"
         )
+
+
+def _command_line(verb: str, run: Path) -> str:
+    """What to type for ``verb`` in a run folder, which may not hold its recipe yet."""
+    where = shlex.quote(str(run))
+    given = where if (run / "recipe.toml").is_file() else f"RECIPE --out {where}"
+    return f"retort {verb} {given}"
 
 
 def _finished_elsewhere(other: str) -> tuple[PPOConfig, dict[str, Any]]:

@@ -52,7 +52,6 @@ def rehearse(experiment: Experiment) -> None:
         ticks=_TICKS,
         teacher_share=_SHARE,
         minibatches=1,
-        kept_batches=1,
     )
     try:
         check_weighting(experiment)

@@ -32,10 +32,12 @@ class Candidate:
 def candidates(host: Host, config: StudentConfig, interface: Interface) -> tuple[Candidate, ...]:
     """Students with the layers of ``config``, all of one width, from small to large.
 
-    At a given width the time grows linearly with the parameters, that is with the inputs:
-    interpolated linearly between the sizes measured, never below the smallest, and beyond the
-    largest continued in proportion to the parameters, which is too slow rather than too fast.
-    Over widths the running maximum is taken, so that a larger student never counts as faster.
+    At a given width the time grows linearly with the parameters, that is with the inputs and with
+    a kernel longer than the one measured: interpolated between the sizes measured, never below the
+    smallest, and continued as between the two largest up to the size of the largest policy in the
+    file. Still larger ones, whose weights may not fit the caches that all measured ones did, are
+    continued from there in proportion, which is too slow rather than too fast. Over widths the
+    running maximum is taken, so that a larger student never counts as faster.
 
     Raises:
         BudgetError: the host file tells nothing of such layers.
@@ -53,12 +55,13 @@ def candidates(host: Host, config: StudentConfig, interface: Interface) -> tuple
             f"the host file has no {config.kind} of {memory_layers} memory and {dense_layers} "
             f"dense layers with {config.activation}; it has {listed} (memory + dense)"
         )
+    largest = max(row.parameters for row in host.timings)
     result: list[Candidate] = []
     slowest = 0.0
     for width in sorted(rows):
         scaled = _scaled(config, width)
         parameters = _count(scaled, interface)
-        slowest = max(slowest, _expected(rows[width], parameters))
+        slowest = max(slowest, _expected(rows[width], parameters, largest))
         result.append(Candidate(scaled, width, parameters, slowest))
     return tuple(result)
 
@@ -88,8 +91,8 @@ def pick(
         least = sizes[0]
         raise BudgetError(
             f"no {config.kind} with these layers fits {budget:g} us: the smallest, of width "
-            f"{least.width}, takes {least.p50:.1f} us there, and {MARGIN:.0%} of a budget "
-            "stays free; allow more time or use fewer layers"
+            f"{least.width}, is expected to take {least.p50:.1f} us there, and "
+            f"{MARGIN:.0%} of a budget stays free; allow more time or use fewer layers"
         )
     return sizes[count - 1], sizes[count] if count < len(sizes) else None
 
@@ -114,10 +117,17 @@ def _count(config: StudentConfig, interface: Interface) -> int:
         return make_student(config, interface).parameter_count()
 
 
-def _expected(rows: list[Timing], parameters: int) -> float:
+def _expected(rows: list[Timing], parameters: int, largest: int) -> float:
+    """Microseconds of a policy of one width, from ``rows`` of that width and the size of the
+    ``largest`` of any width.
+    """
     rows = sorted(rows, key=lambda row: row.parameters)
     sizes = np.array([row.parameters for row in rows], float)
     times = np.maximum.accumulate([row.p50 for row in rows])
-    if parameters > sizes[-1]:
-        return float(times[-1] * parameters / sizes[-1])
-    return float(np.interp(parameters, sizes, times))
+    linear = sizes[-1] if len(sizes) == 1 else max(largest, sizes[-1])
+    size = min(parameters, linear)
+    expected = np.interp(size, sizes, times)
+    if size > sizes[-1]:
+        slope = (times[-1] - times[-2]) / (sizes[-1] - sizes[-2])
+        expected += slope * (size - sizes[-1])
+    return float(expected * parameters / size)

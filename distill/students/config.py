@@ -10,7 +10,7 @@ from gymnasium.spaces import Discrete
 
 from ...controller.architecture import columns_read
 from ...controller.contract import Contract
-from ...hardware.checks import Range, between, check_fields
+from ...hardware.checks import Range, between, check_fields, check_unused
 from ...sim.interface import LearningEnv
 from ..networks import Activation
 
@@ -61,6 +61,8 @@ class StudentConfig:
             kernel=between(2, 1000),
             initial_std=Range(0.0, 100.0, open_low=True),
         )
+        if self.quantise == "none":
+            check_unused(self, ["group"], "quantise is 'none'")
         if self.channels == ():
             raise ValueError("student.channels is empty; name at least one convolution's width")
 

@@ -31,9 +31,14 @@ class Ant(HealthyLocomotion):
 
     name: ClassVar[str] = "Ant"
     module: ClassVar[str] = "ant_v5"
+    first_joints: ClassVar[tuple[str, ...]] = ("free",)
     reward_threshold: ClassVar[float | None] = 6000.0
     outputs: ClassVar[tuple[str, ...]] = ("xpos",)
     place_size: ClassVar[int] = 2
+
+    @property
+    def bodies(self) -> tuple[int | str, ...]:
+        return (self.main_body,)
 
     @property
     def needs_contact_forces(self) -> bool:

@@ -21,6 +21,7 @@ class HalfCheetah(Locomotion):
 
     name: ClassVar[str] = "HalfCheetah"
     module: ClassVar[str] = "half_cheetah_v5"
+    first_joints: ClassVar[tuple[str, ...]] = ("slide",)
     reward_threshold: ClassVar[float | None] = 4800.0
 
     def initial_state(

@@ -25,6 +25,7 @@ class Hopper(HealthyLocomotion):
 
     name: ClassVar[str] = "Hopper"
     module: ClassVar[str] = "hopper_v5"
+    first_joints: ClassVar[tuple[str, ...]] = ("slide", "slide", "hinge")
     reward_threshold: ClassVar[float | None] = 3800.0
 
     def initial_state(

@@ -36,6 +36,7 @@ class Humanoid(HealthyLocomotion):
 
     name: ClassVar[str] = "Humanoid"
     module: ClassVar[str] = "humanoid_v5"
+    first_joints: ClassVar[tuple[str, ...]] = ("free",)
     outputs: ClassVar[tuple[str, ...]] = ("xipos", "cinert", "cvel", "qfrc_actuator")
     model_fields: ClassVar[tuple[str, ...]] = ("body_mass",)
     place_size: ClassVar[int] = 2

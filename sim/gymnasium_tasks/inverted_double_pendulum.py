@@ -8,6 +8,7 @@ from typing import ClassVar
 import mujoco
 import numpy as np
 
+from ...hardware.checks import NOT_NEGATIVE, check_fields
 from .task import GymnasiumTask, Rows, uniform_and_normal
 
 FALLEN = 1.0  # [m] height of the tip
@@ -24,8 +25,14 @@ class InvertedDoublePendulum(GymnasiumTask):
 
     name: ClassVar[str] = "InvertedDoublePendulum"
     module: ClassVar[str] = "inverted_double_pendulum_v5"
+    first_joints: ClassVar[tuple[str, ...]] = ("slide", "hinge", "hinge")
+    sites: ClassVar[int] = 1
     reward_threshold: ClassVar[float | None] = 9100.0
     outputs: ClassVar[tuple[str, ...]] = ("site_xpos", "qfrc_constraint")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_fields(self, reset_noise_scale=NOT_NEGATIVE)
 
     def parts(self, model: mujoco.MjModel) -> dict[str, int]:
         poles = model.nq - 1

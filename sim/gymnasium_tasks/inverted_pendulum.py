@@ -8,6 +8,7 @@ from typing import ClassVar
 import mujoco
 import numpy as np
 
+from ...hardware.checks import NOT_NEGATIVE, check_fields
 from .task import GymnasiumTask, Rows, finite, uniform
 
 FALLEN = 0.2  # [rad]
@@ -23,7 +24,12 @@ class InvertedPendulum(GymnasiumTask):
 
     name: ClassVar[str] = "InvertedPendulum"
     module: ClassVar[str] = "inverted_pendulum_v5"
+    first_joints: ClassVar[tuple[str, ...]] = ("slide", "hinge")
     reward_threshold: ClassVar[float | None] = 950.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_fields(self, reset_noise_scale=NOT_NEGATIVE)
 
     def parts(self, model: mujoco.MjModel) -> dict[str, int]:
         return {"qpos": model.nq, "qvel": model.nv}

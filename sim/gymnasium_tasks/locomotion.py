@@ -9,6 +9,7 @@ from typing import ClassVar
 import mujoco
 import numpy as np
 
+from ...hardware.checks import NOT_NEGATIVE, check_fields
 from .task import GymnasiumTask, Rows, control_cost
 
 
@@ -22,6 +23,10 @@ class Locomotion(GymnasiumTask):
     exclude_current_positions_from_observation: bool = True
 
     place_size: ClassVar[int] = 1  # first numbers of qpos, which say where it is
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_fields(self, reset_noise_scale=NOT_NEGATIVE)
 
     @property
     def _skipped(self) -> int:

@@ -24,9 +24,14 @@ class Reacher(GymnasiumTask):
 
     name: ClassVar[str] = "Reacher"
     module: ClassVar[str] = "reacher_v5"
+    first_joints: ClassVar[tuple[str, ...]] = ("hinge", "hinge", "slide", "slide")
     max_episode_steps: ClassVar[int] = 50
     reward_threshold: ClassVar[float | None] = -3.75
     outputs: ClassVar[tuple[str, ...]] = ("xpos",)
+
+    @property
+    def bodies(self) -> tuple[int | str, ...]:
+        return ("fingertip", "target")
 
     def parts(self, model: mujoco.MjModel) -> dict[str, int]:
         return {"cosine": 2, "sine": 2, "target": 2, "qvel": 2, "distance": 2}
@@ -38,15 +43,15 @@ class Reacher(GymnasiumTask):
         wanted = np.arange(n)
         while len(wanted):
             goals = rng.uniform(-REACH, REACH, (len(wanted), 2))
-            position[wanted, -2:] = goals
+            position[wanted, 2:4] = goals
             wanted = wanted[np.linalg.norm(goals, axis=1) >= REACH]
         velocity = qvel + rng.uniform(-0.005, 0.005, (n, len(qvel)))
-        velocity[:, -2:] = 0.0
+        velocity[:, 2:4] = 0.0
         return position, velocity
 
     def observe(self, rows: Rows) -> np.ndarray:
         angles = rows["qpos"][:, :2]
-        parts = [np.cos(angles), np.sin(angles), rows["qpos"][:, 2:], rows["qvel"][:, :2]]
+        parts = [np.cos(angles), np.sin(angles), rows["qpos"][:, 2:4], rows["qvel"][:, :2]]
         return np.concatenate([*parts, self._distance(rows)[:, :2]], axis=1)
 
     def _distance(self, rows: Rows) -> np.ndarray:

@@ -21,6 +21,7 @@ class Swimmer(Locomotion):
 
     name: ClassVar[str] = "Swimmer"
     module: ClassVar[str] = "swimmer_v5"
+    first_joints: ClassVar[tuple[str, ...]] = ("slide", "slide")
     reward_threshold: ClassVar[float | None] = 360.0
     place_size: ClassVar[int] = 2
 

@@ -5,6 +5,7 @@ its observation, reward and termination over rows of environments.
 from __future__ import annotations
 
 import dataclasses
+import typing
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,7 @@ import gymnasium
 import mujoco
 import numpy as np
 
+from ...hardware.checks import FINITE, between, check, check_fields, check_rising
 from ..physics import ModelError
 
 Range = tuple[float, float]
@@ -57,8 +59,25 @@ class GymnasiumTask(ABC):
     module: ClassVar[str]  # of Gymnasium's environment, for its camera
     max_episode_steps: ClassVar[int] = 1000
     reward_threshold: ClassVar[float | None] = None
+    first_joints: ClassVar[tuple[str, ...]]  # kinds of those whose numbers it reads by their place
+    sites: ClassVar[int] = 0  # that it reads by their place
     outputs: ClassVar[tuple[str, ...]] = ()  # derived MjData fields it reads
     model_fields: ClassVar[tuple[str, ...]] = ()  # MjModel fields it reads
+
+    def __post_init__(self) -> None:
+        check_fields(self, frame_skip=between(1, 10_000))
+        hints = typing.get_type_hints(type(self))
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if hints[field.name] == Range:
+                check_rising(field.name, value, strictly=True)
+            elif hints[field.name] is float:
+                check(field.name, value, FINITE)
+
+    @property
+    def bodies(self) -> tuple[int | str, ...]:
+        """Those that it reads, by number or name."""
+        return ()
 
     @property
     def needs_contact_forces(self) -> bool:
@@ -148,7 +167,7 @@ def load_gymnasium_model(task: GymnasiumTask, *, delay: float = 0.0) -> mujoco.M
         delay: longest delay that actuators may be given [s].
 
     Raises:
-        ModelError: there is no such file, or it does not compile.
+        ModelError: there is no such file, it does not compile, or it lacks what the task reads.
     """
     with _quietly():
         try:
@@ -157,12 +176,37 @@ def load_gymnasium_model(task: GymnasiumTask, *, delay: float = 0.0) -> mujoco.M
                 samples = int(np.ceil(delay / spec.option.timestep - 1e-9))
                 for actuator in spec.actuators:
                     actuator.nsample = samples
-            return spec.compile()
+            model = spec.compile()
         except (OSError, ValueError) as error:
             raise ModelError(
                 f"{task.name} cannot load {task.xml_file!r}: {error}; give the name of one of "
                 "Gymnasium's models, or the path of a file"
             ) from error
+    if lacks := next(_lacking(task, model), None):
+        raise ModelError(
+            f"{task.name} cannot use {task.xml_file!r}: {lacks}; give it a model built like its own"
+        )
+    return model
+
+
+def _lacking(task: GymnasiumTask, model: mujoco.MjModel) -> Iterator[str]:
+    """What ``task`` reads of a model, or moves, and this one has not."""
+    kinds = tuple(mujoco.mjtJoint(kind).name[6:].lower() for kind in model.jnt_type)
+    wanted = task.first_joints
+    if kinds[: len(wanted)] != wanted:
+        first = ", ".join(kinds[: len(wanted)]) or "none at all"
+        yield f"its first joints are {first}, expected {', '.join(wanted)}"
+    for body in task.bodies:
+        named = isinstance(body, str)
+        number = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_BODY, body) if named else body
+        if not 0 <= number < model.nbody:
+            names = ", ".join(model.body(i).name or str(i) for i in range(model.nbody))
+            yield f"it has no body {body!r}, its bodies are {names}"
+    if model.nsite < task.sites:
+        yield f"it has {model.nsite} sites, expected {task.sites}"
+    low, high = model.actuator_ctrlrange.T
+    if not model.nu or not (low < high).all():
+        yield "it has no motors, or one without a ctrlrange"
 
 
 @contextmanager

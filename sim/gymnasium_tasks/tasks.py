@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import typing
 from typing import Any
 
+from ...hardware.robot import parse
 from ..task import TaskError
 from .ant import Ant
 from .half_cheetah import HalfCheetah
@@ -37,7 +39,7 @@ def make_task(task: GymnasiumTask | str, keywords: dict[str, Any] | None = None)
     """A task by name with its own keywords, or with some of its keywords changed.
 
     Raises:
-        TaskError: no such task, or it has no such keyword.
+        TaskError: no such task, it has no such keyword, or a value that one cannot have.
     """
     if isinstance(task, str) and task not in TASKS:
         raise TaskError(f"there is no task {task!r} of Gymnasium's; there are {', '.join(TASKS)}")
@@ -45,8 +47,9 @@ def make_task(task: GymnasiumTask | str, keywords: dict[str, Any] | None = None)
     known = [field.name for field in dataclasses.fields(kind)]
     if unknown := [name for name in keywords or {} if name not in known]:
         raise TaskError(f"{kind.name} has no keyword {unknown[0]!r}; it has {', '.join(known)}")
-    # Lists, as recipes give them, become the tuples that make a task hashable.
-    given: dict[str, Any] = {
-        k: tuple(v) if isinstance(v, list) else v for k, v in (keywords or {}).items()
-    }
-    return kind(**given) if isinstance(task, str) else dataclasses.replace(task, **given)
+    hints = typing.get_type_hints(kind)
+    try:
+        given = {name: parse(hints[name], value, name) for name, value in (keywords or {}).items()}
+        return kind(**given) if isinstance(task, str) else dataclasses.replace(task, **given)
+    except ValueError as error:
+        raise TaskError(f"{kind.name}'s keyword {error}") from error

@@ -24,6 +24,7 @@ class Walker2d(HealthyLocomotion):
 
     name: ClassVar[str] = "Walker2d"
     module: ClassVar[str] = "walker2d_v5"
+    first_joints: ClassVar[tuple[str, ...]] = ("slide", "slide", "hinge")
 
     def initial_state(
         self, qpos: np.ndarray, qvel: np.ndarray, n: int, rng: np.random.Generator

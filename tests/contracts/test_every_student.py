@@ -15,6 +15,7 @@ import safetensors.numpy
 import torch
 from retort.controller import BundleError, Contract, load_bundle, load_policy, record_golden
 from retort.controller import save_bundle as save
+from retort.controller.architecture import ACTIVATIONS
 from retort.distill.distributions import Categorical, Gaussian
 from retort.distill.export import to_c, to_onnx
 from retort.distill.students import KINDS, Interface, Student, StudentConfig, make_student
@@ -198,32 +199,71 @@ def test_the_c_header_gives_the_same_after_every_reset(
     contract: Contract, student: Student, data, tmp_path: Path
 ) -> None:
     sequence, resets = data
-    meta, tensors = student.export()
-    (tmp_path / "policy.h").write_bytes(to_c(contract, meta, tensors))
-    (tmp_path / "policy.c").write_text(
-        '#include "policy.h"\n'
-        "static retort_state state;\n"
-        "void reset(void) { retort_reset(&state); }\n"
-        "void step(const float *o, float *a) { retort_policy(&state, o, a); }\n"
-    )
-    command = ["cc", "-std=c99", "-Wall", "-Wextra", "-Werror", "-O1", "-shared", "-fPIC"]
-    command += [str(tmp_path / "policy.c"), "-o", str(tmp_path / "policy.so"), "-lm"]
-    subprocess.run(command, check=True)
-    library = ctypes.CDLL(str(tmp_path / "policy.so"))
-    pointer = ctypes.POINTER(ctypes.c_float)
+    library = compiled(contract, student, tmp_path)
     expected, _ = student.deployed()(sequence, student.initial_state(N), resets)
     for i in range(N):
         library.reset()
         for t in range(TICKS):
             if resets[t, i]:
                 library.reset()
-            action = np.zeros(contract.action_size, np.float32)
-            row = np.ascontiguousarray(sequence[t, i].numpy())
-            library.step(row.ctypes.data_as(pointer), action.ctypes.data_as(pointer))
+            action = step_in_c(library, contract, sequence[t, i].numpy())
             np.testing.assert_allclose(action, expected.mode()[t, i].numpy(), atol=1e-5)
     if student.config.quantise == "int8":
         assert b"static const int8_t retort_layers_0_weight" in (tmp_path / "policy.h").read_bytes()
         assert b"static const float retort_normaliser_std" in (tmp_path / "policy.h").read_bytes()
+
+
+def compiled(contract: Contract, student: Student, folder: Path) -> ctypes.CDLL:
+    """Its C header behind two functions, ``reset()`` and ``step(observation, action)``."""
+    meta, tensors = student.export()
+    (folder / "policy.h").write_bytes(to_c(contract, meta, tensors))
+    (folder / "policy.c").write_text(
+        '#include "policy.h"\n'
+        "static retort_state state;\n"
+        "void reset(void) { retort_reset(&state); }\n"
+        "void step(const float *o, float *a) { retort_policy(&state, o, a); }\n"
+    )
+    command = ["cc", "-std=c99", "-Wall", "-Wextra", "-Werror", "-O1", "-shared", "-fPIC"]
+    command += [str(folder / "policy.c"), "-o", str(folder / "policy.so"), "-lm"]
+    subprocess.run(command, check=True)
+    return ctypes.CDLL(str(folder / "policy.so"))
+
+
+def step_in_c(library: ctypes.CDLL, contract: Contract, observation: np.ndarray) -> np.ndarray:
+    pointer = ctypes.POINTER(ctypes.c_float)
+    action = np.zeros(contract.action_size, np.float32)
+    row = np.ascontiguousarray(observation, dtype=np.float32)
+    library.step(row.ctypes.data_as(pointer), action.ctypes.data_as(pointer))
+    return action
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
+def test_what_is_not_a_number_comes_out_as_none_on_every_computer(
+    config: StudentConfig, activation: str, contract: Contract, data, tmp_path: Path
+) -> None:
+    student = make(dataclasses.replace(config, activation=activation), contract)  # type: ignore[arg-type]
+    meta, tensors = student.export()
+    policy = load_policy(contract, meta, {name: t.numpy() for name, t in tensors.items()})
+    session = onnxruntime.InferenceSession(to_onnx(contract, meta, tensors))
+    library = compiled(contract, student, tmp_path)
+    for column in student.interface.columns(config.kind):
+        seen = data[0][0, 0].clone()
+        seen[column] = torch.nan
+        row = seen[None, None]
+        said, _ = student(row, student.initial_state(1), torch.ones(1, 1, dtype=torch.bool))
+        feed = {"observation": row[0].numpy()}
+        if student.state_size:
+            feed["state"] = student.initial_state(1).numpy()
+        library.reset()
+        answers = {
+            "torch": said.mode()[0, 0].numpy(),
+            "numpy": policy.step(seen.numpy(), policy.initial_state())[0],
+            "onnx": session.run(None, feed)[0][0],  # type: ignore[index]
+            "c": step_in_c(library, contract, seen.numpy()),
+        }
+        for name, action in answers.items():
+            assert np.isnan(action).all(), (name, column)
 
 
 def golden_of(contract: Contract, student: Student):

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from gymnasium.spaces import Box, Discrete
 from retort.distill.distill_config import DistillConfig
+from retort.distill.modes import MODES
 from retort.distill.networks import Critic, make_actor
 from retort.distill.ppo import PPO, PPOConfig
 from retort.distill.sources.recording import Recording
@@ -98,10 +99,11 @@ def settings(mode="student", iterations=6, **changes):
         "ticks": TICKS,
         "minibatches": 2,
         "teacher_share": 0.25,
-        "kept_batches": 3,
         "learning_rate": 1e-2,
         "terms": (TermConfig(name="policy_kl"), TermConfig(name="rl", weight=0.1)),
     }
+    if MODES[mode].keeps:
+        common["kept_batches"] = 3
     return DistillConfig(**{**common, **changes})
 
 

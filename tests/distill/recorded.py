@@ -88,7 +88,7 @@ def foreign_data(path, observations, actions, episodes=4):
     for _ in range(episodes):
         seen = rng.normal(size=(41, 4)).astype(np.float32)
         if isinstance(actions, Discrete):
-            action = (seen[:-1, 0] > 0).astype(np.int64)
+            action = (seen[:-1, 0] > 0).astype(np.int64) + actions.start
         else:
             action = 0.5 * seen[:-1, :2]
         whole = seen

@@ -187,13 +187,26 @@ def test_mistakes_say_what_to_do(tmp_path):
 
 
 def test_kinds_of_data_that_students_do_not_have_are_refused(tmp_path):
-    counted = foreign_data(tmp_path / "counted", box(4), Discrete(2, start=1))
-    with pytest.raises(DatasetError, match="Discrete from 0"):
-        read_dataset(counted)
     parts = gymnasium.spaces.Dict({"at": box(2), "goal": box(2)})
     deep = gymnasium.spaces.Dict({"deep": parts})
     with pytest.raises(DatasetError, match="nested more than once"):
         read_dataset(foreign_data(tmp_path / "deep", deep, ACTIONS))
+
+
+def test_choices_are_recorded_as_the_environment_calls_them_and_read_from_0(tmp_path):
+    batches = list(make_batches(family="categorical"))
+    write_dataset(tmp_path / "ours", batches, Discrete(3, start=-1), name="test/choices-v0")
+    data = minari.MinariDataset(tmp_path / "ours" / "data")
+    written = np.concatenate([episode.actions for episode in data.iterate_episodes()])
+    assert set(written.tolist()) == {-1, 0, 1}
+    taken = torch.cat([batch.action.flatten() for batch in batches])
+    read = torch.cat([recording.action for recording in read_dataset(tmp_path / "ours")])
+    assert torch.equal(read.bincount(), taken.bincount())
+    one_on = foreign_data(tmp_path / "theirs", box(4), Discrete(2, start=1))
+    for recording in read_dataset(one_on):
+        right = (recording.observations["student"][:-1, 0] > 0).long()
+        assert torch.equal(recording.action, right)
+        assert torch.equal(recording.labels[0].distribution.mode(), right)
 
 
 def test_the_folder_of_the_data_itself_may_be_named_too(tmp_path):

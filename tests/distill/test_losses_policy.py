@@ -220,10 +220,19 @@ def test_a_squashed_teacher_and_a_gaussian_student_have_finite_losses_both_ways(
     teacher, student = gaussian(rng, TanhGaussian), gaussian(rng)
     for direction in ("forward", "reverse"):
         assert torch.isfinite(corrected_loss(teacher, student, direction, rng)).all()
-    with pytest.raises(DistributionError, match="TanhGaussian and Gaussian"):
+    with pytest.raises(DistributionError, match="TanhGaussian and Gaussian; use the term 'cross_e"):
         policy_kl(teacher, student)
     outside = torch.full((*SHAPE, 2), 3.0, dtype=torch.float64)
     torch.testing.assert_close(teacher.log_prob(outside), teacher.log_prob(outside * 2))
+
+
+def test_choices_and_numbers_are_not_compared_and_no_other_term_is_advised(rng):
+    chooses, acts = Categorical(torch.zeros(*SHAPE, 2)), gaussian(rng)
+    for compare in (chooses.kl, chooses.cross_entropy):
+        with pytest.raises(DistributionError, match="take a teacher of the student's own kind"):
+            compare(acts)
+    with pytest.raises(DistributionError, match="Gaussian and Categorical, of which one chooses"):
+        acts.kl(chooses)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

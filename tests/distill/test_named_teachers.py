@@ -100,10 +100,10 @@ def test_a_teacher_that_has_a_say_must_have_what_terms_need(sac):
         rehearse(taught_by(teachers=by_value, terms=(TermConfig(name="policy_kl"),)))
 
 
-def test_critics_cannot_be_recorded(sac):
-    pytest.importorskip("minari")
-    with pytest.raises(RehearsalError, match="such as SAC"):
-        rehearse(taught_by(str(sac / "sac.zip"), weights=(0.0, 1.0), mode="offline"))
+def test_critics_cannot_be_recorded():
+    terms = (TermConfig(name="policy_kl"), TermConfig(name="q_ascent"))
+    with pytest.raises(ValueError, match=r"terms\[1\]: q_ascent climbs .* cannot be recorded"):
+        DistillConfig(mode="offline", terms=terms)
 
 
 def test_the_first_teacher_with_a_say_drives(own, sac, monkeypatch):

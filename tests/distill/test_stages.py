@@ -438,7 +438,7 @@ def test_a_second_teacher_that_is_not_finished_is_refused(finished, tmp_path):
         stages.train_teacher(SMALL, other, progress=interrupt)
     (tmp_path / "teacher").symlink_to(finished / "teacher")
     rehearse(taught_beside(other))  # as beside one that is still to come
-    words = rf"stands at 1536 of 6144 steps; run `retort train {other}` to finish it"
+    words = rf"stands at 1536 of 6144 steps; run `retort train RECIPE --out {other}` to finish it"
     for verb in (require_teachers, stages.distil_student):
         with pytest.raises(RetortError, match=words):
             verb(taught_beside(other), tmp_path)

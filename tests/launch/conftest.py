@@ -148,6 +148,7 @@ def _level(level: int, episodes: int, seconds: float, **changes) -> dict:
         "teacher": _side(0.8),
         "student": _side(0.79),
         "ratio": {"value": 0.985, "low": 0.975, "high": 0.995},
+        "normalised": {"value": 0.98, "low": 0.97, "high": 0.99},
     }
     return {**row, **changes}
 

@@ -71,7 +71,7 @@ def test_a_budget_changes_the_student_s_widths_and_nothing_else(
     [
         (["--budget-us=50"], "belong together"),
         (["--budget-us=50", "--host=missing.json"], "retort bench host --out missing.json"),
-        (["--budget-us=0.001", "--host=HOST"], "takes"),
+        (["--budget-us=0.001", "--host=HOST"], "is expected to take"),
     ],
 )
 def test_a_budget_that_cannot_be_kept_is_one_sentence(

@@ -147,6 +147,16 @@ def test_runs_whose_robots_change_otherwise_are_refused(
         load_runs([runs[0], other])
 
 
+def test_a_run_that_was_trained_on_the_episodes_of_the_first_is_refused(
+    runs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("retort.launch.compare.Ledger.complete", lambda *_: True)
+    other = tmp_path / "other"
+    save_recipe(load_recipe(runs[0], ["seed=1000003"]), other / "recipe.toml")
+    with pytest.raises(CompareError, match=r"other cannot be evaluated on .*: evaluation\.seed"):
+        load_runs([runs[0], other])
+
+
 def test_a_run_given_twice_is_refused(runs: list[Path]) -> None:
     with pytest.raises(CompareError, match="given twice"):
         load_runs([runs[0], runs[1], runs[0]])

@@ -57,6 +57,12 @@ def test_train_distill_and_eval_do_an_environment_as_they_do_a_robot(finished: P
     assert evaluation["parameters"]["student"] == student.parameter_count()
 
 
+def test_an_observation_may_be_a_number_out_of_a_few(tmp_path: Path) -> None:
+    options, folder = ("environment=FrozenLake-v1",), tmp_path / "run"
+    assert [do(verb, folder, *options) for verb in ("train", "distill", "eval")] == [0, 0, 0]
+    assert load_student(load_recipe(folder), folder).interface.observation_size == 16
+
+
 def test_what_is_complete_is_not_done_again(
     finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -145,8 +151,10 @@ def test_a_q_network_teaches_by_its_values_and_the_student_explores(taught: Path
 def test_every_mode_distils_in_an_environment(mode: str, taught: Path) -> None:
     if mode == "offline":
         pytest.importorskip("minari")
-    share = "distill.teacher_share=0.5"
-    assert do("distill", taught, f"distill.mode={mode}", share, "distill.recorded_steps=128") == 0
+    changes = [f"distill.mode={mode}", "distill.teacher_share=0.5"]
+    if mode == "offline":
+        changes.append("distill.recorded_steps=128")
+    assert do("distill", taught, *changes) == 0
     assert progress(taught)[-1]["steps"] == 6 * BATCH
 
 

@@ -13,7 +13,7 @@ from retort.launch import pipeline
 from retort.launch.cli import main
 from retort.launch.figures import Figure
 from retort.launch.files import BusyError, at_work
-from retort.launch.recipe import load_recipe, save_recipe
+from retort.launch.recipe import Recipe, load_recipe, save_recipe
 from retort.launch.stages import ORDER
 
 
@@ -33,10 +33,10 @@ def test_a_failed_stage_is_reported_and_sets_the_exit_code(
 ) -> None:
     done = []
 
-    def do(name: str, recipe: object, folder: Path, *, fresh: bool) -> bool:
+    def do(name: str, recipe: Recipe, folder: Path, *, fresh: bool) -> bool:
         done.append(name)
         folder.mkdir(exist_ok=True)
-        (folder / "recipe.toml").touch()
+        save_recipe(recipe, folder / "recipe.toml")
         if name == "distill":
             raise error
         return True

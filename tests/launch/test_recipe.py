@@ -6,6 +6,7 @@ import errno
 from pathlib import Path
 
 import pytest
+from retort.hardware.checks import RangeError
 from retort.launch.cli import main
 from retort.launch.files import FileError
 from retort.launch.recipe import RECIPES, RecipeError, load_recipe, plain, save_recipe
@@ -28,6 +29,38 @@ def test_every_shipped_recipe_is_valid_and_what_it_names_is_there(path: Path) ->
     recipe = load_recipe(path.stem)
     assert recipe.name == path.stem
     recipe.check()
+
+
+@pytest.mark.parametrize(
+    ("trained", "evaluated", "held_out"),
+    [
+        (1, 1, False),
+        (1, 2, False),
+        (1, 5, False),
+        (1, 6, True),
+        (7000, 5801, False),
+        (7000, 5800, True),
+    ],
+)
+def test_episodes_of_the_evaluation_are_held_out(
+    small: Path, trained: int, evaluated: int, held_out: bool
+) -> None:
+    recipe = load_recipe(small, [f"seed={trained}", f"evaluation.seed={evaluated}"])
+    if held_out:
+        recipe.check()
+    else:
+        with pytest.raises(RangeError, match=f"evaluation.seed is {evaluated}, and training with"):
+            recipe.check()
+
+
+@pytest.mark.parametrize("verb", ["launch", "eval"])
+def test_an_evaluation_that_is_not_held_out_is_refused_at_once(
+    small: Path, verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = small.parent / "run"
+    assert main([verb, str(small), "--set", "evaluation.seed=2", "--out", str(out)]) == 2
+    assert "use more than 5, so that they are held out" in capsys.readouterr().err
+    assert not out.exists()
 
 
 @pytest.mark.parametrize("name", ROBOTS)

@@ -235,6 +235,13 @@ def test_what_would_do_nothing_among_teachers_is_refused(teachers: str, words: s
             ["distill.mode=concurrent", "distill.num_envs=8", "distill.teacher_share=0.97"],
             r"leaves the student none",
         ),
+        (["student.group=8"], r"student\.group is 8 and does nothing where quantise is 'none'"),
+        (["distill.kept_batches=9"], r"distill\.kept_batches is 9 .*mode is 'student'"),
+        (["distill.recorded_steps=9"], r"distill\.recorded_steps is 9 .*mode is 'student'"),
+        (
+            ["distill.mode=offline", "distill.recorded_steps=9", "distill.dataset=x"],
+            r"distill\.recorded_steps is 9 .*dataset is named",
+        ),
         (["distill.concurrent.pull=0.1"], r"distill\.concurrent\.pull is 0\.1 .*mode is 'student'"),
         (
             ["distill.mode=teacher", "distill.adversary={}", 'distill.terms=[{name="value"}]'],
@@ -242,7 +249,7 @@ def test_what_would_do_nothing_among_teachers_is_refused(teachers: str, words: s
         ),
     ],
 )
-def test_what_does_not_belong_to_a_mode_is_refused(given: list[str], words: str) -> None:
+def test_what_does_not_belong_to_a_mode_or_kind_is_refused(given: list[str], words: str) -> None:
     with pytest.raises(RecipeError, match=words):
         load_recipe("balancer", given)
 

@@ -13,7 +13,7 @@ import pytest
 from retort.launch import report
 from retort.launch.animation import window
 from retort.launch.cli import main
-from retort.launch.figures import figures, missed
+from retort.launch.figures import Figure, figures, missed
 from retort.launch.report import build_page, write_report
 from retort.launch.results import Results, load_results
 
@@ -196,18 +196,37 @@ def test_figures_are_met_up_to_their_target_and_not_beyond(
     assert _met(results, figure) is met
 
 
-def test_an_undefined_ratio_is_said_and_not_met(whole: Path) -> None:
-    file = whole / "evaluation.json"
+def _told(folder: Path, **shares: object) -> tuple[Figure, str]:
+    """The figure of the student's share, and the page, where every row has these."""
+    file = folder / "evaluation.json"
     data = json.loads(file.read_text())
     for row in (data["hardest"], *data["levels"]):
-        row["ratio"] = None
+        row.update(shares)
     file.write_text(json.dumps(data))
-    results = load_results(whole)
+    results = load_results(folder)
     [figure] = [row for row in figures(results) if row.name.startswith("Student's return")]
-    assert figure.measured.startswith("undefined")
-    assert figure.met is False
     page = build_page(results, [figure], animate=False)
     assert "could not be shown" not in page
+    return figure, page
+
+
+@pytest.mark.parametrize(("value", "met"), [(0.97, True), (0.9699, False)])
+def test_where_a_teacher_earns_less_than_nothing_the_normalised_share_is_judged(
+    whole: Path, value: float, met: bool
+) -> None:
+    share = {"value": value, "low": 0.9, "high": 0.99}
+    figure, page = _told(whole, ratio=None, normalised=share)
+    assert figure.name.startswith("Student's return over its teacher's, both above a random")
+    assert figure.measured.startswith("0.970 (0.900 to 0.990)")
+    assert figure.met is met
+    assert "<b>0.970</b>" in page
+    assert page.count("eturn over its teacher&#x27;s, both above a random policy&#x27;s") >= 2
+
+
+def test_a_teacher_no_better_than_random_is_said_and_not_met(whole: Path) -> None:
+    figure, page = _told(whole, ratio=None, normalised=None)
+    assert figure.measured == "undefined: the teacher is not surely better than a random policy"
+    assert figure.met is False
     assert "<b>undefined</b>" in page
 
 

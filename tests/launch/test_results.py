@@ -41,6 +41,8 @@ def _damaged(data: dict, path: str, value: object) -> dict:
         ("levels/1/student/turn_rate_rmse", None),
         ("levels/1/teacher/turn_rate_rmse", math.nan),
         ("levels/2/ratio/low", True),
+        ("levels/2/ratio", _NONE),
+        ("levels/2/normalised", 0.9),
         ("hardest", []),
         ("hardest/episodes", 0),
         ("parameters/student", 0),

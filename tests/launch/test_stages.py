@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import re
+import shlex
 from pathlib import Path
 
 import pytest
 from retort.launch.cli import main
 from retort.launch.files import at_work
-from retort.launch.recipe import Recipe, load_recipe
+from retort.launch.recipe import Recipe, load_recipe, save_recipe
 from retort.launch.stages import ORDER, STAGES, Ledger, Stage, StageError
+from retort.launch.train import command_line
 
 
 def _recipe(tmp_path: Path, *overrides: str) -> Recipe:
@@ -72,9 +76,50 @@ def test_a_stage_done_again_leaves_none_after_it_complete(folder: Path, tmp_path
 
 
 def test_a_stage_before_its_time_says_what_to_run_first(tmp_path: Path) -> None:
-    with pytest.raises(StageError, match="retort train small"):
+    with pytest.raises(StageError, match="`retort train RECIPE` first, or `retort launch RECIPE`"):
         Ledger(tmp_path / "run", _recipe(tmp_path)).begin("distill")
     assert not (tmp_path / "run").exists()
+
+
+def test_what_to_run_first_is_typed_as_the_stage_was(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "a run"
+    folder.mkdir()
+    save_recipe(_recipe(tmp_path), folder / "recipe.toml")
+    change = ["--set", "distill.terms=[{name='policy_kl'}]"]
+    for given in (
+        [str(tmp_path / "small.toml"), *change, "--out", str(tmp_path / "x y")],
+        [str(folder), *change],
+        [str(folder), "--out", str(tmp_path / "zz")],
+    ):
+        for verb in ("distill", "eval"):
+            assert main([verb, *given]) == 2
+            advised = re.findall("`(.*?)`", capsys.readouterr().err)
+            first = [["retort", "train", *given], ["retort", "launch", *given]]
+            assert [shlex.split(line) for line in advised] == first
+
+
+def test_a_folder_that_holds_the_recipe_is_all_there_is_to_type(tmp_path: Path) -> None:
+    recipe, folder = _recipe(tmp_path), tmp_path / "a run"
+    options = argparse.Namespace(recipe="small.toml", set=["seed=2"], out=folder)
+    given = ["--set", "seed=2", "--out", str(folder)]
+    typed = shlex.join(["retort", "distill", "small.toml", *given])
+    assert command_line("distill", recipe, folder, options) == typed
+    folder.mkdir()
+    save_recipe(_recipe(tmp_path, "seed=3"), folder / "recipe.toml")
+    assert command_line("distill", recipe, folder, options) == typed
+    save_recipe(recipe, folder / "recipe.toml")
+    assert command_line("distill", recipe, folder, options) == f"retort distill '{folder}'"
+
+
+def test_a_budget_is_typed_again_where_a_verb_takes_one(tmp_path: Path) -> None:
+    options = argparse.Namespace(recipe="h", set=[], out=None, budget_us=50.0, host=Path("pi.json"))
+    lines = [
+        command_line(verb, _recipe(tmp_path), tmp_path / "run", options)
+        for verb in ("train", "launch")
+    ]
+    assert lines == ["retort train h", "retort launch h --budget-us 50 --host pi.json"]
 
 
 def test_other_settings_do_not_overwrite_a_training(folder: Path, tmp_path: Path) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import itertools
 import math
+from pathlib import Path
 from typing import Any
 
 import gymnasium
 import numpy as np
 import pytest
+from retort.hardware.errors import RetortError
 from retort.sim import EnvError, RobotEnv, SimulationConfig
-from retort.sim.gymnasium_tasks import GymnasiumTaskEnv
+from retort.sim.gymnasium_tasks import TASKS, GymnasiumTaskEnv
 from retort.sim.wrapped import WrappedEnv
 
 ROBOT, TASK = "retort/Balancer-v0", "retort/Hopper-v5"
@@ -82,6 +84,63 @@ def test_a_robot_environment_that_cannot_be_is_refused(
 def test_a_task_environment_that_cannot_be_is_refused(keywords: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         task_env(**keywords)
+
+
+@pytest.mark.parametrize(
+    ("task", "keywords", "words"),
+    [
+        ("Hopper", {"frame_skip": 0}, "frame_skip is 0; use 1 to 10000"),
+        ("Hopper", {"frame_skip": -1}, "frame_skip is -1; use 1 to 10000"),
+        ("Hopper", {"frame_skip": 1.5}, r"frame_skip must be int, got 1\.5"),
+        ("Hopper", {"ctrl_cost_weight": "x"}, "ctrl_cost_weight must be float, got 'x'"),
+        ("Hopper", {"ctrl_cost_weight": math.nan}, "ctrl_cost_weight is nan; use a finite number"),
+        ("Hopper", {"healthy_z_range": 3}, "healthy_z_range must be a list, got 3"),
+        ("Hopper", {"healthy_z_range": [1.0]}, "healthy_z_range must hold 2 values"),
+        ("Hopper", {"healthy_z_range": [2.0, 1.0]}, r"is \(2\.0, 1\.0\); give the lower one first"),
+        ("Hopper", {"reset_noise_scale": -1.0}, r"reset_noise_scale is -1\.0; use"),
+        ("InvertedPendulum", {"reset_noise_scale": -1.0}, r"reset_noise_scale is -1\.0; use"),
+        ("Hopper", {"xml_file": 3}, "xml_file must be str, got 3"),
+        ("Hopper", {"exclude_current_positions_from_observation": "no"}, "must be bool, got 'no'"),
+        (
+            "Hopper",
+            {"xml_file": "inverted_pendulum.xml"},
+            "are slide, hinge, expected slide, s",
+        ),
+        ("Ant", {"main_body": "nope"}, "no body 'nope', its bodies are world, torso, "),
+        ("Ant", {"main_body": 99}, "no body 99"),
+        (
+            "Ant",
+            {"xml_file": "hopper.xml"},
+            "'hopper.xml': its first joints are slide, exp",
+        ),
+        (
+            "InvertedDoublePendulum",
+            {"xml_file": "hopper.xml"},
+            "slide, slide, hinge, exp",
+        ),
+        ("Reacher", {"xml_file": "swimmer.xml"}, "expected hinge, hinge, slide, slide"),
+    ],
+)
+def test_a_task_has_no_keyword_that_cannot_be_and_no_model_that_lacks_what_it_reads(
+    task: str, keywords: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(RetortError, match=words) as refused:
+        gymnasium.make(f"retort/{task}-v5", **keywords)
+    assert f"{task}'s keyword " in str(refused.value) or f"{task} cannot use" in str(refused.value)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_model_without_motors_moves_no_task(task: str, tmp_path: Path) -> None:
+    kinds = TASKS[task].first_joints
+    bodies = "".join(
+        f'<body name="{name}"><joint type="{kind}"/><geom size="1"/></body>'
+        for name, kind in zip(("fingertip", "target", "c", "d"), kinds, strict=False)
+    )
+    sites = '<site name="tip"/>' * TASKS[task].sites
+    path = tmp_path / "still.xml"
+    path.write_text(f"<mujoco><worldbody>{bodies}{sites}</worldbody></mujoco>")
+    with pytest.raises(RetortError, match="it has no motors"):
+        GymnasiumTaskEnv(task, xml_file=str(path))
 
 
 def test_events_may_come_as_often_as_every_tick() -> None:

@@ -3,6 +3,10 @@
 import gymnasium
 import numpy as np
 import pytest
+import torch
+from gymnasium.spaces import Box, Discrete
+from gymnasium.vector import AutoresetMode
+from retort.distill.evaluation import random_actor, run_episodes
 from retort.sim import RobotEnv
 from retort.sim.gymnasium_tasks import GymnasiumTaskEnv
 from retort.sim.interface import LearningEnv
@@ -119,8 +123,77 @@ def test_without_autoreset_a_wrapped_environment_scores_one_episode_each():
     assert (env.score < 15).all()
 
 
+class Strict(gymnasium.Env):
+    """Takes nothing but actions of its own space, rewards them as they are, and shows the time."""
+
+    def __init__(self, actions):
+        self.action_space, self.observation_space = actions, Discrete(4, start=-1)
+        self.ticks = 0
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.ticks = 0
+        return -1, {}
+
+    def step(self, action):
+        assert self.action_space.contains(action), action
+        self.ticks += 1
+        return self.ticks - 1, float(np.sum(action)), False, False, {}
+
+
+def strict(actions, **keywords):
+    def make():
+        return gymnasium.vector.SyncVectorEnv(
+            [lambda: Strict(actions)] * 3, autoreset_mode=AutoresetMode.DISABLED
+        )
+
+    return WrappedEnv(make, max_episode_steps=3, **keywords)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_wrapped_environment_gets_actions_clipped_to_its_box(dtype):
+    env = strict(Box(0.0, 0.1, (1,), dtype))
+    env.reset(seed=0)
+    for kind in (np.float32, np.float64):
+        actions = np.array([[-3.0], [0.05], [7.0]], kind)
+        _, reward, *_ = env.step(actions)
+        np.testing.assert_allclose(reward, [0.0, 0.05, 0.1], rtol=1e-6)
+        np.testing.assert_array_equal(actions, np.array([[-3.0], [0.05], [7.0]], kind))
+
+
+def test_choices_count_from_0_whatever_the_environment_calls_them():
+    env = strict(Discrete(3, start=-1))
+    assert env.single_action_space == Discrete(3)
+    env.reset(seed=0)
+    _, reward, *_ = env.step(np.array([0, 1, 2]))
+    assert reward.tolist() == [-1.0, 0.0, 1.0]
+    env.step(env.action_space.sample())
+
+
+def test_a_random_policy_scores_within_what_an_environment_takes():
+    for space, most in (
+        (Box(0.0, 0.1, (1,), np.float32), 0.1),
+        (Discrete(3, start=-1), 1.0),
+    ):
+        env = strict(space, autoreset=False)
+        outcome = run_episodes(env, random_actor(env, torch.Generator().manual_seed(0)), seed=0)
+        assert (np.abs(outcome.score) <= most).all()
+
+
+def test_a_discrete_observation_is_1_at_the_value_it_is():
+    env = strict(Discrete(2))
+    assert env.groups == {"student": 4, "teacher": 4}
+    seen, _ = env.reset(seed=0)
+    np.testing.assert_array_equal(seen, np.eye(4, dtype=np.float32)[[0, 0, 0]])
+    assert seen.dtype == np.float32
+    for tick in (1, 2, 3):
+        seen, *_, info = env.step(np.zeros(3, dtype=np.int64))
+        np.testing.assert_array_equal(seen, np.eye(4)[[tick % 3] * 3])
+    np.testing.assert_array_equal(info["final_student"], np.eye(4)[[3, 3, 3]])
+
+
 def test_what_cannot_be_wrapped_says_why():
-    with pytest.raises(WrapError, match="FlattenObservation"):
-        WrappedEnv("FrozenLake-v1", 2)
+    with pytest.raises(WrapError, match=r"observations are Tuple.*FlattenObservation around it"):
+        WrappedEnv("Blackjack-v1", 2)
     with pytest.raises(WrapError, match="DISABLED"):
         WrappedEnv(lambda: gymnasium.make_vec("CartPole-v1", 2, vectorization_mode="sync"))

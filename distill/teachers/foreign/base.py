@@ -82,7 +82,7 @@ class ForeignTeacher:
         others = [group for group, size in env.groups.items() if size == self.observation_size]
         self._check_size(env.groups[self.group], others)
         space = env.single_action_space
-        if isinstance(space, gymnasium.spaces.Discrete):
+        if isinstance(space, gymnasium.spaces.Discrete):  # both count choices from 0
             fits = self.discrete and self.outputs == space.n
         else:
             fits = not self.discrete and space.shape == (self.outputs,)
