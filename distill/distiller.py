@@ -69,7 +69,7 @@ class Distiller:
         compared = [getattr(teacher, "values_of", None) for teacher in self.teachers]
         check_compared(config.teachers, compared, ValuesOf(config.gamma, config.fall_penalty))
         self.terms = [(term, make_term(term)) for term in config.terms]
-        self.labels = _labels([term.name for term in config.terms])
+        self.labels = _labels([term.label for term in config.terms])
         self.needs = frozenset[str]().union(*(term.needs for _, term in self.terms))
         # What corrected terms expect of their pseudo-rewards: critics like the student's own.
         self.critics = {term: _blank(critic) for _, term in self.terms if term.corrected}
@@ -358,8 +358,8 @@ class Distiller:
         try:
             yield
         except RetortError as error:
-            name = self.terms[place][0].name
-            raise TermError(f"distill.terms[{place}] ({name}): {error}") from error
+            label = self.terms[place][0].label
+            raise TermError(f"distill.terms[{place}] ({label}): {error}") from error
 
     def _optimise(self) -> None:
         theirs = {id(p) for teacher in self.teachers for p in getattr(teacher, "learnt", ())}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from ...hardware.checks import NOT_NEGATIVE, POSITIVE, RangeError, check_fields, check_unused
 from ...hardware.errors import RetortError
+from ...sim.definition import is_file
 from ..distributions import Distribution
 from ..schedules import Kind, Schedule
 from ..teachers import TeacherOutput
@@ -23,6 +25,8 @@ class TermError(RetortError):
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TermConfig:
     """One term in a recipe: its name, its weight over time, and its own options.
+
+    The name is one of ``TERMS``, or the path of a Python file that defines ``TERM``.
 
     The weight goes from ``weight`` to ``end`` as ``schedule`` says (``schedules.Schedule``);
     ``progress`` lets a term hand over to another as the student catches up with its teacher.
@@ -43,6 +47,11 @@ class TermConfig:
             raise RangeError(f"begin is {self.begin}; use less than until, which is {self.until}")
         unused = {"constant": ("end", "begin", "until"), "progress": ("begin", "until")}
         check_unused(self, unused.get(self.schedule, ()), f"schedule is {self.schedule!r}")
+
+    @property
+    def label(self) -> str:
+        """Its name where it is shown: of a file without folder and ending."""
+        return Path(self.name).stem if is_file(self.name) else self.name
 
     def at(self, fraction: float, relative_score: float) -> float:
         """The weight after ``fraction`` of the budget, the student being at ``relative_score``."""

@@ -1,0 +1,105 @@
+"""Terms that a recipe brings along, each in a Python file of its own."""
+
+import dataclasses
+import json
+
+import pytest
+import torch
+from retort.distill.distill_config import DistillConfig
+from retort.distill.distributions import Gaussian
+from retort.distill.experiment import STUDENT_PARTS, TEACHER_PARTS, Experiment
+from retort.distill.stages.rehearsal import RehearsalError, rehearse
+from retort.distill.teachers import TeacherOutput
+from retort.distill.terms import TermConfig, TermError, make_term
+
+from .test_terms import make_sample
+
+FUNCTION = """
+def TERM(sample, *, scale: float = 1.0, sign: int = 1):
+    off = sample.student.mode() - sample.teacher.distribution.mode()
+    return sign * scale * off.abs().sum(-1)
+"""
+CLASS = """
+from retort.distill.terms import Term
+
+class TERM(Term):
+    own, taught = True, False
+
+    def __init__(self, weight: float = 1.0) -> None:
+        self.weight = weight
+
+    def loss(self, sample):
+        return self.weight * sample.student.mode().square().sum(-1) * sample.own
+"""
+
+
+@pytest.fixture
+def file(tmp_path):
+    def write(text):
+        (tmp_path / "mine.py").write_text(text)
+        return str(tmp_path / "mine.py")
+
+    return write
+
+
+def learning_by(*terms):
+    distill = DistillConfig(steps=32 * 24 * 4, num_envs=32, episode_seconds=0.3, terms=terms)
+    return dataclasses.replace(Experiment(robot="balancer", task="balancer"), distill=distill)
+
+
+def test_a_function_of_a_sample_is_a_term_with_its_options(file):
+    mean = torch.arange(24.0).view(3, 4, 2)
+    student, teacher = Gaussian(mean, mean + 1.0), Gaussian(mean + 2.0, mean + 1.0)
+    sample = make_sample(student=student, teacher=TeacherOutput(teacher))
+    term = make_term(TermConfig(name=file(FUNCTION), options={"scale": 3}))
+    torch.testing.assert_close(term.loss(sample), torch.full((3, 4), 12.0))
+
+
+def test_a_subclass_of_term_says_of_itself_what_it_is(file):
+    term = make_term(TermConfig(name=file(CLASS), options={"weight": 0.5}))
+    assert (term.own, term.taught) == (True, False)
+    assert term.loss(make_sample()).shape == (3, 4)
+    with pytest.raises(ValueError, match=r"distill\.terms \(mine\) learn from what the student"):
+        DistillConfig(mode="teacher", terms=(TermConfig(name=file(CLASS)),))
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "words"),
+    [
+        (FUNCTION, {"scales": 1.0}, r"no option 'scales'; it has scale, sign"),
+        (FUNCTION, {"scale": "much"}, r"scale must be float, got 'much'"),
+        (FUNCTION, {"scale": -1.0}, r"scale is -1\.0; use a finite number, at least 0"),
+        ("def TERM(sample, scale): ...", {}, r"'scale' has no type; write it, as in scale: float"),
+        ("def TERM(sample, scale: float): ...", {}, r"missing a required argument: 'scale'"),
+        ("TERM = 3", {}, r"TERM of .*mine\.py is 3; let it be a function of a Sample or a"),
+        ("class TERM: ...", {}, r"let it be a function of a Sample or a subclass of Term"),
+        ("loss = 3", {}, r"mine\.py defines no TERM; set TERM = "),
+    ],
+)
+def test_what_is_no_term_or_no_option_of_it_is_refused_in_a_sentence(file, text, options, words):
+    with pytest.raises(TermError, match=words):
+        make_term(TermConfig(name=file(text), options=options))
+
+
+def test_a_name_that_is_none_and_a_file_that_is_not_there_say_what_there_is():
+    with pytest.raises(TermError, match=r"no term 'sparse'; there are .*, or name a \.py file"):
+        make_term(TermConfig(name="sparse"))
+    with pytest.raises(TermError, match=r"there is no file sparse\.py; give the path of one"):
+        make_term(TermConfig(name="sparse.py"))
+
+
+def test_a_loss_that_is_not_one_number_per_sample_is_found_before_anything_trains(file):
+    mean = "def TERM(sample):\n    return sample.student.mode().square().mean()\n"
+    with pytest.raises(RehearsalError, match=r"terms\[0\] \(mine\): its loss has the shape \(\)"):
+        rehearse(learning_by(TermConfig(name=file(mean))))
+    rehearse(learning_by(TermConfig(name=file(FUNCTION))))
+
+
+def test_what_stands_in_the_file_belongs_to_what_a_student_learns_by(file):
+    experiment = learning_by(TermConfig(name=file(FUNCTION)))
+    before = [experiment.key(parts) for parts in (TEACHER_PARTS, STUDENT_PARTS)]
+    file(FUNCTION + "\n# another one\n")
+    after = [experiment.key(parts) for parts in (TEACHER_PARTS, STUDENT_PARTS)]
+    assert [a == b for a, b in zip(before, after, strict=True)] == [True, False]
+    plain = learning_by(TermConfig(name="policy_kl"))
+    assert "code" not in json.loads(plain.key(STUDENT_PARTS))  # as it was before there was any
