@@ -40,11 +40,11 @@ def own_term(path: str) -> tuple[Callable[..., Term], dict[str, Any]]:
     Raises:
         DefinitionError: there is no such file, or its TERM is none.
     """
-    defined = defined_in(path, "TERM")
-    if not inspect.isclass(defined) and callable(defined):
-        return functools.partial(Function, defined), option_types(defined, given=1)
+    defined: Any = defined_in(path, "TERM")
     if inspect.isclass(defined) and issubclass(defined, Term):
         return defined, option_types(defined)
+    if inspect.isroutine(defined):
+        return functools.partial(Function, defined), option_types(defined, given=1)
     raise DefinitionError(
         f"TERM of {path} is {defined!r}; let it be a function of a Sample or a subclass of Term"
     )

@@ -1,15 +1,20 @@
-"""Terms that a recipe brings along, each in a Python file of its own."""
+"""Terms and teachers that a recipe brings along, each in a Python file of its own."""
 
 import dataclasses
 import json
 
 import pytest
 import torch
+from retort.distill.curriculum import CurriculumConfig
 from retort.distill.distill_config import DistillConfig
 from retort.distill.distributions import Gaussian
 from retort.distill.experiment import STUDENT_PARTS, TEACHER_PARTS, Experiment
+from retort.distill.ppo import PPOConfig
+from retort.distill.stages.finished import distillation_key, load_named
 from retort.distill.stages.rehearsal import RehearsalError, rehearse
+from retort.distill.stages.verbs import distil_student, train_teacher
 from retort.distill.teachers import TeacherOutput
+from retort.distill.teachers.mixture import MixtureConfig
 from retort.distill.terms import TermConfig, TermError, make_term
 
 from .test_terms import make_sample
@@ -103,3 +108,85 @@ def test_what_stands_in_the_file_belongs_to_what_a_student_learns_by(file):
     assert [a == b for a, b in zip(before, after, strict=True)] == [True, False]
     plain = learning_by(TermConfig(name="policy_kl"))
     assert "code" not in json.loads(plain.key(STUDENT_PARTS))  # as it was before there was any
+
+
+TEACHER = """
+import torch
+from retort.distill.distributions import Gaussian
+from retort.distill.teachers import TeacherOutput
+
+class TEACHER:
+    def __init__(self, env, std: float = 0.2):
+        self.std, self.actions = std, env.single_action_space.shape[0]
+
+    def initial_state(self, n):
+        return torch.zeros(n, 0)
+
+    def __call__(self, observations, state, resets):
+        mean = observations["teacher"][..., :self.actions].tanh()
+        return TeacherOutput(Gaussian(mean, torch.full_like(mean, self.std))), state
+"""
+
+
+def taught_by(entry, **changes):
+    mixture = MixtureConfig(others=(entry,), weights=(0.0, 1.0))
+    experiment = learning_by(TermConfig(name="policy_kl"))
+    distill = dataclasses.replace(experiment.distill, teachers=mixture, **changes)
+    return dataclasses.replace(experiment, distill=distill)
+
+
+def test_a_teacher_in_code_teaches_with_its_options(file, tmp_path):
+    experiment = taught_by({"file": file(TEACHER), "std": 0.5}, teacher_share=0.0)
+    rehearse(experiment)
+    env = experiment.world.make_env(2, episode_seconds=0.3)
+    assert load_named(experiment, 0, experiment.distill.teachers.named[0], env).std == 0.5
+    small = PPOConfig(steps=32 * 24 + 1, num_envs=32, hidden=(4,), critic_hidden=(4,))
+    experiment = dataclasses.replace(
+        experiment, teacher=small, curriculum=CurriculumConfig(kind="none")
+    )
+    train_teacher(experiment, tmp_path / "run")
+    rows = []
+    distil_student(experiment, tmp_path / "run", progress=rows.append)
+    assert rows[-1]["terms"]["policy_kl"] < rows[0]["terms"]["policy_kl"]
+    before = distillation_key(experiment)
+    file(TEACHER.replace("tanh", "sin"))
+    assert distillation_key(experiment) != before
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "words"),
+    [
+        (
+            TEACHER,
+            {"noise": 1.0},
+            r"others\[0\]: the teacher .*mine\.py takes no option 'noise'; i",
+        ),
+        (TEACHER, {"std": "much"}, r"others\[0\]: the teacher .*: std must be float, got 'much'"),
+        ("TEACHER = 3", {}, r"TEACHER of .*mine\.py is 3; let it be a class or function that mak"),
+        ("teacher = 3", {}, r"mine\.py defines no TEACHER"),
+    ],
+)
+def test_what_is_no_teacher_or_no_option_of_it_is_refused_when_it_is_read(
+    file, text, options, words
+):
+    with pytest.raises(ValueError, match=words):
+        MixtureConfig(others=({"file": file(text), **options},))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            TEACHER.replace("[..., :self.actions]", ""),
+            r"others\[0\]: the teacher .* says continuous actions of .* let it say .* \(1, 2, 2\)",
+        ),
+        (
+            TEACHER.replace("Gaussian(mean, torch.full_like(mean, self.std))", "Categorical(mean)")
+            + "\nfrom retort.distill.distributions import Categorical",
+            r"says a Categorical of shape \(1, 2\) over 2 choices .* those of Box",
+        ),
+    ],
+)
+def test_a_teacher_of_other_actions_is_found_before_anything_trains(file, text, words):
+    with pytest.raises(RehearsalError, match=words):
+        rehearse(taught_by(file(text)))
