@@ -23,7 +23,7 @@ from .evaluation import EvaluationConfig
 from .modes import MODES
 from .networks import Critic
 from .ppo import PPOConfig
-from .students import Student, StudentConfig, make_student
+from .students import Student, StudentConfig, make_student, student_kind
 from .worlds import GymnasiumWorld, RobotWorld, World
 
 # What a stage's result depends on.
@@ -78,6 +78,7 @@ class Experiment:
 
     def __post_init__(self) -> None:
         self._check_budgets()
+        student_kind(self.student.kind)
         if self.environment is not None:
             if self.robot is not None or self.task is not None:
                 raise ValueError(
@@ -178,4 +179,5 @@ class Experiment:
         stand with those of other teachers (``stages.finished.teacher_digests``).
         """
         named = [term.name for term in self.distill.terms] if "distill" in parts else []
+        named += [self.student.kind] if "student" in parts else []
         return {name: digest(name) for name in named if is_file(name)}

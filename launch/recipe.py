@@ -124,9 +124,9 @@ def find_recipe(name: str | Path) -> Path:
 def load_recipe(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe and apply overrides.
 
-    A robot, task, model, data set, term, teacher or profile of faults given as a path is taken
-    relative to the recipe's folder, in an override relative to the working directory; where it is
-    not there, relative to the other of the two.
+    A robot, task, model, data set, student, term, teacher or profile of faults given as a path is
+    taken relative to the recipe's folder, in an override relative to the working directory; where
+    it is not there, relative to the other of the two.
 
     Args:
         name: a name in ``launch/``, a TOML file, or the folder of an earlier run.
@@ -205,6 +205,7 @@ def _paths(data: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
     gymnasium = data.get("gymnasium")
     if isinstance(gymnasium, dict):
         yield from under(gymnasium.get("keywords"), "xml_file")
+    yield from under(data.get("student"), "kind")
     distill = data.get("distill")
     yield from under(distill, "dataset")
     terms = distill.get("terms") if isinstance(distill, dict) else None

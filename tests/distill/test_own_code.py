@@ -1,18 +1,24 @@
-"""Terms and teachers that a recipe brings along, each in a Python file of its own."""
+"""Terms, teachers and students that a recipe brings along, each in a Python file of its own."""
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 import torch
+from retort.controller import load_bundle
+from retort.controller.host import Host, grid
 from retort.distill.curriculum import CurriculumConfig
 from retort.distill.distill_config import DistillConfig
 from retort.distill.distributions import Gaussian
 from retort.distill.experiment import STUDENT_PARTS, TEACHER_PARTS, Experiment
 from retort.distill.ppo import PPOConfig
-from retort.distill.stages.finished import distillation_key, load_named
+from retort.distill.stages.finished import distillation_key, load_named, load_student
 from retort.distill.stages.rehearsal import RehearsalError, rehearse
-from retort.distill.stages.verbs import distil_student, train_teacher
+from retort.distill.stages.verbs import distil_student, export_bundle, train_teacher
+from retort.distill.students import KINDS, MlpStudent, StudentConfig
+from retort.distill.students.budget import BudgetError, pick
+from retort.distill.students.runtime import check_runtime
 from retort.distill.teachers import TeacherOutput
 from retort.distill.teachers.mixture import MixtureConfig
 from retort.distill.terms import TermConfig, TermError, make_term
@@ -190,3 +196,90 @@ def test_what_is_no_teacher_or_no_option_of_it_is_refused_when_it_is_read(
 def test_a_teacher_of_other_actions_is_found_before_anything_trains(file, text, words):
     with pytest.raises(RehearsalError, match=words):
         rehearse(taught_by(file(text)))
+
+
+STUDENT = (Path(__file__).parents[1] / "contracts" / "own_student.py").read_text()
+_TCN = "TcnStudent.architecture.groups"
+
+
+def with_student(kind, **changes):
+    experiment = learning_by(TermConfig(name="policy_kl"))
+    return dataclasses.replace(experiment, student=StudentConfig(kind=kind, **changes))
+
+
+def test_a_student_of_the_runtime_s_layers_trains_is_exported_and_runs_as_it_learnt(file, tmp_path):
+    small = PPOConfig(steps=32 * 24 + 1, num_envs=32, hidden=(4,), critic_hidden=(4,))
+    experiment = dataclasses.replace(
+        with_student(file(STUDENT), hidden=(6,), channels=(5,)),
+        teacher=small,
+        curriculum=CurriculumConfig(kind="none"),
+    )
+    rehearse(experiment)
+    train_teacher(experiment, tmp_path / "run")
+    distil_student(experiment, tmp_path / "run")
+    bundle = load_bundle(export_bundle(experiment, tmp_path / "run"))  # golden vectors agree
+    assert [group for group, _ in bundle.meta["architecture"]["groups"]] == [
+        "dense",
+        "convolution",
+        "dense",
+    ]
+    assert bundle.policy.state_size == load_student(experiment, tmp_path / "run").state_size > 0
+
+
+def test_another_student_in_the_file_is_another_experiment_and_the_same_teacher(file):
+    experiment = with_student(file(STUDENT))
+    before = [experiment.key(parts) for parts in (TEACHER_PARTS, STUDENT_PARTS)]
+    file(STUDENT + "\n")
+    after = [experiment.key(parts) for parts in (TEACHER_PARTS, STUDENT_PARTS)]
+    assert [a == b for a, b in zip(before, after, strict=True)] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (("_dense(self.encoder, x, {})", "encoder[0](x)"), r"act otherwise than the robot's runt"),
+        (("_dense(self.encoder, x, {})", "_dense(self.encoder, x, {}) + x"), r"let _run be those"),
+        (
+            ('(("dense", "encoder"), *TcnStudent.architecture.groups)', _TCN),
+            r"cannot read .*: the policy holds tensors that its",
+        ),
+        (('"dense", "encoder"', '"gru", "encoder"'), r"cannot read .* encoder\.hidden\.weight"),
+    ],
+)
+def test_what_the_robot_could_not_run_is_found_before_anything_trains(file, change, words):
+    assert change[0] in STUDENT
+    with pytest.raises(RehearsalError, match=words):
+        rehearse(with_student(file(STUDENT.replace(*change))))
+
+
+def test_a_student_that_remembers_more_than_the_robot_does_is_found_too(file):
+    text = "from retort.distill.students import MlpStudent\nclass STUDENT(MlpStudent):\n"
+    with pytest.raises(RehearsalError, match=r"remember 1 numbers and the robot's runtime 0"):
+        rehearse(with_student(file(text + "    state_size = 1\n")))
+
+
+def test_what_is_no_student_is_refused_when_it_is_read(file):
+    for kind, words in (
+        ("linear", r"student\.kind is 'linear'; use one of mlp, gru, tcn, or name a \.py file"),
+        ("linear.py", r"student\.kind: there is no file linear\.py"),
+        (file("STUDENT = dict"), r"STUDENT of .* is <class 'dict'>; let it be a subclass of Stud"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            with_student(kind)
+    with pytest.raises(ValueError, match=r"student\.whiten is of kind = 'mlp' and 'tcn'"):
+        with_student(file(STUDENT), whiten=True)
+
+
+def test_a_new_kind_is_one_class_and_one_line(monkeypatch):
+    class Linear(MlpStudent):
+        def __init__(self, config, interface):
+            super().__init__(dataclasses.replace(config, hidden=()), interface)
+
+    monkeypatch.setitem(KINDS, "linear", Linear)
+    experiment = with_student("linear")
+    rehearse(experiment)
+    student, _ = experiment.make_learner(4)
+    check_runtime(student, torch.randn(3, 2, student.interface.observation_size))
+    host = Host(machine={}, versions={}, steps=1, timings=tuple(grid(("elu",))))
+    with pytest.raises(BudgetError, match=r"kind 'linear' take is not known, since .* mlp, gru, t"):
+        pick(host, experiment.student, student.interface, 50.0)
