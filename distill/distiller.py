@@ -31,6 +31,7 @@ from .teachers import Teacher, TeacherOutput, ValuesOf
 from .teachers.memories import Memories
 from .teachers.mixture import check_compared, mix, teacher_weights
 from .terms import Sample, Term, TermError, make_term
+from .terms.base import require_finite
 from .terms.pseudo_reward import pseudo_reward
 
 T = TypeVar("T")
@@ -168,14 +169,18 @@ class Distiller:
         """Work out the loss of every term, whatever its weight, and learn nothing.
 
         Raises:
-            RetortError: a term cannot be worked out here, or the teachers cannot be weighed.
+            RetortError: a term cannot be worked out here or is not finite, or the teachers cannot
+                be weighed.
         """
         recorded = self.record(batch, 0.0)
         ids = torch.arange(batch.num_envs)
         sample = self._sample(recorded, ids, 0.0)
+        acted = bool(sample.own.any())  # where not, terms on own acts are passed over
         for i, (_, term) in enumerate(self.terms):
             with self._blaming(i):
-                self._loss(term, sample, recorded, ids)
+                loss = self._loss(term, sample, recorded, ids)
+                if acted or not term.own:
+                    require_finite(term, loss)
 
     def update(
         self, recorded: Recorded, fraction: float, relative_score: float

@@ -14,8 +14,12 @@ from ...hardware.checks import NOT_NEGATIVE, POSITIVE, RangeError, check_fields,
 from ...hardware.errors import RetortError
 from ...sim.definition import is_file
 from ..distributions import Distribution
+from ..losses.policy import Direction
 from ..schedules import Kind, Schedule
 from ..teachers import TeacherOutput
+
+# The density of a choice that is ruled out counts as the least float; a mean of such overflows.
+_INFINITE = 1e30
 
 
 class TermError(RetortError):
@@ -106,6 +110,7 @@ class Term:
             is always there, where the student samples from its own distribution.
         corrected: ``-loss`` of the next state is a pseudo-reward. ``untaught`` is then given its
             advantage, in units of the loss and not standardised, its lambda-return and its value.
+        direction: "reverse" where it asks the teacher of what the student may do.
         prepared: false until ``prepare`` has run, for terms that must see a sample first.
     """
 
@@ -113,6 +118,7 @@ class Term:
     own: bool = False
     needs: frozenset[str] = frozenset()
     corrected: bool = False
+    direction: Direction = "forward"
     prepared: bool = True
 
     def loss(self, sample: Sample) -> Tensor:
@@ -154,6 +160,25 @@ def required(value: Tensor | None, name: str, what: str) -> Tensor:
     if value is None:
         raise TermError(f"the term {name!r} needs {what}, which are not given here")
     return value
+
+
+def require_finite(term: Term, loss: Tensor) -> None:
+    """A term's loss, (T, n), must be defined before anything is learnt.
+
+    Raises:
+        TermError: it is not; the message says what to do.
+    """
+    loss = loss.detach()
+    wrong = loss[~(loss.abs() < _INFINITE)]
+    if not len(wrong):
+        return
+    why = "look at what teachers, data and environment give, or leave this term out"
+    if term.direction == "reverse":
+        why = (
+            "a teacher that rules choices out, as one of whom nothing but what was done is known, "
+            "has nothing to say of a student that may choose them; use direction = 'forward'"
+        )
+    raise TermError(f"its loss is {float(wrong[0]):.3g} before anything is learnt; {why}")
 
 
 def layer(features: dict[str, Tensor], name: str | None, whose: str) -> Tensor:

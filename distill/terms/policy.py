@@ -66,7 +66,7 @@ class CrossEntropy(Term):
 
     def __init__(self, direction: Direction = "forward", samples: int = 4) -> None:
         one_of("cross_entropy", "direction", direction, ("forward", "reverse"))
-        self.direction = direction
+        self.direction: Direction = direction
         check("samples", samples, at_least(1))
         self.samples = samples
 

@@ -95,7 +95,7 @@ class Joint(Term):
         until: float = 0.5,
         direction: Literal["forward", "reverse"] = "forward",
     ) -> None:
-        self.value_weight = value_weight
+        self.value_weight, self.direction = value_weight, direction
         self.policy, self.value = PolicyKL(direction), Value(until)
 
     def loss(self, sample: Sample) -> Tensor:

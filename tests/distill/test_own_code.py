@@ -104,6 +104,9 @@ def test_a_loss_that_is_not_one_number_per_sample_is_found_before_anything_train
     with pytest.raises(RehearsalError, match=r"terms\[0\] \(mine\): its loss has the shape \(\)"):
         rehearse(learning_by(TermConfig(name=file(mean))))
     rehearse(learning_by(TermConfig(name=file(FUNCTION))))
+    undefined = "def TERM(sample):\n    return sample.student.mode().sum(-1) * float('nan')\n"
+    with pytest.raises(RehearsalError, match=r"\(mine\): its loss is nan before .* leave this ter"):
+        rehearse(learning_by(TermConfig(name=file(undefined))))
 
 
 def test_what_stands_in_the_file_belongs_to_what_a_student_learns_by(file):
