@@ -162,6 +162,24 @@ def required(value: Tensor | None, name: str, what: str) -> Tensor:
     return value
 
 
+def refuse_unused(option: str, value: object, default: object, why: str) -> None:
+    """An option that would do nothing must be what it is where nothing is said.
+
+    Args:
+        option: its name.
+        value: that it has.
+        default: that it has where nothing is said.
+        why: it would do nothing, as "loss is 'mse'".
+
+    Raises:
+        TermError: it is something else.
+    """
+    if value != default:
+        raise TermError(
+            f"{option} is {value!r} and does nothing where {why}; leave it out, or change that"
+        )
+
+
 def require_finite(term: Term, loss: Tensor) -> None:
     """A term's loss, (T, n), must be defined before anything is learnt.
 
