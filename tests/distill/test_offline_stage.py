@@ -11,6 +11,7 @@ import torch
 from gymnasium.spaces import Discrete
 from retort.distill.checkpoint import load_checkpoint
 from retort.distill.distill_config import DistillConfig
+from retort.distill.distributions import Gaussian
 from retort.distill.evaluation import EvaluationConfig
 from retort.distill.experiment import Experiment
 from retort.distill.ppo import PPOConfig
@@ -185,6 +186,26 @@ def test_a_data_set_that_has_changed_is_refused(finished, tmp_path):
     with pytest.raises(DatasetError, match=r"is not what distillation in .* began with"):
         stages.distil_student(named, tmp_path)
     stages.distil_student(named, tmp_path, fresh=True)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda said: dataclasses.replace(said, value=said.value + 1.0),
+        lambda said: dataclasses.replace(
+            said, distribution=Gaussian(said.distribution.mean, said.distribution.std * 2.0)
+        ),
+        lambda said: dataclasses.replace(said, features={"layer0": said.distribution.mean}),
+    ],
+    ids=["value", "deviation", "features"],
+)
+def test_other_words_of_a_teacher_are_another_data_set(finished, change):
+    recordings = read_dataset(finished / "recorded")
+    relabelled = [
+        dataclasses.replace(each, labels=tuple(map(change, each.labels))) for each in recordings
+    ]
+    assert offline_stage._digest(recordings) == offline_stage._digest([*recordings])
+    assert offline_stage._digest(recordings) != offline_stage._digest(relabelled)
 
 
 def test_a_data_set_is_found_by_its_folder_and_by_its_id(finished, tmp_path, monkeypatch):
