@@ -13,22 +13,44 @@ from typing import Any, Literal
 import numpy as np
 
 from ..hardware.errors import RetortError
+from ..hardware.robot import parse
 from . import program
 from .contract import Contract
 
 Tensors = Mapping[str, np.ndarray]
 
-# Layer groups of each architecture, in order; numbers follow the name of those that repeat.
-GROUPS: dict[str, tuple[tuple[str, str], ...]] = {
-    "mlp": (("dense", "layers"),),
-    "gru": (("dense", "encoder"), ("gru", "memory"), ("dense", "layers")),
-    "tcn": (("convolution", "convolutions"), ("dense", "layers")),
-}
+LayerKind = Literal["dense", "convolution", "gru"]
 ACTIVATIONS = ("elu", "tanh", "relu")
 
 
 class PolicyError(RetortError):
     """Tensors or description of a policy are not as they must be."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Architecture:
+    """Which layers follow one another, and what the first of them reads."""
+
+    # Kind and name of each group; numbers follow the name of those that repeat.
+    groups: tuple[tuple[LayerKind, str], ...]
+    window: bool  # the whole observation; else its newest frame, by what remembers by itself
+
+    @property
+    def meta(self) -> str | dict[str, Any]:
+        """What describes it: the name of a known one, or all that it is."""
+        for name, known in ARCHITECTURES.items():
+            if known == self:
+                return name
+        return {"groups": [list(group) for group in self.groups], "window": self.window}
+
+
+ARCHITECTURES: dict[str, Architecture] = {
+    "mlp": Architecture((("dense", "layers"),), window=True),
+    "gru": Architecture(
+        (("dense", "encoder"), ("gru", "memory"), ("dense", "layers")), window=False
+    ),
+    "tcn": Architecture((("convolution", "convolutions"), ("dense", "layers")), window=False),
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,7 +62,7 @@ class Layer:
     al. 2014 in the form of cuDNN, gates in the order reset, update, new.
     """
 
-    kind: Literal["dense", "convolution", "gru"]
+    kind: LayerKind
     name: str  # tensors are called ``{name}.weight``, ``{name}.bias``
     inputs: int
     outputs: int
@@ -82,7 +104,7 @@ def read_layers(
     """The layers that ``meta`` and ``tensors`` describe.
 
     Args:
-        meta: ``architecture`` (one of ``GROUPS``) and ``activation``.
+        meta: ``architecture`` (see ``architecture_of``) and ``activation``.
         tensors: by name; only names and shapes are looked at.
         inputs: numbers that go in, already normalised.
         outputs: numbers that must come out.
@@ -91,12 +113,12 @@ def read_layers(
         PolicyError: unknown architecture or activation; a tensor is missing, unknown, or has
             another shape.
     """
-    groups = choose(GROUPS, meta.get("architecture"), "architecture")
+    architecture = architecture_of(meta)
     activation = meta.get("activation")
     choose(dict.fromkeys(ACTIVATIONS), activation, "activation")
     layers: list[Layer] = []
     size = inputs
-    for kind, name in groups:
+    for kind, name in architecture.groups:
         for layer in _group(kind, name, tensors, size, activation):
             layers.append(layer)
             size = layer.outputs
@@ -111,21 +133,32 @@ def read_layers(
         known |= set(layer.shapes)
         known |= {f"{tensor}.scale" for tensor in layer.shapes if tensor.endswith(".weight")}
     if unknown := sorted(set(tensors) - known):
-        article = "an" if meta["architecture"] == "mlp" else "a"
         raise PolicyError(
-            f"the policy holds tensors {article} {meta['architecture']} does not have: {unknown}"
+            f"the policy holds tensors that its architecture, {meta['architecture']}, does not "
+            f"have: {unknown}"
         )
     return tuple(layers)
 
 
-def columns_read(contract: Contract, architecture: object) -> np.ndarray:
-    """Which numbers of the observation go in, (inputs,): all, or those of the newest frame.
+def architecture_of(meta: Mapping[str, Any]) -> Architecture:
+    """The architecture that a policy's ``meta`` names, one of ``ARCHITECTURES``, or describes.
 
-    What remembers by itself does not need the window as well.
+    Raises:
+        PolicyError: there is none of that name, or the description is none.
     """
-    size = contract.observation_size
-    if architecture not in ("gru", "tcn"):
-        return np.arange(size)
+    said = meta.get("architecture")
+    if not isinstance(said, dict):
+        return choose(ARCHITECTURES, said, "architecture")
+    try:
+        return parse(Architecture, said)
+    except ValueError as error:
+        raise PolicyError(f"policy architecture: {error}; export it again") from error
+
+
+def columns_read(contract: Contract, architecture: Architecture) -> np.ndarray:
+    """Which numbers of the observation go in, (inputs,): all, or those of the newest frame."""
+    if architecture.window:
+        return np.arange(contract.observation_size)
     marks = np.full((contract.history, contract.frame_size), -1)
     marks[-1] = np.arange(contract.frame_size)
     return np.argsort(program.flatten(contract, marks), kind="stable")[-contract.frame_size :]
@@ -197,7 +230,7 @@ def _group(
     if kind == "gru":
         columns = tensor(tensors, f"{name}.hidden.weight", (None, None)).shape[1]
         return [_fitting(Layer(kind="gru", name=name, inputs=size, outputs=columns), tensors)]
-    found = (re.match(rf"{name}\.(\d+)\.weight$", key) for key in tensors)
+    found = (re.match(rf"{re.escape(name)}\.(\d+)\.weight$", key) for key in tensors)
     numbers = [int(match[1]) for match in found if match]
     if not numbers and name != "encoder":
         raise PolicyError(f"the policy holds no tensor {name}.0.weight; export it again")

@@ -21,7 +21,8 @@ FORMAT = 1
 WIDTHS = (8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
 INPUTS = (8, 64, 256)
 OUTPUTS = 8
-# Memory layers and dense layers, the head not counted, of each kind.
+# Memory layers and dense layers, the head not counted, of each kind that is measured; of others no
+# time is known, and none can be picked by a budget.
 FAMILIES: dict[str, tuple[tuple[int, int], ...]] = {
     "mlp": ((0, 1), (0, 2), (0, 3)),
     "gru": ((1, 0), (1, 1)),

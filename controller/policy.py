@@ -11,7 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from .architecture import PolicyError, Tensors, columns_read, read_layers, tensor
+from .architecture import (
+    PolicyError,
+    Tensors,
+    architecture_of,
+    columns_read,
+    read_layers,
+    tensor,
+)
 from .contract import Contract
 from .layers import make_step
 
@@ -119,7 +126,7 @@ def load_policy(contract: Contract, meta: Mapping[str, Any], tensors: Tensors) -
     return Stack(
         meta,
         tensors,
-        columns=columns_read(contract, meta.get("architecture")),
+        columns=columns_read(contract, architecture_of(meta)),
         outputs=contract.action_size,
         limit=contract.normaliser_clip,
     )

@@ -130,7 +130,7 @@ class DistillConfig:
                 raise ValueError(f"distill.terms[{i}]: {error}") from error
         if all(term.own for term in made) and not self.student_acts:
             raise ValueError(
-                f"distill.terms ({', '.join(term.name for term in self.terms)}) learn from what "
+                f"distill.terms ({', '.join(term.label for term in self.terms)}) learn from what "
                 f"the student itself does, and in mode '{self.mode}' it does not act; add one "
                 "that does not, such as 'policy_kl', or use mode 'student' with a teacher_share "
                 "below 1"
@@ -161,13 +161,13 @@ class DistillConfig:
         term = make_term(settings)
         if self.epsilon is not None and "ratio" in term.needs:
             raise ValueError(
-                f"{settings.name} weighs what the student did by the density that it gave it, and "
+                f"{settings.label} weighs what the student did by the density that it gave it, and "
                 "with distill.epsilon it acts by its best choice and at random instead; leave one "
                 "of the two out"
             )
         if settings.schedule == "progress" and not self.both_act:
             raise ValueError(
-                f"{settings.name} follows the student's progress, which is measured beside "
+                f"{settings.label} follows the student's progress, which is measured beside "
                 "episodes of the teacher's; use schedule = 'linear', or let both act by giving the "
                 f"teacher a share: teacher_share is {self.teacher_share} of {self.num_envs} "
                 f"environments in mode '{self.mode}'"
@@ -180,7 +180,7 @@ class DistillConfig:
             )
         if term.corrected and not self.student_acts:
             raise ValueError(
-                f"{settings.name} is half a reward of the student's own acts, and in mode "
+                f"{settings.label} is half a reward of the student's own acts, and in mode "
                 f"{self.mode!r} it does not act; use 'cross_entropy', or mode 'student' with a "
                 "teacher_share below 1"
             )

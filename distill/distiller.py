@@ -32,6 +32,7 @@ from .teachers import Teacher, TeacherOutput, ValuesOf
 from .teachers.memories import Memories
 from .teachers.mixture import check_compared, mix, teacher_weights
 from .terms import Sample, Term, TermError, make_term
+from .terms.base import require_finite
 from .terms.pseudo_reward import pseudo_reward
 
 T = TypeVar("T")
@@ -70,7 +71,7 @@ class Distiller:
         compared = [getattr(teacher, "values_of", None) for teacher in self.teachers]
         check_compared(config.teachers, compared, ValuesOf(config.gamma, config.fall_penalty))
         self.terms = [(term, make_term(term)) for term in config.terms]
-        self.labels = _labels([term.name for term in config.terms])
+        self.labels = _labels([term.label for term in config.terms])
         self.needs = frozenset[str]().union(*(term.needs for _, term in self.terms))
         # What corrected terms expect of their pseudo-rewards: critics like the student's own.
         self.critics = {term: _blank(critic) for _, term in self.terms if term.corrected}
@@ -177,14 +178,18 @@ class Distiller:
         """Work out the loss of every term, whatever its weight, and learn nothing.
 
         Raises:
-            RetortError: a term cannot be worked out here, or the teachers cannot be weighed.
+            RetortError: a term cannot be worked out here or is not finite, or the teachers cannot
+                be weighed.
         """
         recorded = self.record(batch, 0.0)
         ids = torch.arange(batch.num_envs)
         sample = self._sample(recorded, ids, 0.0)
+        acted = bool(sample.own.any())  # where not, terms on own acts are passed over
         for i, (_, term) in enumerate(self.terms):
             with self._blaming(i):
-                self._loss(term, sample, recorded, ids)
+                loss = self._loss(term, sample, recorded, ids)
+                if acted or not term.own:
+                    require_finite(term, loss)
 
     def update(
         self, recorded: Recorded, fraction: float, relative_score: float
@@ -367,8 +372,8 @@ class Distiller:
         try:
             yield
         except RetortError as error:
-            name = self.terms[place][0].name
-            raise TermError(f"distill.terms[{place}] ({name}): {error}") from error
+            label = self.terms[place][0].label
+            raise TermError(f"distill.terms[{place}] ({label}): {error}") from error
 
     def _optimise(self) -> None:
         theirs = {id(p) for teacher in self.teachers for p in getattr(teacher, "learnt", ())}

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from operator import attrgetter
 from typing import Any
 
 import torch
 
 from ..hardware.errors import RetortError
+from ..sim.definition import digest, is_file
 from ..sim.env import SimulationConfig
 from ..sim.named import GymnasiumConfig
 from ..sim.switches import Switch
@@ -22,7 +23,7 @@ from .evaluation import EvaluationConfig
 from .modes import MODES
 from .networks import Critic
 from .ppo import PPOConfig
-from .students import Student, StudentConfig, make_student
+from .students import Student, StudentConfig, make_student, student_kind
 from .worlds import GymnasiumWorld, RobotWorld, World
 
 # What a stage's result depends on.
@@ -77,6 +78,7 @@ class Experiment:
 
     def __post_init__(self) -> None:
         self._check_budgets()
+        student_kind(self.student.kind)
         if self.environment is not None:
             if self.robot is not None or self.task is not None:
                 raise ValueError(
@@ -167,4 +169,15 @@ class Experiment:
             parts = tuple(name for name in parts if name not in ("environment", "gymnasium"))
         if not self.switches:  # as it was before there were any
             parts = tuple(name for name in parts if name != "switches")
-        return json.dumps({name: data[name] for name in parts}, sort_keys=True, default=str)
+        said = {name: data[name] for name in parts}
+        if code := self.code(parts):  # as it was before there was any
+            said["code"] = code
+        return json.dumps(said, sort_keys=True, default=str)
+
+    def code(self, parts: Iterable[str]) -> dict[str, str]:
+        """Digests of what the recipe's own files define, as far as ``parts``, by path. Teachers'
+        stand with those of other teachers (``stages.finished.teacher_digests``).
+        """
+        named = [term.name for term in self.distill.terms] if "distill" in parts else []
+        named += [self.student.kind] if "student" in parts else []
+        return {name: digest(name) for name in named if is_file(name)}

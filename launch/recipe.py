@@ -18,6 +18,7 @@ from ..distill.modes import MODES
 from ..hardware.checks import SEED, check_fields
 from ..hardware.errors import RetortError
 from ..hardware.robot import parse
+from ..sim.definition import is_file
 from .files import write_whole
 from .run import VIRTUAL, RunConfig
 from .virtual import VirtualConfig
@@ -25,7 +26,8 @@ from .virtual import VirtualConfig
 RECIPES = Path(__file__).parent
 SUFFIX = ".toml"
 # What keeps what it holds where no such path is.
-_NAMES = ("robot", "task", "xml_file", "dataset", "faults")
+_NAMES = ("robot", "task", "name", "kind", "mode", "xml_file", "dataset", "faults")
+_CODE = ("task", "name", "kind", "mode")  # what else is so called is not meant
 _RUNS = {"run": RunConfig(), "virtual": VirtualConfig()}  # of robots, as ``OF_ROBOTS``
 
 
@@ -123,9 +125,9 @@ def find_recipe(name: str | Path) -> Path:
 def load_recipe(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe and apply overrides.
 
-    A robot, task, model, data set, teacher or profile of faults given as a path is taken relative
-    to the recipe's folder, in an override relative to the working directory; where it is not
-    there, relative to the other of the two.
+    A robot, task, model, data set, student, term, teacher or profile of faults given as a path is
+    taken relative to the recipe's folder, in an override relative to the working directory; where
+    it is not there, relative to the other of the two.
 
     Args:
         name: a name in ``launch/``, a TOML file, or the folder of an earlier run.
@@ -188,8 +190,8 @@ def _stands(key: Any, path: Path) -> bool:
     """What ``key`` names is at ``path``, and not a run folder, say, called as a robot is."""
     if key == "robot":
         return path.is_file() or (path / "robot.toml").is_file()
-    if key == "task":
-        return path.is_file() and path.suffix == ".py"
+    if key in _CODE:
+        return path.is_file() and is_file(path)
     return path.exists()
 
 
@@ -204,8 +206,12 @@ def _paths(data: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
     gymnasium = data.get("gymnasium")
     if isinstance(gymnasium, dict):
         yield from under(gymnasium.get("keywords"), "xml_file")
+    yield from under(data.get("student"), "kind")
     distill = data.get("distill")
     yield from under(distill, "dataset")
+    terms = distill.get("terms") if isinstance(distill, dict) else None
+    for term in terms if isinstance(terms, list) else []:
+        yield from under(term, "name")
     teachers = distill.get("teachers") if isinstance(distill, dict) else None
     others = teachers.get("others") if isinstance(teachers, dict) else None
     for i, entry in enumerate(others if isinstance(others, list) else []):

@@ -193,7 +193,9 @@ class Ledger:
 
     def _settings(self, name: str) -> dict[str, Any]:
         parts = [part for stage in STAGES[: ORDER.index(name) + 1] for part in stage.settings]
-        return _said(json.loads(json.dumps(sections(self.recipe, parts))))
+        settings = _said(json.loads(json.dumps(sections(self.recipe, parts))))
+        code = self.recipe.code(parts)
+        return {**settings, "code": code} if code else settings
 
     def _before(self, name: str) -> tuple[str, ...]:
         """Stages whose results ``name`` needs: nothing but a report needs the evaluation, and a

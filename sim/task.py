@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,6 +24,7 @@ from ..hardware.checks import (
 )
 from ..hardware.errors import RetortError
 from ..hardware.robot import Robot
+from .definition import DefinitionError, defined_in
 from .physics import Physics
 from .randomisation import Randomisation
 
@@ -220,13 +220,8 @@ def load_task(name: str | Path) -> Task:
             f"there is no task {str(name)!r}; retort has {', '.join(known)}, or name a .py file"
         )
     if path.parent == TASKS:
-        module = importlib.import_module(f".tasks.{path.stem}", __package__)
-    else:
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    if not hasattr(module, "TASK"):
-        raise TaskError(f"{path} defines no TASK; set TASK = <your task> at the end of the file")
-    return module.TASK
+        return importlib.import_module(f".tasks.{path.stem}", __package__).TASK
+    try:
+        return defined_in(path, "TASK")
+    except DefinitionError as error:
+        raise TaskError(str(error)) from error

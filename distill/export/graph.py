@@ -10,7 +10,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
-from ...controller.architecture import Layer, columns_read, read_layers
+from ...controller.architecture import Layer, architecture_of, columns_read, read_layers
 from ...controller.contract import Contract
 
 _ACTIVATIONS = {"elu": "Elu", "tanh": "Tanh", "relu": "Relu"}
@@ -24,7 +24,7 @@ def to_onnx(contract: Contract, meta: dict[str, Any], tensors: dict[str, Tensor]
     and its hash stand in the model's metadata under ``contract`` and ``contract_hash``.
     """
     arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
-    columns = columns_read(contract, meta["architecture"])
+    columns = columns_read(contract, architecture_of(meta))
     layers = read_layers(meta, arrays, len(columns), contract.action_size)
     graph = _Graph(arrays, meta.get("group", 0))
     read = graph.add("Gather", "observation", graph.constant(columns), axis=1)

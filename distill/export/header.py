@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from ...controller.architecture import Layer, columns_read, read_layers
+from ...controller.architecture import Layer, architecture_of, columns_read, read_layers
 from ...controller.contract import Contract
 
 # Comparisons are such that NaN, for which all are false, is handed on: fminf and fmaxf drop it, and
@@ -49,7 +49,7 @@ def to_c(contract: Contract, meta: dict[str, Any], tensors: dict[str, Tensor]) -
     ``retort_policy(&state, observation, action)``; int8 weights are stored as int8.
     """
     arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
-    columns = columns_read(contract, meta["architecture"])
+    columns = columns_read(contract, architecture_of(meta))
     layers = read_layers(meta, arrays, len(columns), contract.action_size)
     int8 = any(array.dtype == np.int8 for array in arrays.values())
     limit = contract.normaliser_clip

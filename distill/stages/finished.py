@@ -22,7 +22,8 @@ from ..return_scale import ReturnScale
 from ..students import MlpStudent, Student, make_student
 from ..teachers import ActorTeacher, Teacher, ValuesOf
 from ..teachers.foreign import KINDS, ForeignTeacherError, load_teacher_file
-from ..teachers.named import NamedTeacher
+from ..teachers.named import OWN, NamedTeacher
+from ..teachers.own import load_own_teacher
 
 
 class UnfinishedError(RetortError):
@@ -44,8 +45,8 @@ def load_teachers(experiment: Experiment, folder: Path, env: LearningEnv) -> lis
 def load_named(
     experiment: Experiment, place: int, other: NamedTeacher, env: LearningEnv
 ) -> Teacher:
-    """The teacher that a recipe names at ``place`` of its ``others``, for ``env``: in a file, or in
-    a run folder, and then as that run trained it.
+    """The teacher that a recipe names at ``place`` of its ``others``, for ``env``: in a file, as a
+    Python file defines it, or in a run folder, and then as that run trained it.
 
     Raises:
         ForeignTeacherError: the file cannot be read, an option is not in its range, or it does not
@@ -54,6 +55,8 @@ def load_named(
     """
     if other.is_file:
         try:
+            if other.kind == OWN:
+                return load_own_teacher(other.path, env, other.options)
             return load_teacher_file(other.path, kind=other.kind, env=env, **other.options)
         except RetortError as error:
             raise ForeignTeacherError(f"distill.teachers.others[{place}]: {error}") from error
@@ -251,8 +254,8 @@ def _finished_elsewhere(other: str) -> tuple[PPOConfig, dict[str, Any]]:
     if not Path(other).is_dir():
         files = ", ".join(f"{kind} ({known.ending})" for kind, known in KINDS.items())
         raise ForeignTeacherError(
-            f"there is no {other}, which distill.teachers.others names; a teacher is a run folder "
-            f"or a file of {files}"
+            f"there is no {other}, which distill.teachers.others names; a teacher is a run "
+            f"folder, a file of {files}, or a .py file"
         )
     folder = Path(other) / "teacher"
     saved = _checkpoint(folder, "train")

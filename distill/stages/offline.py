@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import json
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ from ..experiment import TEACHER_PARTS, Experiment
 from ..modes import MODES
 from ..sources.dataset import find_dataset, read_dataset, require_minari, write_dataset
 from ..sources.offline import DatasetSource, distil_offline
-from ..sources.recording import DatasetError, Recording
+from ..sources.recording import DatasetError, Recording, label_arrays, label_kind
 from ..sources.rollout import RolloutSource
 from ..teachers import Teacher, sampled_action
 from ..teachers.mixture import MixtureConfig
@@ -202,9 +203,15 @@ def _check_labels(path: Path, recording: Recording, config: MixtureConfig) -> No
 
 
 def _digest(recordings: Sequence[Recording]) -> str:
-    """A fingerprint of what was recorded."""
+    """A fingerprint of what was recorded: what was seen and done, and the teachers' words."""
     digest = hashlib.sha256()
     for recording in recordings:
         for tensor in (recording.observations["student"], recording.action):
             digest.update(tensor.numpy().tobytes())
+        for said in recording.labels:
+            digest.update(json.dumps(label_kind(said)).encode())
+            arrays = label_arrays(said, keep_features=True)
+            features = arrays.pop("features", {})
+            for name, tensor in sorted({**features, **arrays}.items()):
+                digest.update(name.encode() + tensor.numpy().tobytes())
     return digest.hexdigest()

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import torch
 
 from ...hardware.errors import RetortError
+from ...sim.definition import is_file
 from ...sim.interface import LearningEnv
 from ..batch import Batch
 from ..distill_config import DistillConfig
@@ -25,6 +26,7 @@ from ..sources.offline import DatasetSource
 from ..sources.recording import label, label_arrays, label_kind
 from ..sources.rollout import RolloutSource
 from ..students import Student
+from ..students.runtime import check_runtime
 from ..teachers import ActorTeacher, Teacher, ValuesOf
 from .finished import check_weighting, is_to_come, learning_teacher, load_named
 from .offline import require_data
@@ -89,6 +91,8 @@ def _with_teachers(experiment: Experiment, config: DistillConfig) -> None:
     source.share_with_teacher(_SHARE)
     source.start(experiment.seed)
     batch = source.collect(distiller.act, distiller.act_as_teacher)
+    if is_file(experiment.student.kind) and experiment.environment is None:
+        check_runtime(student, batch.observations["student"])  # not when it is exported
     if not MODES[config.mode].acts:
         batch = _as_recorded(batch, teachers)
     _try(distiller, batch)

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import torch
 
-from ...controller.host import Host, Timing
+from ...controller.host import FAMILIES, Host, Timing
 from ...hardware.errors import RetortError
 from . import Interface, StudentConfig, make_student
 from .tcn import CHANNELS
@@ -98,6 +98,11 @@ def pick(
 
 
 def _family(config: StudentConfig) -> tuple[int, int]:
+    if config.kind not in FAMILIES:
+        raise BudgetError(
+            f"how long students of kind {config.kind!r} take is not known, since `retort bench "
+            f"host` measures {', '.join(FAMILIES)}; use one of these, or leave --budget-us out"
+        )
     memory = {"mlp": 0, "gru": 1, "tcn": len(config.channels or CHANNELS)}
     return memory[config.kind], len(config.hidden)
 

@@ -8,9 +8,10 @@ from typing import Literal
 import numpy as np
 from gymnasium.spaces import Discrete
 
-from ...controller.architecture import columns_read
+from ...controller.architecture import ARCHITECTURES, Architecture, columns_read
 from ...controller.contract import Contract
 from ...hardware.checks import Range, between, check_fields, check_unused
+from ...sim.definition import is_file
 from ...sim.interface import LearningEnv
 from ..networks import Activation
 
@@ -24,11 +25,14 @@ class StudentConfig:
     ``tcn``: causal convolutions ``channels`` over the newest frames, the dilation doubling from
     layer to layer, then dense layers ``hidden``.
 
+    The path of a Python file is the kind that it defines as ``STUDENT``, which makes of the widths
+    what it likes.
+
     ``whiten``: what the first layer reads, history and all, is decorrelated while it learns
     (``whitening``); the robot runs the same network as without.
     """
 
-    kind: Literal["mlp", "gru", "tcn"] = "mlp"
+    kind: str = "mlp"
     hidden: tuple[int, ...] = (32,)
     recurrent: int | None = None  # gru: units that remember; 16 when absent
     channels: tuple[int, ...] | None = None  # tcn: of each convolution; 16, 16 when absent
@@ -41,15 +45,15 @@ class StudentConfig:
 
     def __post_init__(self) -> None:
         for name, kind in (("recurrent", "gru"), ("channels", "tcn"), ("kernel", "tcn")):
-            if getattr(self, name) is not None and self.kind != kind:
+            if getattr(self, name) is not None and self.kind != kind and not is_file(self.kind):
                 raise ValueError(
                     f"student.{name} belongs to kind = {kind!r}, the student is {self.kind!r}; "
                     "remove it or change the kind"
                 )
-        if self.whiten and self.kind == "gru":
+        if self.whiten and self.kind not in ("mlp", "tcn"):
             raise ValueError(
-                "student.whiten decorrelates a window of the past, and kind = 'gru' reads one "
-                "moment; remove it or use 'mlp' or 'tcn'"
+                f"student.whiten is of kind = 'mlp' and 'tcn', the student is {self.kind!r}; "
+                "remove it or use one of these"
             )
         width = between(1, 65_536)
         check_fields(
@@ -83,7 +87,7 @@ class Interface:
         return Interface(
             observation_size=contract.observation_size,
             outputs=contract.action_size,
-            newest=tuple(columns_read(contract, "gru").tolist()),
+            newest=tuple(columns_read(contract, ARCHITECTURES["gru"]).tolist()),
             limit=contract.normaliser_clip,
         )
 
@@ -105,6 +109,7 @@ class Interface:
         outputs = int(space.n) if isinstance(space, Discrete) else int(np.prod(space.shape or ()))
         return Interface.plain(env.groups["student"], outputs, discrete=discrete)
 
-    def columns(self, kind: str) -> np.ndarray:
-        """Positions of the observation that a student of ``kind`` reads, (inputs,)."""
-        return np.arange(self.observation_size) if kind == "mlp" else np.array(self.newest)
+    def columns(self, architecture: Architecture | str) -> np.ndarray:
+        """Positions of the observation that a student of that architecture reads, (inputs,)."""
+        known = ARCHITECTURES[architecture] if isinstance(architecture, str) else architecture
+        return np.arange(self.observation_size) if known.window else np.array(self.newest)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from ...controller.architecture import ARCHITECTURES
 from .config import Interface, StudentConfig
 from .student import Run, Student, dense
 
@@ -23,6 +24,8 @@ class GruStudent(Student):
 
     Gradients go back to the first tick of the batch and no further.
     """
+
+    architecture = ARCHITECTURES["gru"]
 
     def __init__(self, config: StudentConfig, interface: Interface) -> None:
         super().__init__(config, interface)

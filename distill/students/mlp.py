@@ -6,6 +6,7 @@ from typing import cast
 
 from torch import Tensor, nn
 
+from ...controller.architecture import ARCHITECTURES
 from ..whitening import Whitening
 from .config import Interface, StudentConfig
 from .student import Run, Student, dense
@@ -13,6 +14,8 @@ from .student import Run, Student, dense
 
 class MlpStudent(Student):
     """Dense layers; what it knows of the past is what the observation holds of it."""
+
+    architecture = ARCHITECTURES["mlp"]
 
     def __init__(self, config: StudentConfig, interface: Interface) -> None:
         super().__init__(config, interface)

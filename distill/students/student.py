@@ -6,12 +6,13 @@ import copy
 import itertools
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ...controller.architecture import Architecture
 from ..distributions import Categorical, Distribution, Gaussian
 from ..networks import ACTIVATIONS, Normaliser, linear
 from ..whitening import Whitening
@@ -25,8 +26,10 @@ class Student(nn.Module):
     """A policy over the contract's observations; subclasses say how it remembers.
 
     The state of a student is what the robot's runtime keeps between ticks, number for number.
+    ``architecture`` tells the runtime its layers, whose parameters have the names of their groups.
     """
 
+    architecture: ClassVar[Architecture]
     state_size: int = 0
 
     def __init__(self, config: StudentConfig, interface: Interface) -> None:
@@ -34,7 +37,7 @@ class Student(nn.Module):
         self.config, self.interface = config, interface
         self.whitening: Whitening | None = None
         self.normaliser = Normaliser(interface.observation_size, interface.limit)
-        columns = interface.columns(config.kind)
+        columns = interface.columns(self.architecture)
         self._columns: slice | Tensor = torch.from_numpy(columns)
         if np.array_equal(columns, np.arange(columns[0], columns[-1] + 1)):
             self._columns = slice(int(columns[0]), int(columns[-1]) + 1)
@@ -115,7 +118,10 @@ class Student(nn.Module):
 
     def export(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """Description and tensors for the robot's runtime, ``controller.policy``."""
-        meta = {"architecture": self.config.kind, "activation": self.config.activation}
+        meta: dict[str, Any] = {
+            "architecture": self.architecture.meta,
+            "activation": self.config.activation,
+        }
         tensors = {
             "normaliser.mean": self.normaliser.mean[self._columns],
             "normaliser.std": self.normaliser.std[self._columns],

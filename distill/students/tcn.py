@@ -7,6 +7,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from ...controller.architecture import ARCHITECTURES
 from ..networks import linear
 from ..whitening import Whitening
 from .config import Interface, StudentConfig
@@ -21,6 +22,8 @@ class TcnStudent(Student):
     Its state is the past inputs that each convolution still needs, oldest first, layer after layer;
     before an episode they are zero. A sequence at once gives what single ticks give.
     """
+
+    architecture = ARCHITECTURES["tcn"]
 
     def __init__(self, config: StudentConfig, interface: Interface) -> None:
         super().__init__(config, interface)

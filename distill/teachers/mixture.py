@@ -37,8 +37,9 @@ class MixtureConfig:
     budget has told the student's critic what to compare with.
 
     ``others`` teach too, after the run's own: run folders of ours, or files of Stable-Baselines3
-    (.zip), rsl_rl (.pt) or ONNX (.onnx) teachers that were trained on the same observations, each
-    by its path or as a table of ``file`` and the options of its kind (``named.named_teacher``).
+    (.zip), rsl_rl (.pt) or ONNX (.onnx) teachers that were trained on the same observations, or
+    Python files that define one, each by its path or as a table of ``file`` and options
+    (``named.named_teacher``).
 
     A teacher of the fixed weight 0 is not heard: it neither labels nor drives, and need not have
     what terms ask of a teacher.

@@ -7,18 +7,22 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from ...sim.definition import is_file as is_code
 from .foreign import KINDS, ForeignTeacherError, checked_options, kind_of
+from .own import own_options
 
 _OF_FILES = {kind.ending for kind in KINDS.values()}
+OWN = "own"  # kind of what a Python file defines
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class NamedTeacher:
     """One entry of ``distill.teachers.others``."""
 
-    path: str  # a run folder of ours, or somebody else's file
-    kind: str | None  # of the file (``foreign.KINDS``); None for a folder, and told when it is read
-    options: dict[str, Any]  # of the file's kind
+    path: str  # a run folder of ours, somebody else's file, or a Python file
+    # Of the file (``foreign.KINDS``, or OWN); None for a folder, and told when it is read.
+    kind: str | None
+    options: dict[str, Any]  # of the file's kind, or of what a Python file defines
 
     @property
     def is_file(self) -> bool:
@@ -38,10 +42,11 @@ class NamedTeacher:
 
 def named_teacher(entry: str | dict[str, Any]) -> NamedTeacher:
     """What an entry says: a path, or a table of ``file``, ``kind`` if its name does not tell, and
-    the options of that kind.
+    the options of that kind, or of what a Python file defines.
 
     Raises:
-        ForeignTeacherError: the table names no file, no known kind, or an option that it has not.
+        ForeignTeacherError: the table names no file, no known kind, or an option that it has not;
+            a Python file is not there or defines no teacher.
     """
     table = {"file": entry} if isinstance(entry, str) else dict(entry)
     path, kind = table.pop("file", None), table.pop("kind", None)
@@ -50,6 +55,8 @@ def named_teacher(entry: str | dict[str, Any]) -> NamedTeacher:
             f"got {entry!r}; name a run folder or a file, as 'sac.zip' or "
             "{file = 'sac.zip', noise_std = 0.1}"
         )
+    if kind is None and is_code(path):
+        return NamedTeacher(path=path, kind=OWN, options=own_options(path, table))
     if kind is not None or table or Path(path).suffix in _OF_FILES:
         kind = kind_of(Path(path), kind)
         table = checked_options(kind, table)

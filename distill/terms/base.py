@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,9 +12,14 @@ from torch import Tensor, nn
 
 from ...hardware.checks import NOT_NEGATIVE, POSITIVE, RangeError, check_fields, check_unused
 from ...hardware.errors import RetortError
+from ...sim.definition import is_file
 from ..distributions import Distribution
+from ..losses.policy import Direction
 from ..schedules import Kind, Schedule
 from ..teachers import TeacherOutput
+
+# The density of a choice that is ruled out counts as the least float; a mean of such overflows.
+_INFINITE = 1e30
 
 
 class TermError(RetortError):
@@ -23,6 +29,8 @@ class TermError(RetortError):
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TermConfig:
     """One term in a recipe: its name, its weight over time, and its own options.
+
+    The name is one of ``TERMS``, or the path of a Python file that defines ``TERM``.
 
     The weight goes from ``weight`` to ``end`` as ``schedule`` says (``schedules.Schedule``);
     ``progress`` lets a term hand over to another as the student catches up with its teacher.
@@ -43,6 +51,11 @@ class TermConfig:
             raise RangeError(f"begin is {self.begin}; use less than until, which is {self.until}")
         unused = {"constant": ("end", "begin", "until"), "progress": ("begin", "until")}
         check_unused(self, unused.get(self.schedule, ()), f"schedule is {self.schedule!r}")
+
+    @property
+    def label(self) -> str:
+        """Its name where it is shown: of a file without folder and ending."""
+        return Path(self.name).stem if is_file(self.name) else self.name
 
     def at(self, fraction: float, relative_score: float) -> float:
         """The weight after ``fraction`` of the budget, the student being at ``relative_score``."""
@@ -97,6 +110,7 @@ class Term:
             is always there, where the student samples from its own distribution.
         corrected: ``-loss`` of the next state is a pseudo-reward. ``untaught`` is then given its
             advantage, in units of the loss and not standardised, its lambda-return and its value.
+        direction: "reverse" where it asks the teacher of what the student may do.
         prepared: false until ``prepare`` has run, for terms that must see a sample first.
     """
 
@@ -104,6 +118,7 @@ class Term:
     own: bool = False
     needs: frozenset[str] = frozenset()
     corrected: bool = False
+    direction: Direction = "forward"
     prepared: bool = True
 
     def loss(self, sample: Sample) -> Tensor:
@@ -145,6 +160,43 @@ def required(value: Tensor | None, name: str, what: str) -> Tensor:
     if value is None:
         raise TermError(f"the term {name!r} needs {what}, which are not given here")
     return value
+
+
+def refuse_unused(option: str, value: object, default: object, why: str) -> None:
+    """An option that would do nothing must be what it is where nothing is said.
+
+    Args:
+        option: its name.
+        value: that it has.
+        default: that it has where nothing is said.
+        why: it would do nothing, as "loss is 'mse'".
+
+    Raises:
+        TermError: it is something else.
+    """
+    if value != default:
+        raise TermError(
+            f"{option} is {value!r} and does nothing where {why}; leave it out, or change that"
+        )
+
+
+def require_finite(term: Term, loss: Tensor) -> None:
+    """A term's loss, (T, n), must be defined before anything is learnt.
+
+    Raises:
+        TermError: it is not; the message says what to do.
+    """
+    loss = loss.detach()
+    wrong = loss[~(loss.abs() < _INFINITE)]
+    if not len(wrong):
+        return
+    why = "look at what teachers, data and environment give, or leave this term out"
+    if term.direction == "reverse":
+        why = (
+            "a teacher that rules choices out, as one of whom nothing but what was done is known, "
+            "has nothing to say of a student that may choose them; use direction = 'forward'"
+        )
+    raise TermError(f"its loss is {float(wrong[0]):.3g} before anything is learnt; {why}")
 
 
 def layer(features: dict[str, Tensor], name: str | None, whose: str) -> Tensor:

@@ -11,9 +11,11 @@ from .. import losses
 from ..distributions import Categorical, Distribution, Gaussian, TanhGaussian
 from ..losses.policy import Direction
 from ..ppo import surrogate
-from .base import Sample, Term, TermError, one_of
+from .base import Sample, Term, TermError, one_of, refuse_unused
 
-_CLIP = Range(0.0, 1.0, open_low=True)  # as PPO's
+CLIP = Range(0.0, 1.0, open_low=True)  # as PPO's
+_SAMPLES = 4
+_EXACT = "teacher and student are of one family, whose cross-entropy is known exactly"
 
 
 def comparable(teacher: Distribution, student: Distribution) -> Distribution:
@@ -64,9 +66,9 @@ class CrossEntropy(Term):
     Exact between policies of discrete actions.
     """
 
-    def __init__(self, direction: Direction = "forward", samples: int = 4) -> None:
+    def __init__(self, direction: Direction = "forward", samples: int = _SAMPLES) -> None:
         one_of("cross_entropy", "direction", direction, ("forward", "reverse"))
-        self.direction = direction
+        self.direction: Direction = direction
         check("samples", samples, at_least(1))
         self.samples = samples
 
@@ -74,6 +76,7 @@ class CrossEntropy(Term):
         pair = (sample.teacher.distribution, sample.student)
         of, under = pair if self.direction == "forward" else pair[::-1]
         if isinstance(of, Categorical) and isinstance(under, Categorical):
+            refuse_unused("samples", self.samples, _SAMPLES, "actions are discrete")
             return of.cross_entropy(under)
         return losses.sampled_cross_entropy(of, under, sample.generator, self.samples)
 
@@ -93,6 +96,8 @@ class MeanRegression(Term):
         one_of("mean_regression", "loss", loss, ("mse", "huber"))
         self.kind: Literal["mse", "huber"] = loss
         check("delta", delta, POSITIVE)
+        if loss != "huber":
+            refuse_unused("delta", delta, 1.0, f"loss is {loss!r}")
         self.delta = delta
         self.limit = _checked_limit(limit)
 
@@ -116,7 +121,7 @@ class Proximal(Term):
     needs = frozenset({"ratio"})
 
     def __init__(self, clip: float = 0.2, direction: Direction = "forward") -> None:
-        check("clip", clip, _CLIP)
+        check("clip", clip, CLIP)
         self.clip = clip
         one_of("proximal", "direction", direction, ("forward", "reverse"))
         self.direction: Direction = direction
@@ -140,18 +145,21 @@ class Corrected(Term):
     needs = frozenset({"ratio"})
 
     def __init__(
-        self, direction: Direction = "forward", samples: int = 4, clip: float = 0.2
+        self, direction: Direction = "forward", samples: int = _SAMPLES, clip: float = 0.2
     ) -> None:
         one_of("corrected", "direction", direction, ("forward", "reverse"))
         self.direction: Direction = direction
         check("samples", samples, at_least(1))
         self.samples = samples
-        check("clip", clip, _CLIP)
+        check("clip", clip, CLIP)
         self.clip = clip
 
     def loss(self, sample: Sample) -> Tensor:
+        teacher = comparable(sample.teacher.distribution, sample.student)
+        if type(teacher) is type(sample.student):
+            refuse_unused("samples", self.samples, _SAMPLES, _EXACT)
         loss = losses.corrected_loss(
-            comparable(sample.teacher.distribution, sample.student),
+            teacher,
             sample.student,
             self.direction,
             sample.generator,

@@ -12,7 +12,7 @@ from ...hardware.checks import POSITIVE, at_least, check
 from .. import losses
 from ..distributions import Distribution
 from ..losses.robust import Method
-from .base import Sample, Term, TermError, layer, one_of, required
+from .base import Sample, Term, TermError, layer, one_of, refuse_unused, required
 from .policy import comparable
 
 
@@ -190,6 +190,7 @@ class Robust(Term):
     ) -> None:
         one_of("robust", "method", method, ("sgld", "pgd"))
         one_of("robust", "target", target, ("student", "teacher"))
+        check("epsilon", epsilon, POSITIVE)
         check("steps", steps, at_least(1))
         self.epsilon, self.steps, self.target = epsilon, steps, target
         self.method: Method = method
@@ -216,6 +217,9 @@ class Smoothness(Term):
     needs = frozenset({"respond"})
 
     def __init__(self, spatial: float = 0.5, deviation: float = 0.05) -> None:
+        check("deviation", deviation, POSITIVE)
+        if spatial == 0.0:
+            refuse_unused("deviation", deviation, 0.05, "spatial is 0")
         self.spatial, self.deviation = spatial, deviation
 
     def loss(self, sample: Sample) -> Tensor:

@@ -8,11 +8,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ...hardware.checks import check
 from .. import losses
 from ..distributions import Categorical
 from ..ppo import surrogate
-from .base import Sample, Term, TermError, required
-from .policy import PolicyKL
+from .base import Sample, Term, TermError, refuse_unused, required
+from .policy import CLIP, PolicyKL
 
 QKind = Literal["sharpened", "tempered", "nll", "mse"]
 _Q: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
@@ -41,6 +42,11 @@ class QValues(Term):
             raise TermError(
                 f"q factor is {factor} and temperature {temperature}; use positive ones"
             )
+        if kind in ("nll", "mse"):
+            refuse_unused("temperature", temperature, 0.0, f"kind is {kind!r}")
+            refuse_unused("factor", factor, 0.5, f"kind is {kind!r}")
+        elif temperature > 0:
+            refuse_unused("factor", factor, 0.5, f"temperature is {temperature:g}")
         self.kind, self.factor, self.temperature = kind, factor, temperature
 
     def loss(self, sample: Sample) -> Tensor:
@@ -95,7 +101,7 @@ class Joint(Term):
         until: float = 0.5,
         direction: Literal["forward", "reverse"] = "forward",
     ) -> None:
-        self.value_weight = value_weight
+        self.value_weight, self.direction = value_weight, direction
         self.policy, self.value = PolicyKL(direction), Value(until)
 
     def loss(self, sample: Sample) -> Tensor:
@@ -113,6 +119,7 @@ class Reinforcement(Term):
     needs = frozenset({"ratio"})
 
     def __init__(self, clip: float = 0.2) -> None:
+        check("clip", clip, CLIP)
         self.clip = clip
 
     def loss(self, sample: Sample) -> Tensor:

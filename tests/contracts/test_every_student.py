@@ -23,6 +23,7 @@ from retort.hardware import RobotState, load_robot
 from retort.sim.task import load_task, make_contract
 
 TICKS, N = 40, 6
+OWN = str(Path(__file__).with_name("own_student.py"))
 CONFIGS = {
     "mlp": StudentConfig(hidden=(24, 12)),
     "mlp, no hidden layer": StudentConfig(hidden=()),
@@ -32,6 +33,8 @@ CONFIGS = {
     "tcn, two taps": StudentConfig(kind="tcn", hidden=(), channels=(6,), kernel=2),
     "mlp, whitened": StudentConfig(hidden=(24, 12), whiten=True),
     "tcn, whitened": StudentConfig(kind="tcn", hidden=(10,), channels=(8, 9), whiten=True),
+    "of a file": StudentConfig(kind=OWN, hidden=(10,), channels=(8, 9)),
+    "of a file, int8": StudentConfig(kind=OWN, quantise="int8", group=8),
     "mlp, whitened, int8": StudentConfig(whiten=True, quantise="int8", group=8),
 }
 CONFIGS |= {

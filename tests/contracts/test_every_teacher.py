@@ -1,6 +1,8 @@
 """What the distiller relies on, of every kind of teacher there is."""
 
 import importlib.util
+from pathlib import Path
+from types import SimpleNamespace
 
 import gymnasium
 import numpy as np
@@ -17,6 +19,8 @@ from retort.distill.networks import Critic, make_actor
 from retort.distill.students import Interface, StudentConfig, make_student
 from retort.distill.teachers import ActorTeacher, TeacherOutput
 from retort.distill.teachers.foreign import KINDS, load_teacher_file
+from retort.distill.teachers.named import OWN
+from retort.distill.teachers.own import load_own_teacher
 from retort.distill.terms import TermConfig
 
 SIZE = 4
@@ -96,6 +100,11 @@ def remembering(path, actions):
     return Remembering()
 
 
+def own_file(path, actions):
+    env = SimpleNamespace(groups={"teacher": SIZE}, single_action_space=actions)
+    return load_own_teacher(str(Path(__file__).with_name("own_teacher.py")), env, {"gain": 0.1})
+
+
 TEACHERS = {
     "ours": (ours, BOX),
     "somebody's, recurrent": (remembering, BOX),
@@ -106,6 +115,7 @@ TEACHERS = {
     "sb3 TD3": (sb3("TD3"), BOX),
     "sb3 DQN": (sb3("DQN"), CHOICES),
     "rsl_rl": (rsl_rl, BOX),
+    "own": (own_file, BOX),
     "onnx": (onnx_file, BOX),
     "onnx, discrete": (onnx_file, CHOICES),
 }
@@ -135,7 +145,7 @@ def sequence(ticks=5, n=6):
 
 def test_every_kind_of_file_is_here():
     kinds = {name.split(",")[0].split()[0] for name in TEACHERS}
-    assert kinds == {"ours", "somebody's", *KINDS}
+    assert kinds == {"ours", "somebody's", OWN, *KINDS}
 
 
 def test_it_answers_a_whole_sequence_in_the_students_action_space(teacher):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from .tiny import ACTIONS, TinyEnv
 NUM_ENVS, TICKS = 16, 8
 # Terms that are of another kind with other options: term and options.
 VARIANTS = {
+    "of a file": (str(Path(__file__).with_name("own_term.py")), {"scale": 2.0}),
     "robust to teacher": ("robust", {"steps": 2, "target": "teacher"}),
     **{f"q {kind}": ("q", {"kind": kind}) for kind in ("tempered", "nll", "mse")},
 }

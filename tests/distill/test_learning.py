@@ -185,6 +185,19 @@ def test_the_teacher_drives_its_share_of_the_environments(trained):
     assert not torch.allclose(density[:, ~taught], batch.log_prob[:, ~taught])
 
 
+@pytest.mark.parametrize("name", ["rl", "proximal", "value", "corrected"])
+def test_what_the_teacher_drove_counts_nothing_for_terms_on_own_acts(name, trained):
+    ppo, _ = trained
+    terms = (TermConfig(name=name), TermConfig(name="policy_kl"))
+    distiller, source, _ = distiller_for(ppo, terms, share=0.75)
+    batch = source.collect(distiller.act, distiller.act_as_teacher)
+    recorded, ids = distiller.record(batch, 0.1), torch.arange(64)
+    sample, taught = distiller._sample(recorded, ids, 0.1), batch.driver == TEACHER
+    own, whole = (distiller._loss(term, sample, recorded, ids) for _, term in distiller.terms)
+    torch.testing.assert_close(own.mean(), own[:, ~taught].mean() / 4)
+    assert whole[:, taught].abs().min() > 0
+
+
 def test_a_student_is_counted_by_weights_and_biases():
     env = RobotEnv(num_envs=1)
     student = make_student(StudentConfig(hidden=(32,)), env.contract)

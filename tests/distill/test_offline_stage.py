@@ -11,6 +11,7 @@ import torch
 from gymnasium.spaces import Discrete
 from retort.distill.checkpoint import load_checkpoint
 from retort.distill.distill_config import DistillConfig
+from retort.distill.distributions import Gaussian
 from retort.distill.evaluation import EvaluationConfig
 from retort.distill.experiment import Experiment
 from retort.distill.ppo import PPOConfig
@@ -19,6 +20,7 @@ from retort.distill.sources.recording import DatasetError
 from retort.distill.stages import offline as offline_stage
 from retort.distill.stages import verbs as stages
 from retort.distill.stages.offline import require_data
+from retort.distill.stages.rehearsal import RehearsalError, rehearse
 from retort.distill.students import StudentConfig
 from retort.distill.teachers.mixture import MixtureConfig
 from retort.distill.terms import TermConfig
@@ -186,6 +188,26 @@ def test_a_data_set_that_has_changed_is_refused(finished, tmp_path):
     stages.distil_student(named, tmp_path, fresh=True)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda said: dataclasses.replace(said, value=said.value + 1.0),
+        lambda said: dataclasses.replace(
+            said, distribution=Gaussian(said.distribution.mean, said.distribution.std * 2.0)
+        ),
+        lambda said: dataclasses.replace(said, features={"layer0": said.distribution.mean}),
+    ],
+    ids=["value", "deviation", "features"],
+)
+def test_other_words_of_a_teacher_are_another_data_set(finished, change):
+    recordings = read_dataset(finished / "recorded")
+    relabelled = [
+        dataclasses.replace(each, labels=tuple(map(change, each.labels))) for each in recordings
+    ]
+    assert offline_stage._digest(recordings) == offline_stage._digest([*recordings])
+    assert offline_stage._digest(recordings) != offline_stage._digest(relabelled)
+
+
 def test_a_data_set_is_found_by_its_folder_and_by_its_id(finished, tmp_path, monkeypatch):
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
     assert find_dataset(str(finished / "recorded")) == finished / "recorded"
@@ -210,6 +232,25 @@ def test_a_data_set_that_is_missing_or_does_not_fit_is_refused_at_once(tmp_path)
         wide_data(tmp_path / name, size, actions)
         with pytest.raises(DatasetError, match=words):
             require_data(changed(dataset=str(tmp_path / name)))
+
+
+@pytest.mark.parametrize("name", ["policy_kl", "cross_entropy", "joint"])
+def test_what_a_teacher_of_whom_choices_alone_are_known_cannot_say_is_refused_at_once(
+    name, tmp_path
+):
+    data = str(foreign_data(tmp_path / "choices", box(4), Discrete(2)))
+
+    def by(*terms):
+        config = DistillConfig(mode="offline", dataset=data, terms=terms)
+        return Experiment(environment="CartPole-v1", distill=config)
+
+    reverse = {"direction": "reverse"}
+    rehearse(by(TermConfig(name=name)))
+    passed_over = TermConfig(name="proximal", options=reverse)  # nobody's own acts are there
+    rehearse(by(TermConfig(name=name), passed_over))
+    words = rf"distill\.terms\[0\] \({name}\): its loss is .*e\+3\d .* use direction = 'forward'"
+    with pytest.raises(RehearsalError, match=words):
+        rehearse(by(TermConfig(name=name, options=reverse)))
 
 
 def test_as_many_teachers_must_be_named_as_have_labelled(finished, tmp_path):

@@ -29,7 +29,6 @@ INTERFACE = Interface.plain(20, 3)
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"kind": "lstm"}, "'mlp', 'gru', 'tcn'"),
         ({"recurrent": 8}, "belongs to kind = 'gru', the student is 'mlp'"),
         ({"kind": "gru", "channels": [4]}, "belongs to kind = 'tcn'"),
         ({"kind": "tcn", "channels": []}, "at least one convolution"),

@@ -92,6 +92,50 @@ def test_a_huber_loss_needs_a_width():
         make_term(TermConfig(name="mean_regression", options={"loss": "huber", "delta": 0.0}))
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "words"),
+    [
+        ("mean_regression", {"delta": 3.0}, r"delta is 3\.0 and does nothing where loss is 'mse'"),
+        ("robust", {"epsilon": 0.0}, r"epsilon is 0\.0; use a finite number, more than 0"),
+        ("smoothness", {"deviation": 0.0}, r"deviation is 0\.0; use a finite number, more than 0"),
+        ("smoothness", {"spatial": 0, "deviation": 0.1}, r"deviation is 0\.1 and does nothing whe"),
+        ("rl", {"clip": 0.0}, r"clip is 0\.0; use more than 0, at most 1"),
+        ("rl", {"clip": 5.0}, r"clip is 5\.0; use more than 0, at most 1"),
+        (
+            "q",
+            {"kind": "nll", "factor": 3.0},
+            r"factor is 3\.0 and does nothing where kind is 'nll'",
+        ),
+        (
+            "q",
+            {"kind": "mse", "temperature": 1.0},
+            r"temperature is 1\.0 and does nothing where ki",
+        ),
+        ("q", {"temperature": 2.0, "factor": 0.1}, r"factor is 0\.1 and does nothing where temper"),
+    ],
+)
+def test_an_option_that_does_nothing_is_refused(name, options, words):
+    with pytest.raises(TermError, match=words):
+        make_term(TermConfig(name=name, options=options))
+
+
+def test_what_of_an_option_does_something_is_taken():
+    make_term(TermConfig(name="smoothness", options={"spatial": 0}))  # in time alone
+    make_term(TermConfig(name="mean_regression", options={"loss": "huber", "delta": 3.0}))
+    make_term(TermConfig(name="q", options={"kind": "nll", "factor": 0.5}))  # as if not said
+
+
+def test_samples_are_refused_where_nothing_is_sampled():
+    choices = Categorical(torch.zeros(3, 4, 2))
+    exact = make_sample(student=choices, teacher=TeacherOutput(choices))
+    for name, sample in (("cross_entropy", exact), ("corrected", exact), ("corrected", None)):
+        sample = sample or make_sample()
+        make_term(TermConfig(name=name)).loss(sample)
+        with pytest.raises(TermError, match="samples is 9 and does nothing where"):
+            make_term(TermConfig(name=name, options={"samples": 9})).loss(sample)
+    make_term(TermConfig(name="cross_entropy", options={"samples": 9})).loss(make_sample())
+
+
 @pytest.mark.parametrize("direction", ["forward", "reverse"])
 def test_the_cross_entropy_of_choices_is_exact(direction):
     draw = torch.Generator().manual_seed(0)

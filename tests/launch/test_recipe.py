@@ -324,3 +324,22 @@ def test_what_else_cannot_be_says_so_in_its_own_words() -> None:
         load_recipe(
             "arm6", ['switches=[{quantity="friction", time=[0.0, 1.0], value=[1.0, 1.0]}]']
         ).check()
+
+
+def test_a_recipe_s_own_term_stands_beside_it_and_is_found_from_its_run_folder(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = small.parent / "sparse.py"
+    own.write_text("def TERM(sample):\n    return sample.student.mode().abs().sum(-1)\n")
+    (small.parent / "entropy").touch()  # called as a term, and not meant
+    with small.open("a") as file:
+        file.write('[distill]\nterms = [{ name = "sparse.py" }, { name = "entropy" }]\n')
+    monkeypatch.chdir("/")
+    recipe = load_recipe(small)
+    assert [term.name for term in recipe.distill.terms] == [str(own), "entropy"]
+    assert [term.label for term in recipe.distill.terms] == ["sparse", "entropy"]
+    save_recipe(recipe, tmp_path / "run" / "recipe.toml")
+    assert load_recipe(tmp_path / "run") == recipe
+    own.unlink()
+    with pytest.raises(RecipeError, match=r"distill\.terms\[0\]: .* there is no file .*sparse\.py"):
+        load_recipe(tmp_path / "run")

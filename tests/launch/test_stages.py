@@ -291,3 +291,23 @@ def test_a_data_set_that_is_not_there_leaves_no_run_folder(
     assert main(["distill", "balancer", "--out", str(out), *chosen]) == 2
     assert "there is no data set 'robot/walk-v0'" in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_a_student_by_another_term_of_the_same_name_is_not_complete(tmp_path: Path) -> None:
+    own = tmp_path / "sparse.py"
+    text = "def TERM(sample):\n    return sample.student.mode().abs().sum(-1)\n"
+    own.write_text(text)
+    folder, change = tmp_path / "run", f"distill.terms=[{{name='{own}'}}]"
+    for stage in STAGES[:2]:
+        ledger = Ledger(folder, _recipe(tmp_path, change))
+        assert ledger.begin(stage.name)
+        (folder / stage.file).parent.mkdir(exist_ok=True)
+        (folder / stage.file).touch()
+        ledger.finish(stage.name)
+    own.write_text(text.replace("abs", "square"))
+    ledger = Ledger(folder, _recipe(tmp_path, change))
+    assert [ledger.complete(name) for name in ORDER[:2]] == [True, False]
+    with pytest.raises(StageError, match=r"distill was begun in .* \(code.*sparse\.py: .* there"):
+        ledger.begin("distill")
+    own.write_text(text)
+    assert Ledger(folder, _recipe(tmp_path, change)).complete("distill")
