@@ -15,6 +15,7 @@ from gymnasium.spaces import Box
 from ..controller.contract import Contract
 from ..hardware.robot import Robot, load_robot
 from ..sim.arguments import EnvError
+from ..sim.assembly import check_assembly
 from ..sim.env import RobotEnv, SimulationConfig, trained_ranges
 from ..sim.gymnasium_tasks import GymnasiumTaskEnv
 from ..sim.interface import LearningEnv
@@ -123,6 +124,7 @@ class RobotWorld:
     def check(self) -> None:
         """As ``World``."""
         robot, task, _ = self.load()
+        check_assembly(robot)
         try:
             env = self.make_env(1, episode_seconds=1.0)
             env.reset(seed=0)

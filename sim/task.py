@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..controller.contract import ActionMap, CommandSpec, Contract, TermSpec
-from ..controller.program import term_size
+from ..controller.program import INERTIAL, term_size
 from ..hardware.checks import (
     FINITE,
     NOT_NEGATIVE,
@@ -82,7 +82,7 @@ class Task(Protocol):
     """What is asked of a robot. Arrays are (n, ...), rows are environments."""
 
     name: str
-    robot: str
+    robot: str  # whom it is for, as robot.toml calls it
     command: tuple[CommandSpec, ...]
     command_interval: tuple[float, float]  # [s] between two draws
     contract: ContractConfig  # defaults; a recipe may change them
@@ -166,7 +166,17 @@ def make_contract(
     config: ContractConfig | None = None,
     trained: dict[str, tuple[float, float]] | None = None,
 ) -> Contract:
-    """The contract of ``robot`` doing ``task``."""
+    """The contract of ``robot`` doing ``task``.
+
+    Raises:
+        TaskError: the task is for another robot, there is no such term, or nothing that measures
+            it.
+    """
+    if robot.name != task.robot:
+        raise TaskError(
+            f"task {task.name} is for the robot {task.robot!r}, and this one is {robot.name!r}; "
+            "name that robot, or give the class of the task and robot.toml the same name"
+        )
     config = config or task.contract
     n = len(robot.joints)
     pose = tuple(joint.default for joint in robot.joint)
@@ -175,6 +185,11 @@ def make_contract(
         sizes = [term_size(name, n, len(task.command)) for name in config.terms]
     except KeyError as error:
         raise TaskError(error.args[0]) from error
+    if robot.imu is None and (blind := [name for name in config.terms if name in INERTIAL]):
+        raise TaskError(
+            f"contract.terms has {blind[0]!r}, which an inertial sensor measures, and {robot.name} "
+            "has none; take it out, or name the sensor in [imu] of robot.toml"
+        )
     if unknown := [name for name in config.scales if name not in config.terms]:
         raise TaskError(
             f"contract.scales has {unknown[0]!r}, which is not among the terms: "

@@ -267,7 +267,7 @@ def test_a_task_that_does_not_fit_its_robot_is_refused_in_a_sentence(
     arguments = [f"--set=robot={robot}", f"--set=task={task}", f"--out={tmp_path / 'run'}"]
     assert main(["train", robot, *arguments]) == 2
     said = capsys.readouterr().err
-    assert said.startswith(f"retort: task {task} does not fit robot {robot}: Invalid name")
+    assert said.startswith(f"retort: task {task} is for the robot ")
     assert len(said.splitlines()) == 1
     assert not (tmp_path / "run").exists()
 
