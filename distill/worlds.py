@@ -4,6 +4,7 @@ and what a student sees and does there.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 from pathlib import Path
@@ -21,7 +22,17 @@ from ..sim.gymnasium_tasks import GymnasiumTaskEnv
 from ..sim.interface import LearningEnv
 from ..sim.named import GymnasiumConfig, make_named_env
 from ..sim.switches import Switch
-from ..sim.task import ContractConfig, Task, TaskError, difficulty_axes, load_task, make_contract
+from ..sim.task import (
+    ContractConfig,
+    Task,
+    TaskError,
+    difficulty_axes,
+    load_task,
+    make_contract,
+    own_file,
+)
+from ..sim.task_file import mistakes_named
+from ..sim.task_trial import TRIED, try_task
 from ..sim.wrapped import WrappedEnv
 from .students import Interface
 
@@ -125,12 +136,14 @@ class RobotWorld:
         """As ``World``."""
         robot, task, _ = self.load()
         check_assembly(robot)
+        own = own_file(self.task)
         try:
-            env = self.make_env(1, episode_seconds=1.0)
-            env.reset(seed=0)
+            with mistakes_named(own) if own else contextlib.nullcontext():
+                env = self.make_env(TRIED, episode_seconds=1.0)
+                try_task(env)
         except KeyError as error:
             why = str(error.args[0]) if error.args else ""
-            if not why.startswith("Invalid name"):  # not MuJoCo's: a mistake in the task's own code
+            if not why.startswith("Invalid name"):  # MuJoCo's; of any other the traceback tells
                 raise
             raise TaskError(f"task {task.name} does not fit robot {robot.name}: {why}") from error
         env.close()

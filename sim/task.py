@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,15 +17,16 @@ from ..hardware.checks import (
     NOT_NEGATIVE,
     POSITIVE,
     Range,
+    RangeError,
     between,
     check,
     check_fields,
     check_rising,
 )
-from ..hardware.errors import RetortError
 from ..hardware.robot import Robot
 from .physics import Physics
 from .randomisation import Randomisation
+from .task_file import TaskError, run_file
 
 TASKS = Path(__file__).parent / "tasks"
 
@@ -36,10 +36,6 @@ AXES = ("randomisation", "sensing", "packet_loss", "pushes", "commands")
 
 
 Rows = slice | np.ndarray  # which environments
-
-
-class TaskError(RetortError):
-    """There is no such task, or its file does not define one."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -224,7 +220,7 @@ def load_task(name: str | Path) -> Task:
     """A task of ``sim/tasks`` by name, or the path of a Python file that defines ``TASK``.
 
     Raises:
-        TaskError: no such task, or the file defines none.
+        TaskError: no such task, or the file defines none that can be used.
     """
     path = Path(name)
     if path.suffix != ".py":
@@ -237,11 +233,46 @@ def load_task(name: str | Path) -> Task:
     if path.parent == TASKS:
         module = importlib.import_module(f".tasks.{path.stem}", __package__)
     else:
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
+        module = run_file(path)
     if not hasattr(module, "TASK"):
         raise TaskError(f"{path} defines no TASK; set TASK = <your task> at the end of the file")
+    _check_task(module.TASK, path)
     return module.TASK
+
+
+def own_file(name: str | Path) -> Path | None:
+    """The file of a task that is not one of retort's; None if it is."""
+    path = Path(name)
+    return path if path.suffix == ".py" and path.parent != TASKS else None
+
+
+def _check_task(task: Task, path: Path) -> None:
+    """What can be seen of a task before there is a robot.
+
+    Raises:
+        TaskError: something is missing, or cannot be.
+    """
+    if isinstance(task, type):
+        raise TaskError(
+            f"{path}: TASK is the class {task.__name__}; write TASK = {task.__name__}()"
+        )
+    parts = [*Task.__annotations__, *(name for name in vars(Task) if not name.startswith("_"))]
+    if missing := [name for name in parts if not hasattr(task, name)]:
+        raise TaskError(
+            f"{path}: TASK has no {', '.join(missing)}; a task has {', '.join(parts)}, as "
+            "docs/tasks.md says"
+        )
+    if missing := [axis for axis in AXES if axis not in task.axes]:
+        raise TaskError(
+            f"{path}: axes lacks {', '.join(missing)}; every task has {', '.join(AXES)}, write "
+            "axes = AXES, or (*AXES, ...) with more"
+        )
+    if unknown := [axis for axis in task.randomisations if axis not in task.axes]:
+        raise TaskError(
+            f"{path}: randomisations has the axis {unknown[0]!r}; axes has {', '.join(task.axes)}"
+        )
+    try:
+        check("command_interval", task.command_interval, POSITIVE)
+        check_rising("command_interval", task.command_interval)
+    except RangeError as error:
+        raise TaskError(f"{path}: {error}") from error
