@@ -174,6 +174,7 @@ TERMS: dict[str, Term] = {
 
 # Terms that no sensor measures: the robot knows what it was asked and what it did.
 UNMEASURED = ("command", "previous_action")
+INERTIAL = ("projected_gravity", "angular_velocity")  # what the inertial sensor measures
 
 
 def term_size(name: str, joints: int, commands: int) -> int:

@@ -4,8 +4,10 @@ and what a student sees and does there.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
+import hashlib
 from pathlib import Path
 from typing import Protocol
 
@@ -13,14 +15,27 @@ import numpy as np
 from gymnasium.spaces import Box
 
 from ..controller.contract import Contract
-from ..hardware.robot import Robot, load_robot
+from ..hardware.errors import RobotFileError
+from ..hardware.robot import ROBOTS, Robot, load_robot
 from ..sim.arguments import EnvError
+from ..sim.assembly import check_assembly
+from ..sim.definition import mistakes_named
 from ..sim.env import RobotEnv, SimulationConfig, trained_ranges
 from ..sim.gymnasium_tasks import GymnasiumTaskEnv
 from ..sim.interface import LearningEnv
 from ..sim.named import GymnasiumConfig, make_named_env
+from ..sim.robot_files import robot_files
 from ..sim.switches import Switch
-from ..sim.task import ContractConfig, Task, TaskError, difficulty_axes, load_task, make_contract
+from ..sim.task import (
+    ContractConfig,
+    Task,
+    TaskError,
+    difficulty_axes,
+    load_task,
+    make_contract,
+    own_file,
+)
+from ..sim.task_trial import TRIED, try_task
 from ..sim.wrapped import WrappedEnv
 from .students import Interface
 
@@ -39,8 +54,10 @@ class World(Protocol):
         ...
 
     @property
-    def files(self) -> tuple[Path, ...]:
-        """The user's own, on which it depends; some may not be there."""
+    def files(self) -> dict[str, tuple[Path, ...]]:
+        """The user's own, on which it depends, by what of it they make up; what is retort's changes
+        with its version.
+        """
         ...
 
     @property
@@ -79,6 +96,12 @@ class World(Protocol):
         ...
 
 
+def file_digests(world: World) -> dict[str, str]:
+    """Of every file of ``world`` that is there, SHA-256 by path."""
+    paths = [path for files in world.files.values() for path in files if path.is_file()]
+    return {str(path.resolve()): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+
+
 @dataclasses.dataclass(frozen=True)
 class RobotWorld:
     """A robot at its task, as a recipe names them."""
@@ -100,9 +123,15 @@ class RobotWorld:
         return difficulty_axes(load_task(self.task), self.simulation.own_axes)
 
     @property
-    def files(self) -> tuple[Path, ...]:
-        """Robot and task, where they are not ours."""
-        return Path(self.robot), Path(self.task)
+    def files(self) -> dict[str, tuple[Path, ...]]:
+        """Of robot and task, none of ours and of what is not there."""
+        task = own_file(self.task)
+        try:
+            robot = load_robot(self.robot)
+            files = () if robot.folder.parent == ROBOTS else robot_files(robot)
+        except RobotFileError:  # said where it is needed
+            files = ()
+        return {"robot": files, "task": (task,) if task else ()}
 
     @property
     def resumable(self) -> bool:
@@ -123,12 +152,15 @@ class RobotWorld:
     def check(self) -> None:
         """As ``World``."""
         robot, task, _ = self.load()
+        check_assembly(robot)
+        own = own_file(self.task)
         try:
-            env = self.make_env(1, episode_seconds=1.0)
-            env.reset(seed=0)
+            with mistakes_named(own, TaskError) if own else contextlib.nullcontext():
+                env = self.make_env(TRIED, episode_seconds=1.0)
+                try_task(env)
         except KeyError as error:
             why = str(error.args[0]) if error.args else ""
-            if not why.startswith("Invalid name"):  # not MuJoCo's: a mistake in the task's own code
+            if not why.startswith("Invalid name"):  # MuJoCo's; of any other the traceback tells
                 raise
             raise TaskError(f"task {task.name} does not fit robot {robot.name}: {why}") from error
         env.close()
@@ -188,9 +220,10 @@ class GymnasiumWorld:
         return self._one.axes
 
     @property
-    def files(self) -> tuple[Path, ...]:
+    def files(self) -> dict[str, tuple[Path, ...]]:
         """A model of the user's own."""
-        return tuple(Path(file) for file in [self.config.keywords.get("xml_file")] if file)
+        file = self.config.keywords.get("xml_file")
+        return {"xml_file": (Path(file),)} if file else {}
 
     @property
     def resumable(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 import tomllib
 import types
@@ -105,6 +106,12 @@ class Joint:
         check_fields(self, zero=FINITE, default=FINITE)
         for name, value in self.gains.items():
             check(f"gains.{name}", value, NOT_NEGATIVE)
+        low, high = self.limits.position_min, self.limits.position_max
+        if not low <= self.default <= high:
+            raise RangeError(
+                f"default is {self.default:g}, and the position limits of {self.name} are {low:g} "
+                f"to {high:g} rad; the default pose must lie between them"
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -156,7 +163,8 @@ class Ramp:
     timeout: float = 10.0  # [s]
 
     def __post_init__(self) -> None:
-        check_fields(self, tilt=POSITIVE, rate=POSITIVE, seconds=NOT_NEGATIVE, timeout=POSITIVE)
+        check_fields(self, rate=POSITIVE, seconds=NOT_NEGATIVE, timeout=POSITIVE)
+        _check_tilt(self.tilt)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -185,7 +193,8 @@ class Safety:
     voltage_min: float = 0.0  # [V]
 
     def __post_init__(self) -> None:
-        check_fields(self, tilt=POSITIVE, stale_ticks=at_least(1), slew=POSITIVE)
+        check_fields(self, stale_ticks=at_least(1), slew=POSITIVE)
+        _check_tilt(self.tilt)
         check_fields(self, temperature=POSITIVE, voltage_min=NOT_NEGATIVE)
 
 
@@ -222,6 +231,11 @@ class Robot:
             f"[read] order is {list(self.read.order)}; it must hold each of {devices} once",
         )
         _require("position" in self.read.values, "[read] values must hold 'position'")
+        _require(
+            self.imu is not None or self.ramp.kind != "upright_still",
+            "[ramp] kind is 'upright_still' and there is no [imu] to see that by; use 'pose', or "
+            "name the sensor",
+        )
         lines = [line.name for line in self.line]
         _require(len(lines) > 0, "there is no [[line]]")
         _require(len(set(lines)) == len(lines), f"line names repeat: {lines}")
@@ -377,6 +391,13 @@ def _parse_dataclass(kind: Any, value: dict[str, Any], where: str) -> Any:
         return kind(**made)
     except RangeError as error:  # it names the key only
         raise RangeError(f"{prefix}{error}") from error
+
+
+def _check_tilt(tilt: float) -> None:
+    """No body leans further than upside down: more is degrees, and would protect from nothing."""
+    check("tilt", tilt, POSITIVE)
+    if tilt > math.pi:
+        raise RangeError(f"tilt is {tilt:g}; it is in rad, use at most {math.pi:.15g}")
 
 
 def _require(condition: bool, message: str) -> None:

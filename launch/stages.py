@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Any
 
 from ..distill.experiment import TEACHER_PARTS
 from ..distill.stages.finished import teacher_digests
+from ..distill.worlds import file_digests
 from ..hardware.errors import RetortError
 from .files import write_whole
 from .recipe import Recipe, save_recipe, sections
@@ -90,6 +92,8 @@ class Ledger:
             return False
         if record["settings"] != self._settings(name) or self._replaced(name):
             return False
+        if self._changed(name):
+            return False
         return not _stage(name).replaceable or record.get("made") == _digest(self.file(name))
 
     def file(self, name: str) -> Path:
@@ -114,7 +118,8 @@ class Ledger:
 
         Raises:
             StageError: the recipe has no such stage, an earlier one is not complete, it was begun
-                with other settings and holds work that would be lost, or the ledger is damaged.
+                with other settings or files and holds work that would be lost, or the ledger is
+                damaged.
             FileError: the run folder cannot be written.
         """
         if name not in stages_of(self.recipe):
@@ -139,7 +144,11 @@ class Ledger:
             inputs()
         for later in ORDER[ORDER.index(name) :]:
             self._records.pop(later, None)
-        self._records[name] = {"complete": False, "settings": self._settings(name)}
+        self._records[name] = {
+            "complete": False,
+            "settings": self._settings(name),
+            "files": self._files,
+        }
         if name == "distill":
             self._records[name]["teachers"] = list(teacher_digests(self.recipe))
         save_recipe(self.recipe, self.folder / "recipe.toml")
@@ -176,6 +185,25 @@ class Ledger:
                 f"{name} was begun in {self.folder} with another teacher than {replaced} now "
                 "holds; give that one back, --fresh starts it over, --out FOLDER keeps both"
             )
+
+        changed = self._changed(name)
+        if changed:
+            raise StageError(
+                f"{changed} has changed since {name} was begun in {self.folder}; --fresh starts it "
+                "over, --out FOLDER keeps this run"
+            )
+
+    @functools.cached_property
+    def _files(self) -> dict[str, str]:
+        return file_digests(self.recipe.world)
+
+    def _changed(self, name: str) -> str:
+        """The first file of the user's own that is another than when stage ``name`` was begun;
+        empty if none is. One that is gone, or that nobody took down, is not held against it.
+        """
+        before = self._records[name].get("files", {})
+        now = self._files
+        return next((path for path in now if before.get(path, now[path]) != now[path]), "")
 
     def _replaced(self, name: str) -> str:
         """The first path that held another teacher when stage ``name`` was begun; empty if none
@@ -230,6 +258,7 @@ def _checked(records: Any) -> dict[str, Any]:
         and isinstance(record.get("complete"), bool)
         and isinstance(record.get("settings"), dict)
         and isinstance(record.get("teachers", []), list)
+        and isinstance(record.get("files", {}), dict)
         for record in records.values()
     )
     if not whole:

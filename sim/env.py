@@ -30,6 +30,7 @@ from .task import (
     ContractConfig,
     Rows,
     Task,
+    TaskError,
     difficulty_axes,
     load_task,
     make_contract,
@@ -264,6 +265,7 @@ class RobotEnv(EpisodesEnv):
 
         Raises:
             EnvError: actions of another shape, or not finite.
+            TaskError: the reward is not finite.
             gymnasium.error.ResetNeeded: before the first ``reset``.
         """
         actions = checked_actions(actions, self._action_shape, self._started)
@@ -280,6 +282,11 @@ class RobotEnv(EpisodesEnv):
         reward = self.task.reward(measured, wanted)
         terminated = self.task.terminated(measured)
         reward = np.where(terminated, np.float32(0.0), reward)
+        if not np.isfinite(reward).all():
+            raise TaskError(
+                f"task {self.task.name}: reward is not finite in {(~np.isfinite(reward)).sum()} "
+                f"of {self.num_envs} environments; give finite numbers only"
+            )
         truncated = (self.elapsed >= self.episode_ticks) & ~terminated
         info: dict[str, Any] = {"tracking": self.task.tracking(measured)}
         info["command"] = wanted

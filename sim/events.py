@@ -31,6 +31,8 @@ class Events:
         self._high = np.array([c.high for c in task.command])
         self._command_axis = task.axes.index("commands")
         self._push_axis = task.axes.index("pushes")
+        if task.pushes is not None:
+            physics.model.site(task.pushes.site)  # must be there before the first push comes
         self.command = np.zeros((n, len(task.command)), dtype=np.float32)
         self.next_command = np.zeros(n, dtype=np.int64)
         self.next_push = np.zeros(n, dtype=np.int64)

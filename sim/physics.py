@@ -10,6 +10,7 @@ import numpy as np
 
 from ..controller.gate import gate_limits
 from ..hardware.robot import Robot
+from .motors import check_motors
 from .servo_loops import SPEED, close_loops
 from .simulations import GRAVITY, ModelError, Simulations
 
@@ -28,8 +29,8 @@ def load_model(
         loops: joints in position mode take angles, as their servos do, instead of torques.
 
     Raises:
-        ModelError: the file does not compile, a joint, actuator or sensor is missing, or a joint's
-            loop cannot be simulated.
+        ModelError: the file does not compile, a joint, actuator or sensor is missing, an actuator
+            is not the motor of its servo, or a joint's loop cannot be simulated.
     """
     try:
         spec = mujoco.MjSpec.from_file(str(robot.model_path))
@@ -45,6 +46,7 @@ def load_model(
             if mujoco.mj_name2id(model, kind, name) < 0:
                 what = kind.name.removeprefix("mjOBJ_").lower()
                 raise ModelError(f"{robot.model_path} has no {what} named {name!r}; add one")
+    check_motors(model, robot)
     if loops:
         close_loops(spec, robot)
         try:

@@ -11,6 +11,15 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from ..hardware.checks import (
+    FINITE,
+    NOT_NEGATIVE,
+    SHARE,
+    Range,
+    between,
+    check_fields,
+    check_rising,
+)
 from .physics import ModelError, Physics
 from .servo_loops import CONSTANT, DAMPING, RESISTANCE, STIFFNESS, VOLTAGE
 from .simulations import GRAVITY, Simulations
@@ -66,6 +75,10 @@ class Payload:
     name: str = "payload"
     size: int = 4
 
+    def __post_init__(self) -> None:
+        check_fields(self, mass=NOT_NEGATIVE, height=FINITE, offset=NOT_NEGATIVE)
+        check_rising("height", self.height)
+
     def bind(self, physics: Physics) -> None:
         self._body = physics.model.body(self.body).id
         physics.expand("body_mass")
@@ -109,6 +122,10 @@ class Friction:
     name: str = "friction"
     size: int = 1
 
+    def __post_init__(self) -> None:
+        check_fields(self, low=NOT_NEGATIVE, high=NOT_NEGATIVE)
+        check_rising("low, high", (self.low, self.high))
+
     def bind(self, physics: Physics) -> None:
         self._geoms = [physics.model.geom(name).id for name in self.geoms]
         physics.expand("geom_friction")
@@ -144,6 +161,9 @@ class MotorStrength:
     name: str = "motor_strength"
     size: int = 2
 
+    def __post_init__(self) -> None:
+        check_fields(self, spread=SHARE)
+
     def bind(self, physics: Physics) -> None:
         modes = {joint.mode for joint in physics.robot.joint}
         if modes != {"effort"}:
@@ -175,6 +195,9 @@ class SupplyVoltage:
     name: str = "supply_voltage"
     size: int = 1
 
+    def __post_init__(self) -> None:
+        check_fields(self, low=Range(-1.0, 0.0, open_low=True), high=NOT_NEGATIVE)
+
     def bind(self, physics: Physics) -> None:
         if not np.all(physics.model.actuator_gainprm[:, VOLTAGE] > 0):
             raise ModelError("supply_voltage needs dcmotor actuators with a voltage limit")
@@ -205,6 +228,9 @@ class ImuTilt:
     name: str = "imu_tilt"
     size: int = 2
 
+    def __post_init__(self) -> None:
+        check_fields(self, angle=between(0.0, np.pi))
+
     def bind(self, physics: Physics) -> None:
         self._site = physics.model.site(self.site).id
         physics.expand("site_quat")
@@ -231,6 +257,10 @@ class Latency:
     high: float  # [s]
     name: str = "latency"
     size: int = 1
+
+    def __post_init__(self) -> None:
+        check_fields(self, low=NOT_NEGATIVE, high=NOT_NEGATIVE)
+        check_rising("low, high", (self.low, self.high))
 
     def bind(self, physics: Simulations) -> None:
         physics.expand("actuator_delay")
@@ -264,6 +294,9 @@ class Slope:
     angle: float  # [rad] at full width
     name: str = "slope"
     size: int = 1
+
+    def __post_init__(self) -> None:
+        check_fields(self, angle=between(0.0, np.pi / 2))
 
     def bind(self, physics: Simulations) -> None:
         physics.expand(GRAVITY)

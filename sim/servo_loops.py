@@ -28,7 +28,7 @@ def close_loops(spec: mujoco.MjSpec, robot: Robot) -> None:
 
     Raises:
         ModelError: a joint is in velocity mode, its servo's loop cannot be simulated, or its
-            actuator is no ``dcmotor`` with a voltage limit and gear 1.
+            actuator's gear is not 1.
     """
     for joint in robot.joint:
         if joint.mode == "effort":
@@ -44,11 +44,6 @@ def close_loops(spec: mujoco.MjSpec, robot: Robot) -> None:
         except RobotFileError as error:
             raise ModelError(f"{robot.name} cannot be trained: {error}") from error
         motor = spec.actuator(joint.name)
-        if motor.gaintype != mujoco.mjtGain.mjGAIN_DCMOTOR or motor.gainprm[VOLTAGE] <= 0:
-            raise ModelError(
-                f"{robot.model_path}: {joint.name} is in position mode and needs a dcmotor with a "
-                "voltage limit"
-            )
         if motor.gear[0] != 1.0:
             raise ModelError(
                 f"{robot.model_path}: the dcmotor of {joint.name} has gear {motor.gear[0]:g}; its "

@@ -11,12 +11,13 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..controller.contract import ActionMap, CommandSpec, Contract, TermSpec
-from ..controller.program import term_size
+from ..controller.program import INERTIAL, term_size
 from ..hardware.checks import (
     FINITE,
     NOT_NEGATIVE,
     POSITIVE,
     Range,
+    RangeError,
     between,
     check,
     check_fields,
@@ -30,6 +31,7 @@ from .randomisation import Randomisation
 
 TASKS = Path(__file__).parent / "tasks"
 
+
 # Difficulty axes every robot task has; a task may name more of its own, and a simulation gives any
 # randomised quantity an axis of its own (``difficulty_axes``).
 AXES = ("randomisation", "sensing", "packet_loss", "pushes", "commands")
@@ -39,7 +41,7 @@ Rows = slice | np.ndarray  # which environments
 
 
 class TaskError(RetortError):
-    """There is no such task, or its file does not define one."""
+    """There is no such task, or its file does not define one that can be used."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -82,7 +84,7 @@ class Task(Protocol):
     """What is asked of a robot. Arrays are (n, ...), rows are environments."""
 
     name: str
-    robot: str
+    robot: str  # whom it is for, as robot.toml calls it
     command: tuple[CommandSpec, ...]
     command_interval: tuple[float, float]  # [s] between two draws
     contract: ContractConfig  # defaults; a recipe may change them
@@ -166,7 +168,17 @@ def make_contract(
     config: ContractConfig | None = None,
     trained: dict[str, tuple[float, float]] | None = None,
 ) -> Contract:
-    """The contract of ``robot`` doing ``task``."""
+    """The contract of ``robot`` doing ``task``.
+
+    Raises:
+        TaskError: the task is for another robot, there is no such term, or nothing that measures
+            it.
+    """
+    if robot.name != task.robot:
+        raise TaskError(
+            f"task {task.name} is for the robot {task.robot!r}, and this one is {robot.name!r}; "
+            "name that robot, or give the class of the task and robot.toml the same name"
+        )
     config = config or task.contract
     n = len(robot.joints)
     pose = tuple(joint.default for joint in robot.joint)
@@ -175,6 +187,11 @@ def make_contract(
         sizes = [term_size(name, n, len(task.command)) for name in config.terms]
     except KeyError as error:
         raise TaskError(error.args[0]) from error
+    if robot.imu is None and (blind := [name for name in config.terms if name in INERTIAL]):
+        raise TaskError(
+            f"contract.terms has {blind[0]!r}, which an inertial sensor measures, and {robot.name} "
+            "has none; take it out, or name the sensor in [imu] of robot.toml"
+        )
     if unknown := [name for name in config.scales if name not in config.terms]:
         raise TaskError(
             f"contract.scales has {unknown[0]!r}, which is not among the terms: "
@@ -209,7 +226,7 @@ def load_task(name: str | Path) -> Task:
     """A task of ``sim/tasks`` by name, or the path of a Python file that defines ``TASK``.
 
     Raises:
-        TaskError: no such task, or the file defines none.
+        TaskError: no such task, or the file defines none that can be used.
     """
     path = Path(name)
     if path.suffix != ".py":
@@ -220,8 +237,49 @@ def load_task(name: str | Path) -> Task:
             f"there is no task {str(name)!r}; retort has {', '.join(known)}, or name a .py file"
         )
     if path.parent == TASKS:
-        return importlib.import_module(f".tasks.{path.stem}", __package__).TASK
+        task = importlib.import_module(f".tasks.{path.stem}", __package__).TASK
+    else:
+        try:
+            task = defined_in(path, "TASK")
+        except DefinitionError as error:
+            raise TaskError(str(error)) from error
+    _check_task(task, path)
+    return task
+
+
+def own_file(name: str | Path) -> Path | None:
+    """The file of a task that is not one of retort's; None if it is."""
+    path = Path(name)
+    return path if path.suffix == ".py" and path.parent != TASKS else None
+
+
+def _check_task(task: Task, path: Path) -> None:
+    """What can be seen of a task before there is a robot.
+
+    Raises:
+        TaskError: something is missing, or cannot be.
+    """
+    if isinstance(task, type):
+        raise TaskError(
+            f"{path}: TASK is the class {task.__name__}; write TASK = {task.__name__}()"
+        )
+    parts = [*Task.__annotations__, *(name for name in vars(Task) if not name.startswith("_"))]
+    if missing := [name for name in parts if not hasattr(task, name)]:
+        raise TaskError(
+            f"{path}: TASK has no {', '.join(missing)}; a task has {', '.join(parts)}, as "
+            "docs/tasks.md says"
+        )
+    if missing := [axis for axis in AXES if axis not in task.axes]:
+        raise TaskError(
+            f"{path}: axes lacks {', '.join(missing)}; every task has {', '.join(AXES)}, write "
+            "axes = AXES, or (*AXES, ...) with more"
+        )
+    if unknown := [axis for axis in task.randomisations if axis not in task.axes]:
+        raise TaskError(
+            f"{path}: randomisations has the axis {unknown[0]!r}; axes has {', '.join(task.axes)}"
+        )
     try:
-        return defined_in(path, "TASK")
-    except DefinitionError as error:
-        raise TaskError(str(error)) from error
+        check("command_interval", task.command_interval, POSITIVE)
+        check_rising("command_interval", task.command_interval)
+    except RangeError as error:
+        raise TaskError(f"{path}: {error}") from error

@@ -11,10 +11,10 @@ from collections import deque
 import mujoco
 import numpy as np
 
-from ..hardware.model_table import load_model as load_table
 from ..hardware.plant import Drive, ImuSample
 from ..hardware.robot import Robot
-from .physics import ModelError, load_model
+from .motors import motor_of
+from .physics import load_model
 from .servo_loops import CONSTANT, RESISTANCE, VOLTAGE
 
 _HAND_STIFFNESS = 1.2  # [N·m/rad] towards upright
@@ -58,21 +58,14 @@ class Twin:
         self._qvel = np.array([joint.dofadr[0] for joint in joints])
         self._actuator = np.array([self.model.actuator(name).id for name in robot.joints])
         gains = self.model.actuator_gainprm[self._actuator]
-        if not np.all(gains[:, VOLTAGE] > 0):
-            raise ModelError(
-                f"{robot.model_path}: every joint needs a dcmotor with a voltage limit"
-            )
         self._resistance, self._constant = gains[:, RESISTANCE].copy(), gains[:, CONSTANT].copy()
         self._nominal_voltage = float(gains[0, VOLTAGE])
         self._supply = self._nominal_voltage
         self._sign = np.array([joint.sign for joint in robot.joint], dtype=float)
         self._zero = np.array([joint.zero for joint in robot.joint])
-        motors = [load_table(joint.servo).motor for joint in robot.joint]
         self._torque_constant = np.array(
-            [m.at(self._nominal_voltage).torque_constant if m else np.nan for m in motors]
+            [motor_of(joint).at(self._nominal_voltage).torque_constant for joint in robot.joint]
         )
-        if np.isnan(self._torque_constant).any():
-            raise ModelError(f"{robot.name}: every joint needs a servo whose table has a [motor]")
         n = len(robot.joints)
         self._drive: list[tuple[Drive, float]] = [("off", 0.0)] * n
         self._pending: deque[list[tuple[Drive, float]]] = deque([list(self._drive)] * self._delay)

@@ -89,17 +89,16 @@ def fingerprint(experiment: Experiment, folder: Path, parts: tuple[str, ...] = (
     paths = [folder / stage / "checkpoint.safetensors" for stage in _CHECKPOINTS]
     told = {
         "settings": experiment.key((*STUDENT_PARTS, *parts)),
-        "files": [_files_digest(path) for path in experiment.world.files],
+        "files": [_files_digest(files) for files in experiment.world.files.values()],
         "checkpoints": [checkpoint_digest(path) for path in paths if path.is_file()],
         "versions": [version(name) for name in _VERSIONS],
     }
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
-def _files_digest(path: Path) -> str:
-    """Of a file or of all in a folder; of nothing where the path is the name of one of ours."""
+def _files_digest(files: tuple[Path, ...]) -> str:
     digest = hashlib.sha256()
-    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+    for file in files:
         if file.is_file():
             digest.update(file.name.encode() + file.read_bytes())
     return digest.hexdigest()

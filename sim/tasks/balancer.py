@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-
-from ...controller.contract import CommandSpec
-from ...controller.program import projected_gravity
-from ..physics import Physics
-from ..randomisation import (
+from retort.controller.contract import CommandSpec
+from retort.controller.program import projected_gravity
+from retort.sim.physics import Physics
+from retort.sim.randomisation import (
     Friction,
     ImuTilt,
     Latency,
@@ -17,7 +16,7 @@ from ..randomisation import (
     Payload,
     SupplyVoltage,
 )
-from ..task import AXES, ContractConfig, Pushes, Rows, tolerance
+from retort.sim.task import AXES, ContractConfig, Pushes, Rows, tolerance
 
 FALLEN = 0.7  # [rad] between the body's axis and the vertical
 SPEED_MARGIN = 0.4  # [m/s] error at which a tenth of the reward is left

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-
-from ...controller.contract import CommandSpec
-from ..physics import Physics
-from ..randomisation import Latency, Payload, SupplyVoltage
-from ..task import AXES, ContractConfig, Pushes, Rows, tolerance
+from retort.controller.contract import CommandSpec
+from retort.sim.physics import Physics
+from retort.sim.randomisation import Latency, Payload, SupplyVoltage
+from retort.sim.task import AXES, ContractConfig, Pushes, Rows, tolerance
 
 GRIP = "grip"  # the site between the fingers
 JAW = "gripper"  # the joint that opens it

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-
-from ..physics import Physics
-from ..randomisation import Slope, downhill
-from ..task import AXES, Rows
-from .balancer import Balancer, Measured, along_and_across
+from retort.sim.physics import Physics
+from retort.sim.randomisation import Slope, downhill
+from retort.sim.task import AXES, Rows
+from retort.sim.tasks.balancer import Balancer, Measured, along_and_across
 
 
 class Slopes(Balancer):

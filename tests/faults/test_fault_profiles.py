@@ -7,6 +7,7 @@ import math
 
 import pytest
 from retort.hardware import load_robot
+from retort.hardware.robot import Ramp
 from retort.hardware.virtual import FaultError, Faults, RigidPlant, VirtualRobot, load_faults
 from retort.hardware.virtual.faults import (
     KINDS,
@@ -106,7 +107,7 @@ def test_what_a_robot_does_not_have_is_refused(fault, said):
 def test_a_robot_without_a_sensor_has_none_that_could_be_stale():
     robot = load_robot("balancer")
     order = dataclasses.replace(robot.read, order=robot.joints)
-    blind = dataclasses.replace(robot, imu=None, read=order)
+    blind = dataclasses.replace(robot, imu=None, read=order, ramp=Ramp(kind="pose"))
     with pytest.raises(FaultError, match="no inertial sensor"):
         VirtualRobot(blind, RigidPlant(blind), faults=Faults(StaleImu()))
 

@@ -13,7 +13,7 @@ from retort.hardware.feetech.driver import FeetechDriver
 from retort.hardware.feetech.line import FeetechLine
 from retort.hardware.line_driver import devices_of
 from retort.hardware.readings import Readings
-from retort.hardware.robot import Joint, Line, Robot
+from retort.hardware.robot import Joint, Line, Ramp, Robot
 from retort.hardware.virtual import (
     Faults,
     LockstepClock,
@@ -49,6 +49,7 @@ def make_robot(count: int = 3, mode: str = "position", **joint) -> Robot:
         line=(Line(name="main", protocol="feetech", baud=1_000_000),),
         joint=joints,
         imu=None,
+        ramp=Ramp(kind="pose"),
         read_fraction=0.4,
         read=dataclasses.replace(balancer.read, order=tuple(j.name for j in joints)),
     )

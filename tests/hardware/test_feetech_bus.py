@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 from retort.hardware import JointCommand, Robot, load_robot, open_bus
-from retort.hardware.robot import Joint, Limits, Line
+from retort.hardware.robot import Joint, Limits, Line, Ramp
 from retort.hardware.virtual import LockstepClock, LockstepPort, RigidPlant, VirtualRobot
 
 
@@ -101,6 +101,7 @@ def test_one_line_of_each_protocol_is_one_robot():
         ),
         joint=(wheel, neck),
         imu=None,
+        ramp=Ramp(kind="pose"),
         read=dataclasses.replace(balancer.read, order=("neck", "left_wheel")),
     )
     rig = Rig(robot)

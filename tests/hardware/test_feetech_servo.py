@@ -9,7 +9,7 @@ import pytest
 from retort.hardware import RobotFileError, load_model, load_robot
 from retort.hardware.feetech import codec
 from retort.hardware.feetech.codec import Error
-from retort.hardware.robot import Joint
+from retort.hardware.robot import Joint, Ramp
 from retort.hardware.virtual import RigidPlant, VirtualRobot
 from retort.hardware.virtual.feetech_loops import PERIOD
 from retort.hardware.virtual.feetech_servo import FeetechServo
@@ -24,7 +24,11 @@ class Bench:
     def __init__(self, model: str = "sts3215", mode: str = "position", **plant) -> None:
         joint = Joint(name="shaft", line="main", id=1, servo=model, mode=mode)
         robot = dataclasses.replace(
-            load_robot("balancer"), joint=(joint,), imu=None, read=_order("shaft")
+            load_robot("balancer"),
+            joint=(joint,),
+            imu=None,
+            ramp=Ramp(kind="pose"),
+            read=_order("shaft"),
         )
         self.plant = RigidPlant(robot, **{"inertia": 0.02, "friction": 0.0, **plant})
         self.plant.turn(0, math.pi)

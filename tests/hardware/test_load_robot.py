@@ -20,6 +20,10 @@ def test_a_robot_that_does_not_exist_names_those_that_do():
     ("line", "changed", "key"),
     [
         ("tilt = 0.8 ", "tilt = nan ", "safety.tilt"),
+        ("tilt = 0.8 ", "tilt = 45 ", "safety.tilt is 45; it is in rad, use at most 3.14159265"),
+        ("tilt = 0.15 ", "tilt = 8.0 ", "ramp.tilt is 8; it is in rad"),
+        ("default = 0.0 ", "default = nan ", r"joint\[0\].default is nan"),
+        ("limits = {", "limits = { position_max = -0.5,", r"joint\[0\].default is 0, and the posi"),
         ("slew = 15.0", "slew = -1.0", "safety.slew"),
         ("stale_ticks = 5 ", "stale_ticks = -3 ", "safety.stale_ticks"),
         ("temperature = 65.0", "temperature = nan", "safety.temperature"),
@@ -47,4 +51,11 @@ def test_values_that_would_switch_a_protection_off_or_cannot_be_are_refused(
     assert line in text
     (tmp_path / "robot.toml").write_text(text.replace(line, changed, 1))
     with pytest.raises(RobotFileError, match=key):
+        load_robot(tmp_path)
+
+
+def test_a_ramp_that_waits_for_what_nothing_measures_is_refused(tmp_path):
+    text = (ROBOTS / "arm6" / "robot.toml").read_text()
+    (tmp_path / "robot.toml").write_text(text.replace('kind = "pose"', 'kind = "upright_still"'))
+    with pytest.raises(RobotFileError, match="'upright_still' and there is no \\[imu\\]"):
         load_robot(tmp_path)

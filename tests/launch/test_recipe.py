@@ -10,7 +10,7 @@ from retort.hardware.checks import RangeError
 from retort.launch.cli import main
 from retort.launch.files import FileError
 from retort.launch.recipe import RECIPES, RecipeError, load_recipe, plain, save_recipe
-from retort.sim import ModelError
+from retort.sim import ModelError, TaskError
 from retort.sim.switches import SwitchError
 
 ROBOTS = [path.stem for path in RECIPES.glob("*.toml") if load_recipe(path.stem).robot]
@@ -300,12 +300,12 @@ def test_a_task_that_does_not_fit_its_robot_is_refused_in_a_sentence(
     arguments = [f"--set=robot={robot}", f"--set=task={task}", f"--out={tmp_path / 'run'}"]
     assert main(["train", robot, *arguments]) == 2
     said = capsys.readouterr().err
-    assert said.startswith(f"retort: task {task} does not fit robot {robot}: Invalid name")
+    assert said.startswith(f"retort: task {task} is for the robot ")
     assert len(said.splitlines()) == 1
     assert not (tmp_path / "run").exists()
 
 
-def test_a_mistake_in_a_task_s_own_code_keeps_its_traceback(tmp_path: Path) -> None:
+def test_a_mistake_in_a_task_s_own_code_is_said_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
     path.write_text(
         "from retort.sim.tasks.reach import Reach\n"
@@ -313,7 +313,7 @@ def test_a_mistake_in_a_task_s_own_code_keeps_its_traceback(tmp_path: Path) -> N
         "    def measure(self, physics, rows):\n        return {}['gone']\n"
         "TASK = Mine()\n"
     )
-    with pytest.raises(KeyError, match="gone"):
+    with pytest.raises(TaskError, match=r"mine\.py line 6: KeyError: 'gone'"):
         load_recipe("arm6", [f"task={path}"]).check()
 
 

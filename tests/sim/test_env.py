@@ -12,6 +12,7 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 from retort.controller import program
 from retort.hardware import load_robot
+from retort.hardware.robot import Ramp
 from retort.hardware.state import RobotState
 from retort.sim import RobotEnv, SimulationConfig, TaskError, load_task, make_contract
 
@@ -228,7 +229,11 @@ def test_what_has_no_inertial_sensor_reads_as_its_driver_says():
     robot = load_robot("balancer")
     order = tuple(name for name in robot.read.order if name != "imu")
     read = dataclasses.replace(robot.read, order=order)
-    env = RobotEnv(dataclasses.replace(robot, imu=None, read=read), num_envs=3)
+    blind = dataclasses.replace(robot, imu=None, read=read, ramp=Ramp(kind="pose"))
+    contract = dataclasses.replace(
+        load_task("balancer").contract, terms=("joint_velocity", "command"), scales={}
+    )
+    env = RobotEnv(blind, num_envs=3, contract=contract)
     env.reset(seed=0)
     for _ in range(3):
         env.step(env.action_space.sample())

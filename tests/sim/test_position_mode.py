@@ -124,7 +124,7 @@ def test_what_cannot_be_simulated_is_refused(arm, tmp_path):
     start, end = text.index("<dcmotor"), text.index("/>", text.index("<dcmotor"))
     path.write_text(text[:start] + '<motor name="shoulder_pan" joint="shoulder_pan"' + text[end:])
     other = dataclasses.replace(arm, model=path.name, folder=tmp_path)
-    with pytest.raises(ModelError, match="shoulder_pan is in position mode and needs a dcmotor"):
+    with pytest.raises(ModelError, match="shoulder_pan needs a dcmotor with a voltage limit"):
         Physics(other, 1, substeps=SUBSTEPS)
     path.write_text(text.replace('nsample="7"', 'nsample="7" gear="2"', 1))
     with pytest.raises(ModelError, match="shoulder_pan has gear 2; its servo's loop counts at"):
