@@ -266,7 +266,3 @@ def _is_input(error: RetortError) -> bool:
 def _complain(sentence: str, code: int) -> int:
     print(f"retort: {sentence}", file=sys.stderr)
     return code
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -87,7 +87,7 @@ def _do(name: str, recipe: Recipe, folder: Path, *, fresh: bool) -> bool:
 
 def _fly(recipe: Recipe, folder: Path) -> None:
     # A process of its own: nothing that training loaded stands beside the loop.
-    command = [sys.executable, "-m", "retort.launch.cli", "run", str(folder / "student")]
+    command = [sys.executable, "-m", "retort.launch", "run", str(folder / "student")]
     command += ["--robot", recipe.robot_world().robot, "--out", str(folder)]
     command += [*run.as_options(recipe.run), *virtual.as_options(recipe.virtual)]
     code = _run(command)

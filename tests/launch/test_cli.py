@@ -51,3 +51,24 @@ def test_another_pipe_that_broke_is_said(monkeypatch, capfd):
     monkeypatch.setattr(cli, "_parsed", lambda arguments: argparse.Namespace(verb="scan", act=act))
     assert cli.main([]) == 1
     assert "/dev/elsewhere" in capfd.readouterr().err
+
+
+# Ctrl-C at the moment at which the command line is to be loaded.
+LOADING = """
+import os, signal, sys
+from retort.launch.__main__ import main
+
+class Impatient:
+    def find_spec(self, name, *_):
+        if name == "retort.launch.cli":
+            os.kill(os.getpid(), signal.SIGINT)
+
+assert "numpy" not in sys.modules
+sys.meta_path.insert(0, Impatient())
+sys.exit(main())
+"""
+
+
+def test_an_interrupt_while_it_is_being_loaded_is_one_sentence():
+    ended = subprocess.run([sys.executable, "-c", LOADING], capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (130, "retort: interrupted\n")
