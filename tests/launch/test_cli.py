@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 
@@ -51,6 +52,40 @@ def test_another_pipe_that_broke_is_said(monkeypatch, capfd):
     monkeypatch.setattr(cli, "_parsed", lambda arguments: argparse.Namespace(verb="scan", act=act))
     assert cli.main([]) == 1
     assert "/dev/elsewhere" in capfd.readouterr().err
+
+
+# A stage's progress line as a screen of 80 columns gets it, with as much to say as there may be.
+PROGRESS = """
+from retort.launch.train import progress_bar
+with progress_bar("distill") as report:
+    report(
+        {{
+            "steps": 500, "budget": 1000, "steps_per_second": 12345.0, "score_student": 0.1234,
+            "score_teacher": 0.5678, {more}
+        }}
+    )
+"""
+
+
+@pytest.mark.parametrize(
+    ("more", "end"),
+    [
+        ("'levels': dict(a=2, b=1, c=3, d=0, e=2)", "of 0.568  levels 2 1 3 0 2"),
+        ("'levels': {i: 3 for i in range(20)}", "…"),
+    ],
+)
+def test_the_progress_line_fits_its_screen_and_keeps_percentage_and_time(more, end):
+    screen, terminal = os.openpty()
+    environment = {**os.environ, "COLUMNS": "80", "TERM": "xterm", "NO_COLOR": "1"}
+    code = PROGRESS.format(more=more)
+    subprocess.run([sys.executable, "-c", code], stderr=terminal, env=environment, check=True)
+    os.close(terminal)
+    said = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", os.read(screen, 65536).decode())
+    os.close(screen)
+    line = said.splitlines()[-1].rstrip()
+    assert re.match(r"distill \S+ +50% (--|\d*):(--|\d\d) 12,345/s  score 0\.123 of", line)
+    assert line.endswith(end)
+    assert len(line) <= 80
 
 
 # Ctrl-C at the moment at which the command line is to be loaded.
