@@ -16,7 +16,7 @@ from ..distill.stages.rehearsal import rehearse
 from ..hardware.errors import RetortError
 from . import run, virtual
 from .figures import missed
-from .files import at_work
+from .files import at_work, refusal
 from .recipe import Recipe
 from .report import write_report
 from .results import load_results
@@ -52,7 +52,7 @@ def _launch(recipe: Recipe, folder: Path, options: argparse.Namespace) -> int:
             failed = f"{name} failed: {error}"
             break
         except OSError as error:
-            failed = f"{name} failed: {error.strerror or error} ({error.filename or folder})"
+            failed = f"{name} failed: {refusal(error)}"
             break
     if failed:
         print(f"retort: {failed}", file=sys.stderr)

@@ -54,6 +54,51 @@ def test_another_pipe_that_broke_is_said(monkeypatch, capfd):
     assert "/dev/elsewhere" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("refused", "words"),
+    [
+        (
+            PermissionError(13, "Permission denied", "/root/x"),
+            "/root/x cannot be read or written (P",
+        ),
+        (OSError(27, "File too large"), "(File too large) without naming a file; look for room"),
+    ],
+)
+def test_what_the_system_refuses_is_said_with_what_to_do(refused, words, monkeypatch, capfd):
+    from retort.launch import cli
+
+    def act(options):
+        raise refused
+
+    monkeypatch.setattr(cli, "_parsed", lambda arguments: argparse.Namespace(verb="scan", act=act))
+    assert cli.main([]) == 1
+    said = capfd.readouterr().err
+    assert words in said
+    assert len(said.splitlines()) == 1
+
+
+# A training on a disk that takes no file of more than 2 kB.
+TRAINING = """
+import resource, sys
+from retort.launch.__main__ import main
+resource.setrlimit(resource.RLIMIT_FSIZE, (2048, 2048))
+sys.argv = ["retort", "train", "cartpole", "--set", "teacher.steps=40000", "--out", sys.argv[1]]
+sys.exit(main())
+"""
+
+
+def test_a_training_that_can_write_no_more_says_where_and_what_to_do(tmp_path):
+    command = [sys.executable, "-c", TRAINING, str(tmp_path / "run")]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert ended.returncode == 1
+    said = ended.stderr.splitlines()[-1]
+    folder = tmp_path / "run" / "teacher"
+    assert said.startswith(
+        f"retort: nothing more can be written to {folder} (File too large); make"
+    )
+    assert "Traceback" not in ended.stderr
+
+
 # A stage's progress line as a screen of 80 columns gets it, with as much to say as there may be.
 PROGRESS = """
 from retort.launch.train import progress_bar
