@@ -53,7 +53,7 @@ def kill_and_wait(bundle: Path, folder: Path) -> dict[str, float]:
     """Seconds from the kill to the trip of each servo; inf where it did not."""
     log = folder / "emulator.jsonl"
     with emulator_process("balancer", VirtualConfig(), log) as (port,):
-        command = [sys.executable, "-m", "retort.launch.cli", "run", str(bundle)]
+        command = [sys.executable, "-m", "retort.launch", "run", str(bundle)]
         command += [f"--port={port}", f"--out={folder / 'out'}"]
         with (folder / "run.txt").open("wb") as said:
             process = subprocess.Popen(command, stdout=said, stderr=said)

@@ -5,7 +5,7 @@ Needs NumPy only; imports no training code.
 
 from .bundle import Bundle, BundleError, load_bundle, save_bundle
 from .check import check_robot
-from .command import CommandError, CommandSource, Schedule, constant
+from .command import CommandError, CommandSource, Schedule, constant, described
 from .contract import (
     ActionMap,
     Coasting,
@@ -63,6 +63,7 @@ __all__ = [
     "check_robot",
     "compare",
     "constant",
+    "described",
     "gate",
     "gate_limits",
     "load_bundle",

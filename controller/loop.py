@@ -13,7 +13,7 @@ import numpy as np
 from ..hardware.state import RobotState
 from . import program
 from .bundle import Bundle
-from .command import CommandSource, within_range
+from .command import CommandSource, resting, within_range
 from .gate import FAULTS, GateResult, Reason, explain, gate, gate_limits
 from .machine import Event, State, next_state
 from .ramp import Ramp, damp_target, start_ramp
@@ -61,7 +61,7 @@ class Loop:
         self._limits = gate_limits(self._robot)
         self._memory = program.initial_memory(bundle.contract)
         self._hidden = bundle.policy.initial_state()
-        self._no_command = within_range(self._contract, np.zeros(len(self._contract.command)))
+        self._no_command = within_range(self._contract, resting(self._contract))
         self._last_sent = np.zeros(len(self._robot.joint))
         self._energised = False
         self._heartbeat = 0.0  # [s], when the policy last decided

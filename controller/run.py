@@ -52,7 +52,7 @@ def run(
         bundle: from ``load_bundle``.
         bus: opened; it stays open.
         options: how.
-        command_source: what the policy should follow; zeros if none is given.
+        command_source: what the policy should follow; ``command.resting`` if none is given.
         recorder: keeps the flight; closed here. Its ``tap`` is for the bus's driver.
         stop_flag: to stop it from elsewhere.
 

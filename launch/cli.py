@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ..hardware.errors import RetortError
 from . import bench_host, control, emulate, monitor, recover, run, scan, sweep
+from .files import refusal
 
 BAD_INPUT, FAILURE, INTERRUPTED = 2, 1, 130
 STAGES = {
@@ -93,8 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(error, BrokenPipeError) and _unread():
             saved = "nobody reads the output any more; what was done is saved"
             return _complain(saved, FAILURE) if hasattr(options, "recipe") else FAILURE
-        where = f" ({error.filename})" if error.filename else ""
-        return _complain(f"{error.strerror or error}{where}", FAILURE)
+        return _complain(refusal(error), FAILURE)
     except KeyboardInterrupt:
         if not hasattr(options, "recipe"):  # those with one go on where they stopped
             return _complain("interrupted", INTERRUPTED)
@@ -268,7 +268,3 @@ def _is_input(error: RetortError) -> bool:
 def _complain(sentence: str, code: int) -> int:
     print(f"retort: {sentence}", file=sys.stderr)
     return code
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -90,10 +90,8 @@ def compare_runs(folders: Sequence[Path], out: Path, *, fresh: bool = False) -> 
     with at_work(out):
         outcomes = Outcomes(outcomes_path(out, "runs"), json.dumps(plain(config)), fresh=fresh)
         for number, run in enumerate(runs):
-            said = f"\revaluating run {number + 1} of {len(runs)}"
-            print(said, end="", file=sys.stderr, flush=True)
+            print(f"evaluating run {number + 1} of {len(runs)}", file=sys.stderr, flush=True)
             results[run.folder], parameters[run.folder] = evaluate_run(run, config, outcomes)
-    print(file=sys.stderr)
     for arm in arms:
         parts = (np.stack([results[run.folder][who] for run in arm.runs]) for who in range(3))
         scores.append(ArmScores(arm.name, *parts))
@@ -220,17 +218,20 @@ def evaluate_run(
 def table(comparison: Comparison, parameters: Sequence[int]) -> list[str]:
     """The comparison in 80 columns: the arms by themselves, then against their teachers."""
     arms = comparison.arms
-    lines = [f"{'arm':<21}{'runs':>4}{'params':>10}{'score (95 %)':>24}{'P(1st better)':>19}"]
+    lines = [f"{'arm':<18}{'runs':>4}{'params':>10}{'score (95 %)':>24}{'P(1st better)':>19}"]
     for arm, count in zip(arms, parameters, strict=True):
         better = "-" if arm.first_better is None else _said(arm.first_better, 2)
         score = _said(arm.score)
-        lines.append(f"{_short(arm.name):<21}{arm.runs:>4}{count:>10,}{score:>24}{better:>19}")
-    lines.append(f"{'':<21}{'S/T (95 %)':>22}{'(S-J0)/(T-J0)':>22}{'S-T':>9}")
-    lines += [
-        f"{_short(arm.name):<21}{_said(arm.of_teacher):>22}{_said(arm.normalised):>22}"
-        f"{arm.difference.value:>9.3f}"
-        for arm in arms
-    ]
+        lines.append(f"{_short(arm.name):<18}{arm.runs:>4}{count:>10,}{score:>24}{better:>19}")
+    lines.append(f"{'':<18}{'S/T (95 %)':>24}{'(S-J0)/(T-J0)':>24}{'S-T':>10}")
+    for arm in arms:
+        difference = f"{arm.difference.value:.{_digits([arm.difference.value])}f}"
+        lines.append(
+            f"{_short(arm.name):<18}{_said(arm.of_teacher):>24}{_said(arm.normalised):>24}"
+            f"{difference:>10}"
+        )
+    lines.append("S, T and J0 are the scores of student, teacher and a random policy: S/T is what")
+    lines.append("the student keeps of its teacher, (S-J0)/(T-J0) of what the teacher learnt.")
     lines.append("Scores: plain mean of a run's episodes, interquartile mean of an arm's runs.")
     if any(arm.of_teacher is None or arm.normalised is None for arm in arms):
         lines.append("undefined: the teacher's score is not surely above 0, or a random policy's.")
@@ -241,12 +242,16 @@ def table(comparison: Comparison, parameters: Sequence[int]) -> list[str]:
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= 20 else f"…{name[-19:]}"
+    return name if len(name) <= 17 else f"…{name[-16:]}"
 
 
 def _said(found: Interval | None, digits: int = 3) -> str:
     if found is None:
         return "undefined"
-    largest = max(map(abs, (found.value, found.low, found.high)))
-    digits = max(0, digits - len(f"{largest:.0f}") + 1)  # returns of thousands have none
+    digits = _digits((found.value, found.low, found.high), digits)
     return f"{found.value:.{digits}f} [{found.low:.{digits}f}, {found.high:.{digits}f}]"
+
+
+def _digits(values: Sequence[float], digits: int = 3) -> int:
+    """Behind the point, of numbers that stand together: returns of thousands have none."""
+    return max(0, digits - len(f"{max(map(abs, values)):.0f}") + 1)

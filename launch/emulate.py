@@ -110,7 +110,7 @@ def emulator_process(
     require_mujoco("`--port virtual`")
     with tempfile.TemporaryDirectory(prefix="retort-") as folder:
         link = Path(folder) / "port"
-        command = [sys.executable, "-m", "retort.launch.cli", "emulate", str(robot)]
+        command = [sys.executable, "-m", "retort.launch", "emulate", str(robot)]
         command += ["--link", str(link), "--until-eof", *virtual.as_options(config)]
         if log is not None:
             command += ["--log", str(log)]

@@ -91,7 +91,7 @@ def require_writable(path: Path) -> None:
         if path.is_dir():
             raise IsADirectoryError("it is a folder")
     except OSError as error:
-        raise _unwritable(path, error) from error
+        raise unwritable(path, error) from error
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -110,11 +110,26 @@ def write_whole(path: Path, text: str) -> None:
             partial.unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise _unwritable(path, error) from error
+        raise unwritable(path, error) from error
 
 
-def _unwritable(path: Path, error: OSError) -> FileError:
+def unwritable(path: Path, error: OSError) -> FileError:
+    """What to say of a file that the system refused to write."""
     return FileError(
-        f"{path} cannot be written ({error.strerror or error}); make room or allow writing there, "
-        "and run the same command again"
+        f"{path} cannot be written ({error.strerror or error}); make room or allow writing there "
+        "and run the same command again, or name another place"
+    )
+
+
+def refusal(error: OSError) -> str:
+    """The same of any file, where nobody has said which one it was and what for."""
+    why = error.strerror or str(error)
+    if error.filename is None:
+        return (
+            f"the system refused to read or write ({why}) without naming a file; look for room and "
+            "rights where this command writes, and run it again"
+        )
+    return (
+        f"{error.filename} cannot be read or written ({why}); see that it is there, with room and "
+        "rights, or name another file, and run the same command again"
     )

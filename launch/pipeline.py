@@ -17,7 +17,7 @@ from ..distill.stages.rehearsal import rehearse
 from ..hardware.errors import RetortError
 from . import run, virtual
 from .figures import missed
-from .files import at_work
+from .files import at_work, refusal
 from .recipe import Recipe
 from .report import write_report
 from .results import load_results
@@ -53,7 +53,7 @@ def _launch(recipe: Recipe, folder: Path, options: argparse.Namespace) -> int:
             failed = f"{name} failed: {error}"
             break
         except OSError as error:
-            failed = f"{name} failed: {error.strerror or error} ({error.filename or folder})"
+            failed = f"{name} failed: {refusal(error)}"
             break
     if failed:
         print(f"retort: {failed}", file=sys.stderr)
@@ -88,7 +88,7 @@ def _do(name: str, recipe: Recipe, folder: Path, *, fresh: bool) -> bool:
 
 def _fly(recipe: Recipe, folder: Path) -> None:
     # A process of its own: nothing that training loaded stands beside the loop.
-    command = [sys.executable, "-m", "retort.launch.cli", "run", str(folder / "student")]
+    command = [sys.executable, "-m", "retort.launch", "run", str(folder / "student")]
     command += ["--robot", recipe.robot_world().robot, "--out", str(folder)]
     command += [*run.as_options(recipe.run), *virtual.as_options(recipe.virtual)]
     code = _run(command)

@@ -11,15 +11,20 @@ import shlex
 import sys
 import threading
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from ..controller import (
+    CommandError,
+    Contract,
     FlightRecorder,
     Progress,
     RunOptions,
     RunResult,
     Schedule,
+    constant,
+    described,
     load_bundle,
     run,
 )
@@ -34,6 +39,7 @@ from ..hardware import (
     open_bus,
 )
 from ..hardware.checks import FINITE, SECONDS, check, check_fields
+from ..hardware.robot import parse
 from ..hardware.virtual import LockstepClock, LockstepPort
 from . import virtual
 from .emulate import emulator_process
@@ -103,7 +109,9 @@ def add_parser(verbs) -> None:
         type=_step,
         default=[],
         metavar="T:V,V",
-        help="from second T on, command these values; may be given several times",
+        help="from second T on, command these values, in the policy's own units; may be given "
+        "several times (default: the first of run.command of the recipe beside the bundle; where "
+        "there is none, and before the first T, 0 or the middle of a range that 0 is not in)",
     )
     parser.add_argument(
         "--out",
@@ -119,8 +127,8 @@ def as_options(config: RunConfig) -> list[str]:
     """Command-line arguments that give ``config`` again."""
     arguments = [f"--port={config.port}", f"--seconds={config.seconds:g}"]
     for step in config.command:
-        values = ",".join(f"{value:g}" for value in step.values)
-        arguments.append(f"--command={step.time:g}:{values}")
+        values = ",".join(map(str, step.values))  # whole: rounded, one could leave its range
+        arguments.append(f"--command={step.time}:{values}")
     return arguments
 
 
@@ -141,10 +149,10 @@ def main(options: argparse.Namespace) -> int:
         raise RunError(str(error)) from error
     bundle = load_bundle(options.bundle)
     out = options.out or options.bundle.resolve().parent
-    name = options.robot or _recipe_robot(options.bundle) or bundle.contract.robot
+    beside = _recipe_beside(options.bundle)
+    name = options.robot or _recipe_robot(beside) or bundle.contract.robot
     robot = load_robot(name)
-    steps = [(step.time, step.values) for step in options.command]
-    commands = Schedule(bundle.contract, steps)
+    commands = _commands(bundle.contract, options.command, _recipe_command(beside))
     kept = 600.0 if options.seconds is None else options.seconds + 30.0
     log = _EmulatorLog(out / "emulator.jsonl")
     with (
@@ -160,6 +168,9 @@ def main(options: argparse.Namespace) -> int:
         run_options = RunOptions(
             seconds=options.seconds, realtime=not options.lockstep, progress=progress
         )
+        if bundle.contract.command:
+            first = described(bundle.contract, commands.command(0.0))
+            print(f"command at first: {first}", flush=True)
         result = run(bundle, bus, run_options, commands, recorder)
     if not recorder.kept and result.outcome in ("error", "refused") and not _unconfirmed(result):
         raise RetortError(result.sentence)
@@ -219,16 +230,40 @@ def _ports(
         yield ports, clock
 
 
-def _recipe_robot(bundle: Path) -> str | None:
-    """The robot named by the recipe the bundle was made from, if that lies beside it."""
+def _recipe_beside(bundle: Path) -> dict[str, Any]:
+    """The recipe the bundle was made from, if that lies beside it; empty if it does not."""
     path = bundle.resolve().parent / "recipe.toml"
     if not path.is_file():
-        return None
+        return {}
     try:
-        robot = tomllib.loads(path.read_text()).get("robot")
+        return tomllib.loads(path.read_text())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError):
-        return None
+        return {}
+
+
+def _recipe_robot(recipe: dict[str, Any]) -> str | None:
+    robot = recipe.get("robot")
     return robot if isinstance(robot, str) else None
+
+
+def _recipe_command(recipe: dict[str, Any]) -> tuple[float, ...] | None:
+    """The first values that the recipe commands."""
+    try:
+        command = parse(RunConfig, recipe.get("run", {})).command
+    except ValueError as error:
+        raise RunError(f"the recipe beside the bundle: {error}") from error
+    return command[0].values if command else None
+
+
+def _commands(
+    contract: Contract, asked: Sequence[CommandStep], default: tuple[float, ...] | None
+) -> Schedule:
+    if asked:
+        return Schedule(contract, [(step.time, step.values) for step in asked])
+    try:
+        return constant(contract, default)
+    except CommandError as error:
+        raise RunError(f"the recipe beside the bundle: run.command: {error}") from error
 
 
 @contextlib.contextmanager

@@ -20,6 +20,7 @@ from ..hardware.errors import RetortError
 from ..hardware.robot import Robot
 from ..hardware.virtual import FaultError, Faults, VirtualRobot, load_faults
 from ..hardware.virtual.faults import KINDS, Corrupt, Drop
+from .files import unwritable
 
 LOOK = 0.01  # [s] between two looks at the hand and the fall
 POSES = 3  # looks between two logged poses
@@ -135,6 +136,7 @@ class VirtualWorld:
 
     Raises:
         FaultError: the profile of faults cannot be read or does not fit the robot.
+        FileError: the log cannot be written.
 
     Attributes:
         virtual: the devices, to be served or stepped.
@@ -157,9 +159,13 @@ class VirtualWorld:
         self._tripped: set[str] = set()
         self._pushes_due: list[float] = []
         self._file = None
+        self._log = log
         if log is not None:
-            log.parent.mkdir(parents=True, exist_ok=True)
-            self._file = log.open("w", buffering=1)  # by line: nothing is lost when killed
+            try:
+                log.parent.mkdir(parents=True, exist_ok=True)
+                self._file = log.open("w", buffering=1)  # by line: nothing is lost when killed
+            except OSError as error:
+                raise unwritable(log, error) from error
         self.virtual.schedule(0.0, self._look)
 
     def follow_real_time(self) -> None:
@@ -204,9 +210,13 @@ class VirtualWorld:
         self._write("push", impulse=[round(float(value), 5) for value in impulse[:2]])
 
     def _write(self, event: str, **facts: Any) -> None:
-        if self._file is not None:
-            row = {"time": round(self.epoch + self.virtual.time, 6), "event": event, **facts}
+        if self._file is None or self._log is None:
+            return
+        row = {"time": round(self.epoch + self.virtual.time, 6), "event": event, **facts}
+        try:
             self._file.write(json.dumps(row) + "\n")
+        except OSError as error:
+            raise unwritable(self._log, error) from error
 
 
 def _times(text: str) -> tuple[float, ...]:

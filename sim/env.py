@@ -20,7 +20,7 @@ from ..hardware.checks import POSITIVE, RangeError, between, check, check_fields
 from ..hardware.robot import Robot, load_robot
 from ..hardware.state import RobotState
 from .arguments import check_making, checked_actions, stagger
-from .episodes import EpisodesEnv, part, with_prefix
+from .episodes import Autoreset, EpisodesEnv, part, with_prefix
 from .events import Events
 from .physics import Physics
 from .randomisation import Changeable
@@ -67,6 +67,8 @@ class RobotEnv(EpisodesEnv):
     With ``autoreset`` a finished environment starts its next episode in the same step
     (``AutoresetMode.SAME_STEP``); what it saw last is in ``info["final_obs"]``,
     ``info["final_student"]`` and ``info["final_teacher"]``, in the rows of ``info["_final_obs"]``.
+    With ``autoreset="next_step"`` it starts in the step behind it (``AutoresetMode.NEXT_STEP``, for
+    wrappers that want that), which takes no notice of its action.
     Without, finished rows go on unwatched and keep reporting what they finished with; all
     randomness then is the same whatever the policy does, so that two policies can be compared on
     the same episodes.
@@ -111,7 +113,7 @@ class RobotEnv(EpisodesEnv):
         episode_seconds: float = 20.0,
         event_rate: float = 1.0,
         observation: Literal["student", "teacher"] = "student",
-        autoreset: bool = True,
+        autoreset: Autoreset = True,
         simulation: SimulationConfig = SimulationConfig(),
         switches: tuple[Switch, ...] = (),
         render_mode: str | None = None,
@@ -298,19 +300,21 @@ class RobotEnv(EpisodesEnv):
         teacher = self._privileged(_ALL, measured)
         if len(pushed):
             self.physics.wrench[pushed] = 0.0
+        finished = self.finished
         reward, terminated, truncated = self._count(reward, terminated, truncated)
         done = terminated | truncated
         if self.autoreset and done.any():
-            observation, teacher = self._end_episodes(done, observation, teacher, info)
+            info |= self._ended(done, {"student": observation, "teacher": teacher})
+        if (ids := self._begin_anew(finished, done)).size:
+            observation, teacher = self._begin_episodes(ids, observation, teacher)
         info["student"], info["teacher"] = observation, teacher
         chosen = observation if self.group == "student" else teacher
         return chosen, reward, terminated, truncated, info
 
-    def _end_episodes(
-        self, done: np.ndarray, observation: np.ndarray, teacher: np.ndarray, info: dict[str, Any]
+    def _begin_episodes(
+        self, ids: np.ndarray, observation: np.ndarray, teacher: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        ids = np.flatnonzero(done)
-        info |= self._ended(done, {"student": observation, "teacher": teacher})
+        """Reset ``ids``; both observations with what these see first."""
         self._reset_rows(ids)
         state = self.sensing.read(self.np_random, ids=ids)
         rows, memory = program.observe(
@@ -372,15 +376,11 @@ class RobotEnv(EpisodesEnv):
         """A picture of the first environment, ((height, width, 3) uint8,)."""
         if self.render_mode != "rgb_array":
             return None
-        import mujoco
+        from .picture import Picture
 
-        model = self.physics.batch.get_model(0)
-        data = self.physics.batch.get_data(0)
-        mujoco.mj_forward(model, data)
         if self._renderer is None:
-            self._renderer = mujoco.Renderer(self.physics.model, 240, 320)
-        self._renderer.update_scene(data, camera=0)
-        return (self._renderer.render(),)
+            self._renderer = Picture(self.physics, 320, 240)
+        return (self._renderer.draw(),)
 
     def close_extras(self, **kwargs: Any) -> None:
         if self._renderer is not None:

@@ -6,16 +6,22 @@ What is simulated, seen and rewarded is its own.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 
-from .arguments import one_level_each
+from .arguments import check_choice, one_level_each
 
 # Levels of the new episodes of ``ids``, (len(ids), axes).
 LevelSource = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 _RESET_EVERY = 10  # [ticks] staggered episodes end on multiples of it: fewer, larger resets
+Autoreset = bool | Literal["next_step"]
+AUTORESET_MODES = {
+    True: AutoresetMode.SAME_STEP,
+    False: AutoresetMode.DISABLED,
+    "next_step": AutoresetMode.NEXT_STEP,
+}
 _ARRAYS = ("levels", "elapsed", "score", "_failed", "_timed_out")
 
 
@@ -28,7 +34,8 @@ class EpisodesEnv(VectorEnv[Any, Any, Any]):
         axes: names of the difficulty axes.
         level: in [0, 1] on every axis, or one number per axis.
         group: which observation ``reset`` and ``step`` return.
-        autoreset: finished environments begin anew in the same step.
+        autoreset: finished environments begin anew in the same step, or with ``"next_step"`` in
+            the one behind it, whose actions for them do nothing.
 
     Raises:
         EnvError: another number of levels than axes; RangeError if one is not in [0, 1].
@@ -42,26 +49,26 @@ class EpisodesEnv(VectorEnv[Any, Any, Any]):
         axes: tuple[str, ...] = (),
         level: float | Sequence[float] = 0.0,
         group: str = "student",
-        autoreset: bool = True,
+        autoreset: Autoreset = True,
     ) -> None:
+        check_choice("autoreset", autoreset, tuple(AUTORESET_MODES))
         self.num_envs = num_envs
         self.episode_ticks = episode_ticks
         self.axes = axes
         self.group = group
         self.autoreset = autoreset
-        mode = AutoresetMode.SAME_STEP if autoreset else AutoresetMode.DISABLED
-        self.metadata = {**self.metadata, "autoreset_mode": mode}
+        self.metadata = {**self.metadata, "autoreset_mode": AUTORESET_MODES[autoreset]}
         fixed = one_level_each(level, axes)
         self.level_source: LevelSource = lambda ids, rng: np.tile(fixed, (len(ids), 1))
         self.levels = np.zeros((num_envs, len(axes)))
         self.elapsed = np.zeros(num_envs, dtype=np.int64)  # [ticks]
         self.score = np.zeros(num_envs)  # sum of rewards of the running episode
-        self._failed = np.zeros(num_envs, dtype=bool)  # how they finished, only without autoreset
+        self._failed = np.zeros(num_envs, dtype=bool)  # how they finished, until they begin anew
         self._timed_out = np.zeros(num_envs, dtype=bool)
 
     @property
     def finished(self) -> np.ndarray:
-        """Whose episode is over, (num_envs,) bool; nobody's with autoreset."""
+        """Whose episode is over, (num_envs,) bool; nobody's who began anew in the same step."""
         return self._failed | self._timed_out
 
     def _begin(self, ids: np.ndarray) -> None:
@@ -80,17 +87,27 @@ class EpisodesEnv(VectorEnv[Any, Any, Any]):
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Enter a step, all (num_envs,); returns reward, terminated and truncated to report.
 
-        Without autoreset, who has finished earns nothing and reports what it finished with.
+        Who had finished before earns nothing, and reports what it finished with unless it is about
+        to begin anew.
         """
-        if self.autoreset:
+        if self.autoreset is True:
             self.score += reward
             return reward, failed, late
         running = ~self.finished
         reward = np.where(running, reward, reward.dtype.type(0))
         self.score += reward
-        self._failed |= failed & running
-        self._timed_out |= late & running
+        failed, late = failed & running, late & running
+        self._failed |= failed
+        self._timed_out |= late
+        if self.autoreset:
+            return reward, failed, late
         return reward, self._failed.copy(), self._timed_out.copy()
+
+    def _begin_anew(self, finished: np.ndarray, done: np.ndarray) -> np.ndarray:
+        """Who begins anew in this step, (n,) of indices, of those who had ``finished`` before it
+        and are ``done`` in it, both (num_envs,) bool.
+        """
+        return np.flatnonzero({True: done, False: False, "next_step": finished}[self.autoreset])
 
     def _ended(self, done: np.ndarray, observations: Mapping[str, np.ndarray]) -> dict[str, Any]:
         """What ``info`` says of the episodes of ``done``, (num_envs,) bool, before they restart."""

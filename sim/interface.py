@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 import gymnasium
 import numpy as np
 
-from .episodes import LevelSource
+from .episodes import Autoreset, LevelSource
 
 
 @runtime_checkable
@@ -27,7 +27,7 @@ class LearningEnv(Protocol):
     num_envs: int
     axes: tuple[str, ...]  # names of the difficulty axes, none where there are none
     episode_ticks: int  # time limit
-    autoreset: bool
+    autoreset: Autoreset
 
     @property
     def level_source(self) -> LevelSource:

@@ -7,11 +7,11 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector import VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from .arguments import EnvError
-from .episodes import LevelSource, part, with_prefix
+from .episodes import AUTORESET_MODES, LevelSource, part, with_prefix
 from .interface import LearningEnv
 
 _EPISODE = ("episode_score", "episode_length", "episode_levels")
@@ -53,8 +53,7 @@ class SeveralEnv(VectorEnv[Any, Any, Any]):
         self.axes, self.episode_ticks = first.axes, first.episode_ticks
         self.period, self.autoreset = first.period, first.autoreset
         self.groups = {group: size + len(counts) for group, size in first.groups.items()}
-        mode = AutoresetMode.SAME_STEP if self.autoreset else AutoresetMode.DISABLED
-        self.metadata = {**self.metadata, "autoreset_mode": mode}
+        self.metadata = {**self.metadata, "autoreset_mode": AUTORESET_MODES[self.autoreset]}
         shape = (self.groups["student"],)
         self.single_observation_space = gymnasium.spaces.Box(-np.inf, np.inf, shape, np.float32)
         self.single_action_space = first.single_action_space

@@ -66,8 +66,17 @@ class Stage:
         progress: Progress | None,
     ) -> Path:
         """Consume ``iterations``, saving as it goes."""
-        if self.steps >= self.budget:
-            return self.checkpoint
+        if self.steps < self.budget:
+            with _refusals_named(self.folder):
+                self._consume(iterations, snapshot, progress)
+        return self.checkpoint
+
+    def _consume(
+        self,
+        iterations: Iterator[dict[str, Any]],
+        snapshot: Callable[[], dict[str, Any]],
+        progress: Progress | None,
+    ) -> None:
         writer = SummaryWriter(str(self.folder), purge_step=self.steps + 1)
         saved_at = time.monotonic()
         with self.progress_file.open("a") as file, _interrupt_flag() as interrupted:
@@ -87,11 +96,38 @@ class Stage:
                     raise KeyboardInterrupt
         self._save(snapshot())
         writer.close()
-        return self.checkpoint
 
     def _save(self, state: dict[str, Any]) -> None:
         header = {"key": self.key, "steps": self.steps, "seconds": self.seconds}
         save_checkpoint(self.checkpoint, {**header, **state})
+
+
+@contextmanager
+def _refusals_named(folder: Path) -> Iterator[None]:
+    """What the system refuses to write is said with its folder.
+
+    TensorBoard writes in a thread, which would print a traceback of its own; what stopped it is
+    raised when it is given the next number.
+
+    Raises:
+        CheckpointError: it has refused.
+    """
+    previous = threading.excepthook
+    threading.excepthook = lambda told: (
+        None if issubclass(told.exc_type, OSError) else previous(told)
+    )
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None or isinstance(error, BrokenPipeError):  # a screen's
+            raise
+        raise CheckpointError(
+            f"nothing more can be written to {folder} ({error.strerror or error}); make room or "
+            "raise the limit on files there, and start the command again: it goes on from the last "
+            "checkpoint"
+        ) from error
+    finally:
+        threading.excepthook = previous
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 from typing import Any, Literal
 
 import gymnasium
@@ -12,7 +13,7 @@ from gymnasium.vector.utils import batch_space
 
 from ...hardware.checks import at_least, check
 from ..arguments import check_choice, check_making, checked_actions, stagger
-from ..episodes import EpisodesEnv, part, with_prefix
+from ..episodes import Autoreset, EpisodesEnv, part, with_prefix
 from ..simulations import Simulations
 from ..switches import Switch
 from .contact_forces import ContactForces
@@ -39,6 +40,8 @@ class GymnasiumTaskEnv(EpisodesEnv):
     With ``autoreset`` a finished environment starts its next episode in the same step
     (``AutoresetMode.SAME_STEP``); what it saw last is in ``info["final_obs"]``,
     ``info["final_student"]`` and ``info["final_teacher"]``, in the rows of ``info["_final_obs"]``.
+    With ``autoreset="next_step"`` it starts in the step behind it (``AutoresetMode.NEXT_STEP``, for
+    wrappers that want that), which takes no notice of its action.
     Without, finished rows go on unwatched and keep reporting what they finished with.
 
     Args:
@@ -84,7 +87,7 @@ class GymnasiumTaskEnv(EpisodesEnv):
         observation: Literal["student", "teacher"] = "student",
         actions: Literal["gymnasium", "clipped", "normalised"] = "gymnasium",
         dtype: str = "float64",
-        autoreset: bool = True,
+        autoreset: Autoreset = True,
         threads: int = 0,
         render_mode: str | None = None,
         width: int = 480,
@@ -216,10 +219,13 @@ class GymnasiumTaskEnv(EpisodesEnv):
         student, teacher = self.observe()
         if self.disturbances is not None and self._switching:
             info["switched"] = self.disturbances.switched
-        done = failed | late
+        finished = self.finished
         reward, terminated, truncated = self._count(reward, failed, late)
+        done = terminated | truncated
         if self.autoreset and done.any():
-            student, teacher = self._end_episodes(done, student, teacher, info)
+            info |= self._ended(done, {"student": student, "teacher": teacher})
+        if (ids := self._begin_anew(finished, done)).size:
+            student, teacher = self._begin_episodes(ids, student, teacher)
         info["student"], info["teacher"] = student, teacher
         return info[self.group], reward, terminated, truncated, info
 
@@ -320,11 +326,10 @@ class GymnasiumTaskEnv(EpisodesEnv):
             return np.zeros((1, 0))
         return self.disturbances.describe(ids, self.elapsed, self.levels)
 
-    def _end_episodes(
-        self, done: np.ndarray, student: np.ndarray, teacher: np.ndarray, info: dict[str, Any]
+    def _begin_episodes(
+        self, ids: np.ndarray, student: np.ndarray, teacher: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        ids = np.flatnonzero(done)
-        info |= self._ended(done, {"student": student, "teacher": teacher})
+        """Reset ``ids``; both observations with what these see first."""
         self._reset_rows(ids)
         first_student, first_teacher = self._observe(ids)
         student, teacher = student.copy(), teacher.copy()
@@ -372,10 +377,12 @@ class GymnasiumTaskEnv(EpisodesEnv):
         """A picture of the first environment, ((height, width, 3) uint8,)."""
         if self.render_mode != "rgb_array":
             return None
-        from .picture import Picture
+        from ..picture import Picture
 
         if self._renderer is None:
-            self._renderer = Picture(self.task, self.simulations, *self._size)
+            module = importlib.import_module(f"gymnasium.envs.mujoco.{self.task.module}")
+            view = getattr(module, "DEFAULT_CAMERA_CONFIG", {})
+            self._renderer = Picture(self.simulations, *self._size, view)
         return (self._renderer.draw(),)
 
     def close_extras(self, **kwargs: Any) -> None:

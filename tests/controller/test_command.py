@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
-from retort.controller import CommandError, Schedule, constant
-from retort.controller.command import within_range
+from retort.controller import CommandError, CommandSpec, Schedule, constant, described
+from retort.controller.command import resting, within_range
 from retort.hardware.robot import Robot
 
 from .conftest import make_contract
@@ -35,10 +37,28 @@ def test_a_constant_command_holds_from_the_start(robot: Robot) -> None:
     np.testing.assert_array_equal(constant(contract).command(5.0), [0.0, 0.0])
 
 
+def test_where_nothing_is_asked_a_robot_stands_still_or_in_the_middle(robot: Robot) -> None:
+    place = CommandSpec(name="x", unit="m", low=0.16, high=0.3)
+    contract = make_contract(robot)
+    contract = dataclasses.replace(contract, command=(place, *contract.command))
+    np.testing.assert_allclose(resting(contract), [0.23, 0.0, 0.0])
+    schedule = Schedule(contract, [(1.0, (0.2, 0.1, 0.0))])
+    np.testing.assert_allclose(schedule.command(0.5), [0.23, 0.0, 0.0])
+    assert described(contract, schedule.command(1.0)) == "x 0.2 m, speed 0.1 m/s, turn 0 rad/s"
+
+
 @pytest.mark.parametrize(
     ("entries", "words"),
     [
-        ([(0.0, (1.0,))], r"has 1 values; this policy takes 2: speed \[m/s\], turn \[rad/s\]"),
+        (
+            [(0.0, (1.0,))],
+            r"has 1 values; this policy takes 2: speed -0\.5 to 0\.5 m/s, turn -2 to",
+        ),
+        (
+            [(1.0, (0, 0)), (2.0, (0, 100))],
+            r"at 2 s asks for turn 100 rad/s; .* turn -2 to 2 rad/s",
+        ),
+        ([(0.0, (np.nan, 0))], "asks for speed nan m/s"),
         ([(1.0, (0, 0)), (1.0, (0, 0))], "must increase"),
         ([(2.0, (0, 0)), (1.0, (0, 0))], "must increase"),
     ],

@@ -21,7 +21,6 @@ from retort.controller import (
     Progress,
     Reason,
     RunOptions,
-    Schedule,
     State,
     Writer,
     load_flight,
@@ -83,12 +82,18 @@ def test_the_policy_meets_a_history_of_real_readings_and_no_action(
     np.testing.assert_allclose(policy.observations[first + 1][-2:], [0.7, 0.7], atol=1e-6)
 
 
+class Person:
+    """Asks for more than was trained, as a hand on a stick may."""
+
+    def command(self, time: float) -> np.ndarray:
+        return np.array([0.0, 0.0] if time < 0.1 else [0.3, 0.0] if time < 0.2 else [9.0, -9.0])
+
+
 def test_commands_start_with_authority_and_stay_in_the_trained_range(
     bundle: Bundle, bus: FakeBus, tmp_path: Path
 ) -> None:
     recorder = FlightRecorder(tmp_path / "f", bundle.contract, bus.robot, seconds=5)
-    schedule = Schedule(bundle.contract, [(0.1, (0.3, 0.0)), (0.2, (9.0, -9.0))])
-    go(bundle, bus, command_source=schedule, recorder=recorder)
+    go(bundle, bus, command_source=Person(), recorder=recorder)
     flight = load_flight(tmp_path / "f")
     running = flight["state"] == State.RUN
     assert np.all(flight["command"][~running] == 0)

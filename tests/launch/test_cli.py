@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 
@@ -51,3 +52,103 @@ def test_another_pipe_that_broke_is_said(monkeypatch, capfd):
     monkeypatch.setattr(cli, "_parsed", lambda arguments: argparse.Namespace(verb="scan", act=act))
     assert cli.main([]) == 1
     assert "/dev/elsewhere" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("refused", "words"),
+    [
+        (
+            PermissionError(13, "Permission denied", "/root/x"),
+            "/root/x cannot be read or written (P",
+        ),
+        (OSError(27, "File too large"), "(File too large) without naming a file; look for room"),
+    ],
+)
+def test_what_the_system_refuses_is_said_with_what_to_do(refused, words, monkeypatch, capfd):
+    from retort.launch import cli
+
+    def act(options):
+        raise refused
+
+    monkeypatch.setattr(cli, "_parsed", lambda arguments: argparse.Namespace(verb="scan", act=act))
+    assert cli.main([]) == 1
+    said = capfd.readouterr().err
+    assert words in said
+    assert len(said.splitlines()) == 1
+
+
+# A training on a disk that takes no file of more than 2 kB.
+TRAINING = """
+import resource, sys
+from retort.launch.__main__ import main
+resource.setrlimit(resource.RLIMIT_FSIZE, (2048, 2048))
+sys.argv = ["retort", "train", "cartpole", "--set", "teacher.steps=40000", "--out", sys.argv[1]]
+sys.exit(main())
+"""
+
+
+def test_a_training_that_can_write_no_more_says_where_and_what_to_do(tmp_path):
+    command = [sys.executable, "-c", TRAINING, str(tmp_path / "run")]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert ended.returncode == 1
+    said = ended.stderr.splitlines()[-1]
+    folder = tmp_path / "run" / "teacher"
+    assert said.startswith(
+        f"retort: nothing more can be written to {folder} (File too large); make"
+    )
+    assert "Traceback" not in ended.stderr
+
+
+# A stage's progress line as a screen of 80 columns gets it, with as much to say as there may be.
+PROGRESS = """
+from retort.launch.train import progress_bar
+with progress_bar("distill") as report:
+    report(
+        {{
+            "steps": 500, "budget": 1000, "steps_per_second": 12345.0, "score_student": 0.1234,
+            "score_teacher": 0.5678, {more}
+        }}
+    )
+"""
+
+
+@pytest.mark.parametrize(
+    ("more", "end"),
+    [
+        ("'levels': dict(a=2, b=1, c=3, d=0, e=2)", "of 0.568  levels 2 1 3 0 2"),
+        ("'levels': {i: 3 for i in range(20)}", "…"),
+    ],
+)
+def test_the_progress_line_fits_its_screen_and_keeps_percentage_and_time(more, end):
+    screen, terminal = os.openpty()
+    environment = {**os.environ, "COLUMNS": "80", "TERM": "xterm", "NO_COLOR": "1"}
+    code = PROGRESS.format(more=more)
+    subprocess.run([sys.executable, "-c", code], stderr=terminal, env=environment, check=True)
+    os.close(terminal)
+    said = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", os.read(screen, 65536).decode())
+    os.close(screen)
+    line = said.splitlines()[-1].rstrip()
+    assert re.match(r"distill \S+ +50% (--|\d*):(--|\d\d) 12,345/s  score 0\.123 of", line)
+    assert line.endswith(end)
+    assert len(line) <= 80
+
+
+# Ctrl-C at the moment at which the command line is to be loaded.
+LOADING = """
+import os, signal, sys
+from retort.launch.__main__ import main
+
+class Impatient:
+    def find_spec(self, name, *_):
+        if name == "retort.launch.cli":
+            os.kill(os.getpid(), signal.SIGINT)
+
+assert "numpy" not in sys.modules
+sys.meta_path.insert(0, Impatient())
+sys.exit(main())
+"""
+
+
+def test_an_interrupt_while_it_is_being_loaded_is_one_sentence():
+    ended = subprocess.run([sys.executable, "-c", LOADING], capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (130, "retort: interrupted\n")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import pytest
 from retort.distill.evaluation import Outcome, run_episodes
 from retort.distill.evaluation.comparison import ArmScores, compare_arms
 from retort.distill.evaluation.outcomes import fingerprint
-from retort.distill.evaluation.statistics import StatisticsError
+from retort.distill.evaluation.statistics import Interval, StatisticsError
 from retort.launch import evaluate
 from retort.launch.cli import main
 from retort.launch.compare import CompareError, group, load_runs, table
@@ -404,6 +406,25 @@ def test_scores_that_do_not_fit_are_refused() -> None:
         compare_arms([_arm("flat", np.ones(3))], rng)
     with pytest.raises(StatisticsError, match="nothing to compare"):
         compare_arms([], rng)
+
+
+def test_the_columns_of_the_table_are_apart_and_explained() -> None:
+    arm = ArmScores("a", *(np.array([[x - 1e-3, x + 1e-3]]) for x in (-0.134, -0.5, -2345.6)))
+    comparison = compare_arms([arm], np.random.default_rng(0))
+    widest = Interval(-0.134, -0.466, -0.035)
+    (compared,) = comparison.arms
+    compared = dataclasses.replace(
+        compared,
+        score=widest,
+        of_teacher=widest,
+        normalised=widest,
+        difference=Interval(-12345.6, -2e4, -1e4),
+    )
+    lines = table(dataclasses.replace(comparison, arms=(compared,)), [1_234_567])
+    said = "-0.134 [-0.466, -0.035]"
+    assert re.fullmatch(rf"a +1 +1,234,567 +{re.escape(said)} +-", lines[1])
+    assert re.fullmatch(rf"a +{re.escape(said)} +{re.escape(said)} +-12346", lines[3])
+    assert "S, T and J0 are the scores of student, teacher and a random policy" in "".join(lines)
 
 
 def test_a_long_name_keeps_its_end_and_the_table_its_width() -> None:

@@ -109,6 +109,9 @@ def test_a_term_that_cannot_be_is_refused_by_its_place(value: str, words: str) -
 # What one key alone cannot show: it takes the robot and the task.
 TOGETHER = {
     "run.command=[{time=0.0, values=[1.0]}]": r"run\.command: .* has 1 values; this policy takes 2",
+    "run.command=[{time=0.0, values=[100.0, 0.0]}]": (
+        r"run\.command: .* forward_speed 100 m/s; .* forward_speed -0\.5 to 0\.5 m/s, turn_rate"
+    ),
     "simulation.substeps=3": "3 substeps of .* but one control tick is",
     "teacher.episode_seconds=0.001": r"teacher\.episode_seconds is 0\.001; one tick .* takes 0\.01",
     'contract={terms=["x"], action_scale=1.0}': "there is no observation term 'x'; there are",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,49 @@ def test_a_lockstep_run_is_the_same_every_time(bundle: Path, tmp_path: Path) -> 
     first, second = (flight.ticks[flight.ticks["state"] == State.RUN] for flight in flights)
     np.testing.assert_array_equal(first["joint_position"], second["joint_position"])
     np.testing.assert_array_equal(first["sent"], second["sent"])
+
+
+def _arm_bundle(flown_arm: Path, out: Path, recipe: str = "") -> Path:
+    shutil.copytree(flown_arm / "student", out / "student")
+    if recipe:
+        (out / "recipe.toml").write_text(recipe)
+    return out / "student"
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("", [0.23, 0.0, 0.145, 0.0]),
+        ("command=[{time=1.0, values=[0.2, 0.1, 0.1, 0.5]}]", [0.2, 0.1, 0.1, 0.5]),
+    ],
+)
+def test_without_a_command_an_arm_goes_where_its_recipe_begins_or_to_the_middle(
+    flown_arm: Path,
+    tmp_path: Path,
+    command: str,
+    expected: list[float],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    bundle = _arm_bundle(flown_arm, tmp_path, command and f'robot="arm6"\n[run]\n{command}\n')
+    assert main(["run", str(bundle), "--lockstep", "--seconds=0.2"]) == 0
+    flight = load_flight(tmp_path / "flight").ticks
+    running = flight["command"][flight["state"] == State.RUN]
+    np.testing.assert_allclose(running[1:], [expected] * (len(running) - 1), rtol=1e-6)
+    assert f"command at first: x {expected[0]:g} m, y {expected[1]:g} m" in capsys.readouterr().out
+
+
+def test_commands_beyond_the_trained_range_are_refused(
+    flown_arm: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = _arm_bundle(flown_arm, tmp_path)
+    millimetres = "--command=0:200,0,150,0"
+    assert main(["run", str(bundle), "--lockstep", "--seconds=1", millimetres]) == 2
+    said = capsys.readouterr().err
+    assert "asks for x 200 m; this policy was trained with x 0.16 to 0.3 m, y -0.14" in said
+    recipe = 'robot="arm6"\n[run]\ncommand=[{time=0.0, values=[200.0, 0.0, 150.0, 0.0]}]\n'
+    (tmp_path / "recipe.toml").write_text(recipe)
+    assert main(["run", str(bundle), "--lockstep", "--seconds=1"]) == 2
+    assert "the recipe beside the bundle: run.command: " in capsys.readouterr().err
 
 
 def test_without_an_end_lockstep_is_refused(
@@ -166,7 +210,8 @@ def test_a_robot_that_does_not_answer_is_one_sentence_and_costs_no_earlier_fligh
     code = main(["run", str(bundle), port, "--seconds=1", *faults, "--out", str(flown)])
     said, complained = capfd.readouterr()
     assert code == 1
-    assert said == ""
+    assert said.startswith("command at first: ")
+    assert len(said.splitlines()) == 1
     assert "do not answer" in complained
     assert len(complained.splitlines()) == 1
     assert _flight(flown) == before

@@ -170,3 +170,10 @@ def test_the_help_of_control_fits_80_columns_and_has_no_markup(
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80
     assert not any("``" in line for line in lines)
+
+
+def test_a_log_that_cannot_be_written_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["emulate", "balancer", "--log", "/proc/x.log"]) == 1
+    said = capsys.readouterr().err
+    assert "/proc/x.log cannot be written (No such file or directory); make room or allow" in said
+    assert len(said.splitlines()) == 1

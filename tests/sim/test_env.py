@@ -35,6 +35,51 @@ def test_make_passes_gymnasiums_environment_checker(name):
     check_env(env.unwrapped, skip_render_check=True)
 
 
+@pytest.mark.filterwarnings("ignore:.*Box:UserWarning")  # infinite spaces are Gymnasium's own
+@pytest.mark.parametrize("id", ["retort/Balancer-v0", "retort/Hopper-v5"])
+def test_next_step_autoreset_is_what_gymnasiums_wrappers_want(id):
+    made = gymnasium.make_vec(id, num_envs=16, autoreset="next_step")
+    env = gymnasium.wrappers.vector.NormalizeObservation(made)
+    env.reset(seed=0)
+    env.action_space.seed(0)
+    inner, ended = env.unwrapped, np.zeros(16, dtype=bool)
+    began, scores = 0, np.zeros(16)
+    for _ in range(150):
+        _, reward, terminated, truncated, info = env.step(env.action_space.sample())
+        assert not (terminated | truncated)[ended].any()  # who begins anew has nothing to report
+        assert (reward[ended] == 0).all()
+        assert (inner.elapsed[ended] == 0).all()
+        assert (inner.elapsed[~ended] > 0).all()
+        began += ended.sum()
+        scores = np.where(ended, 0.0, scores + reward)
+        ended = terminated | truncated
+        if ended.any():
+            score = info["episode_score"][ended] * inner.episode_ticks
+            np.testing.assert_allclose(score, scores[ended], rtol=1e-5)
+            np.testing.assert_array_equal(info["final_obs"][ended], info["student"][ended])
+    assert began > 16
+
+
+def test_next_step_autoreset_goes_on_to_the_bit():
+    def made():
+        return RobotEnv(num_envs=8, autoreset="next_step", episode_seconds=0.1)
+
+    def steps(env):
+        rng = np.random.default_rng(3)
+        return [env.step(rng.uniform(-1, 1, (8, 2)))[:4] for _ in range(25)]
+
+    first, second = made(), made()
+    first.reset(seed=1)
+    second.reset(seed=2)
+    for _ in range(10):  # all of them have just ended
+        first.step(np.zeros((8, 2)))
+    assert first.finished.all()
+    second.load_state_dict(first.state_dict())
+    for one, other in zip(steps(first), steps(second), strict=True):
+        for a, b in zip(one, other, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
 def test_make_vec_gives_batches_that_match_the_declared_spaces():
     env = gymnasium.make_vec("retort/Balancer-v0", num_envs=5)
     observation, info = env.reset(seed=0)
