@@ -56,7 +56,7 @@ class EpisodesEnv(VectorEnv[Any, Any, Any]):
         self.episode_ticks = episode_ticks
         self.axes = axes
         self.group = group
-        self.autoreset = autoreset
+        self.autoreset: Autoreset = autoreset
         self.metadata = {**self.metadata, "autoreset_mode": AUTORESET_MODES[autoreset]}
         fixed = one_level_each(level, axes)
         self.level_source: LevelSource = lambda ids, rng: np.tile(fixed, (len(ids), 1))

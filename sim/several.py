@@ -11,7 +11,7 @@ from gymnasium.vector import VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from .arguments import EnvError
-from .episodes import AUTORESET_MODES, LevelSource, part, with_prefix
+from .episodes import AUTORESET_MODES, Autoreset, LevelSource, part, with_prefix
 from .interface import LearningEnv
 
 _EPISODE = ("episode_score", "episode_length", "episode_levels")
@@ -51,7 +51,8 @@ class SeveralEnv(VectorEnv[Any, Any, Any]):
             ]
         )
         self.axes, self.episode_ticks = first.axes, first.episode_ticks
-        self.period, self.autoreset = first.period, first.autoreset
+        self.period = first.period
+        self.autoreset: Autoreset = first.autoreset
         self.groups = {group: size + len(counts) for group, size in first.groups.items()}
         self.metadata = {**self.metadata, "autoreset_mode": AUTORESET_MODES[self.autoreset]}
         shape = (self.groups["student"],)

@@ -371,5 +371,6 @@ def _episode(rows: dict[str, np.ndarray], seen: np.ndarray, env: int) -> Recordi
         level=torch.zeros(length, 0),
         task=torch.zeros(length, dtype=torch.int64),
         labels=(TeacherOutput(label),),
+        values_of=(None,),
         **part,
     )
