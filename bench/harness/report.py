@@ -116,6 +116,29 @@ def verdict(
     return answer if whole else f"{answer}, so far"
 
 
+def shown_by_interval(
+    middle: bool,
+    whole: bool,
+    group: Sequence[Result],
+    seeds: Sequence[int],
+    *peers: Sequence[Result],
+) -> str:
+    """The verdict on a middle value and its interval, which one seed does not have.
+
+    Args:
+        middle: passes.
+        whole: the interval passes.
+        group: is judged.
+        seeds: it should have.
+        peers: it is compared with.
+    """
+    if not middle:
+        return verdict(False, group, seeds, *peers)
+    if len(of_common_seeds(group, *peers)[0]) < 2:
+        return "one seed"
+    return verdict(True, group, seeds, *peers) if whole else "not shown"
+
+
 def plot_profiles(scores: Mapping[str, np.ndarray], at: np.ndarray, path: Path, what: str) -> str:
     """Performance profiles with their bands: share of runs above each score, a line per arm.
 

@@ -89,6 +89,9 @@ def test_closure_is_the_share_of_the_gap_that_is_closed(table, done):
         (0.2, [120, 130, 125], "yes"),
         (0.2, [99, 120, 130], "not shown"),
         (0.2, [90, 80, 95], "no"),
+        (0.2, [90, 80], "no, so far"),
+        (0.2, [120], "one seed"),
+        (0.0, [100], "one seed"),
     ],
 )
 def test_what_is_wanted_is_judged_by_paired_differences(table, done, noise, ours, met):

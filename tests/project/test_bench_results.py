@@ -250,10 +250,10 @@ def test_tables_take_more_seeds_in_their_stride(more_seeds, tmp_path, name):
         assert re.search(r"Round: seeds 1, (2, )?(3, )?(4, )?10;", note), note[-300:]
     if not hasattr(table(name), "claims"):
         return
-    before = {claim.what: claim.met for claim in table(name).claims(BENCH / "results")}
+    claims = table(name).claims(BENCH / "results")
+    whole = {claim.what for claim in claims if claim.met in ("yes", "no")}
     for claim in table(name).claims(more_seeds):
-        if "so far" not in before.get(claim.what, "so far"):
-            assert "so far" not in claim.met
+        assert claim.what not in whole or "so far" not in claim.met
 
 
 def test_files_of_other_seeds_are_counted_beside_those_listed(harness, more_seeds, tmp_path):
@@ -466,6 +466,38 @@ def test_a_verdict_waits_for_the_seeds_of_what_is_compared_too(harness):
     assert verdict(False, ours, (1, 2), ours, peer) == "no"
 
 
+@pytest.mark.parametrize(
+    ("middle", "whole", "seeds", "answer"),
+    [
+        (False, False, (1,), "no, so far"),
+        (True, True, (1,), "one seed"),  # whose interval is a point
+        (True, False, (1,), "one seed"),
+        (True, True, (1, 2), "yes, so far"),
+        (True, True, (1, 2, 3), "yes"),
+        (True, False, (1, 2, 3), "not shown"),
+    ],
+)
+def test_an_interval_shows_nothing_of_one_seed(harness, middle, whole, seeds, answer):
+    from harness.report import shown_by_interval
+
+    ours = [finished(harness, "t", "ours", seed, final=1.0) for seed in seeds]
+    assert shown_by_interval(middle, whole, ours, (1, 2, 3)) == answer
+    peer = [finished(harness, "t", "peer", seed, final=1.0) for seed in (3, 4)]
+    if middle:  # seeds that the peer has not are no pairs
+        assert shown_by_interval(middle, whole, ours, (1, 2, 3), peer) == "one seed"
+
+
+def test_one_pair_is_not_enough_to_be_better_by(harness, tmp_path):
+    every = [
+        finished(harness, "several_teachers", "best single", 1, final=100.0),
+        finished(harness, "several_teachers", "weights by value", 1, final=103.0),
+        finished(harness, "several_teachers", "equal weights", 1, final=97.0),
+    ]
+    text = section(harness, "several_teachers", every, tmp_path)
+    assert cells(text, "| Hopper | weights by value")[-2:] == ["1.030", "one seed"]
+    assert cells(text, "| Hopper | equal weights")[-2:] == ["0.970", "no, so far"]
+
+
 def test_steps_saved_are_of_runs_that_stayed_at_their_target(harness, tmp_path):
     student = [(10, 96.0), (20, 90.0), (30, 95.0), (40, 99.0)]  # at 10 it was luck
     scratch = [(100, 10.0), (300, 95.0), (400, 96.0)]
@@ -564,6 +596,8 @@ def test_steps_saved_are_claimed_of_one_arm_whichever_is_quicker(harness, tmp_pa
         ((101.0, 94.0, 102.0), "no"),
         ((101.0, 102.0), "yes, so far"),
         ((101.0, 94.0), "no, so far"),
+        ((101.0,), "one seed"),
+        ((94.0,), "no, so far"),
     ],
 )
 def test_compression_is_met_by_middle_lower_end_and_published_ratio(harness, tmp_path, finals, met):

@@ -124,7 +124,7 @@ def test_a_corrupted_teacher_has_a_row_and_ours_a_verdict(place):
     made, text = done(place, corruption, arms)
     assert "| Hopper | 0.05 | corrupted teacher | 1 | " in text
     [row] = [line for line in text.splitlines() if "| 0.05 | ours |" in line]
-    assert row.rstrip(" |").endswith(("yes, so far", "no, so far"))
+    assert row.rstrip(" |").endswith(("one seed", "no, so far"))
     assert made["corrupted teacher 0.05"].figures["parameters"] > 60_000
     assert made["ours 0.05"].settings["std_floor"] == 0.05
     unsure = made["ours let go 0.05"].settings

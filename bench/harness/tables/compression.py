@@ -28,6 +28,7 @@ from ..report import (
     plot_profiles,
     ratio_over_seeds,
     settings_note,
+    shown_by_interval,
     verdict,
 )
 from ..results import Result, read_results
@@ -193,8 +194,9 @@ def _met(task: str, arm: str, group: Sequence[Result], teachers: Sequence[Result
     name, size = arm.split(" ")
     if found is None or name not in ARMS or size != "-".join(map(str, FIRST)):
         return ""
-    met = found.value >= MIDDLE and found.low >= LOWER and found.high >= PUBLISHED[task]
-    return verdict(met, group, SEEDS)
+    whole = found.low >= LOWER and found.high >= PUBLISHED[task]
+    met = shown_by_interval(found.value >= MIDDLE, whole, group, SEEDS, teachers)
+    return verdict(False, group, SEEDS) if met == "not shown" else met  # both ends are wanted
 
 
 def _plain(arm: str) -> str:

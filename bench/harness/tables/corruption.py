@@ -28,7 +28,7 @@ from ..report import (
     paragraph,
     ratio_over_seeds,
     settings_note,
-    verdict,
+    shown_by_interval,
 )
 from ..results import Result, read_results
 from ..runs import Log, Made, Place, Run
@@ -212,7 +212,6 @@ def _met(group: Sequence[Result], driven: Sequence[Result], teachers: Sequence[R
     ours, plain = (paired_ratio(each, teachers) for each in both)
     if ours is None or plain is None:
         return ""
-    if not (ours.value >= WANTED and ours.value > plain.value):
-        return verdict(False, group, SEEDS, driven)
-    shown = ours.low >= max(WANTED, plain.high)
-    return verdict(True, group, SEEDS, driven) if shown else "not shown"
+    middle = ours.value >= WANTED and ours.value > plain.value
+    whole = ours.low >= max(WANTED, plain.high)
+    return shown_by_interval(middle, whole, group, SEEDS, driven)

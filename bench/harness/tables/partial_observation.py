@@ -33,6 +33,7 @@ from ..report import (
     ratio_over_seeds,
     said,
     settings_note,
+    shown_by_interval,
     verdict,
 )
 from ..results import Result, read_results
@@ -343,12 +344,13 @@ def _met(noise: float, closed: Interval | None, groups: dict[str, list[Result]])
     if len(others) < 2:
         return ""
     if noise == 0.0:
-        return verdict(all(found.high >= 0.0 for found in others), ours, SEEDS, *peers)
-    if all(found.low > 0.0 for found in others):
-        return verdict(True, ours, SEEDS, *peers)
-    if all(found.value > 0.0 for found in others):
-        return "not shown"
-    return verdict(False, ours, SEEDS, *peers)
+        kept = all(found.high >= 0.0 for found in others)
+        return shown_by_interval(kept, kept, ours, SEEDS, *peers)
+    middle, whole = (
+        all(end > 0.0 for end in ends)
+        for ends in zip(*((found.value, found.low) for found in others), strict=True)
+    )
+    return shown_by_interval(middle, whole, ours, SEEDS, *peers)
 
 
 def _untrained(task: str, group: Sequence[Result]) -> list[list[str]]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from retort.distill.evaluation import actor_of
+from retort.distill.evaluation.statistics import Interval
 from retort.distill.students import StudentConfig
 from retort.distill.teachers import ActorTeacher
 from retort.distill.teachers.mixture import MixtureConfig
@@ -21,7 +22,7 @@ from ..report import (
     paragraph,
     ratio_over_seeds,
     settings_note,
-    verdict,
+    shown_by_interval,
 )
 from ..results import Result, read_results
 from ..runs import Log, Made, Place, Run
@@ -110,7 +111,7 @@ def report(results: Path, figures: Path) -> str:
                     interval_over_seeds(group),
                     _to_best(group, returns),
                     ratio_over_seeds(group, single) if arm in _MIXTURES else "",
-                    "" if found is None else verdict(found.low > 1.0, group, SEEDS, single),
+                    "" if found is None else _better(found, group, single),
                 ]
             )
     header = ["task", "taught by", *COSTS, "return"]
@@ -132,9 +133,13 @@ _WHAT = (
     f"once, with equal fixed weights, with weights by value (temperature {TEMPERATURE}), and with "
     "equal weights behind a gate that closes on teachers expecting less than the student. Better "
     "means that the whole interval of paired ratios to a student of the best single one is above "
-    "1. Teachers trained from different seeds move differently: what lies between them need not be "
-    "a gait."
+    "1, not shown that its middle alone is. Teachers trained from different seeds move "
+    "differently: what lies between them need not be a gait."
 )
+
+
+def _better(found: Interval, group: Sequence[Result], single: Sequence[Result]) -> str:
+    return shown_by_interval(found.value > 1.0, found.low > 1.0, group, SEEDS, single)
 
 
 def _to_best(group: Sequence[Result], teachers: Mapping[int, float]) -> str:

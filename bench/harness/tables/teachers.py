@@ -47,7 +47,7 @@ def report(results: Path, figures: Path) -> str:
                 "What the tables below distil from: actors of 256-256 after "
                 f"{budgets_said(every)} steps of PPO with the settings `efficient`; return of 50 "
                 "held-out deterministic episodes, and J_0, that of random actions in the same. "
-                "Their weights stand beside the results."
+                "Their weights stand in the folder of checkpoints beside the results."
             ),
             markdown_table(header, rows),
             settings_note(every),

@@ -324,7 +324,7 @@ _Q = (
 _HOW = (
     "All with `policy_kl` alone, so that `student` is the first row above. `offline` learns from "
     "a data set of as many steps of the teacher's, with its distributions. Concurrent teachers "
-    "go on from a `short teacher` of 256-64 with no more steps than theirs, drive 75 % of the "
+    "go on from a `short teacher` of 256-64 with as many steps as theirs, drive 75 % of the "
     "environments, and their students add their own reward; S/T is still the ratio to the shared "
     "teachers. A pull (0.01) keeps a teacher near what its student can do, which is for students "
     "that see less than it; here both see the same."
