@@ -148,8 +148,8 @@ class DistillConfig:
         why = f"mode is {self.mode!r}"
         if not mode.keeps:
             check_unused(self, ["kept_batches"], why)
-        if mode.acts or self.dataset is not None:
-            check_unused(self, ["recorded_steps"], why if mode.acts else "dataset is named")
+        if mode.acts:
+            check_unused(self, ["recorded_steps"], why)
 
     def _checked_term(self, settings: TermConfig) -> Term:
         """The term, checked as far as a recipe shows; ``rehearsal`` tries it on robot and teachers.

@@ -118,8 +118,8 @@ def teacher_weights(
     said = [value for value in values if value is not None]
     if (config.weighting == "value" or config.gated) and len(said) < count:
         raise MixtureError(
-            f"{count - len(said)} of {count} teachers give no values; use weighting 'fixed' without "
-            "a gate"
+            f"{count - len(said)} of {count} teachers give no values; use weighting 'fixed' "
+            "without a gate"
         )
     if config.weighting == "task":
         weights = routed_weights(task, count)

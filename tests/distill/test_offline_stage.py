@@ -278,7 +278,7 @@ def test_without_minari_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "minari.dataset.minari_storage", None)
     with pytest.raises(DatasetError, match=r"pip install '\.\[data\]'"):
         require_data(OWN)
-    require_data(changed(mode="student"))
+    require_data(changed(mode="student", recorded_steps=DistillConfig.recorded_steps))
 
 
 def test_a_teacher_that_is_not_there_is_said_to_be_missing(tmp_path):

@@ -241,10 +241,6 @@ def test_what_would_do_nothing_among_teachers_is_refused(teachers: str, words: s
         (["student.group=8"], r"student\.group is 8 and does nothing where quantise is 'none'"),
         (["distill.kept_batches=9"], r"distill\.kept_batches is 9 .*mode is 'student'"),
         (["distill.recorded_steps=9"], r"distill\.recorded_steps is 9 .*mode is 'student'"),
-        (
-            ["distill.mode=offline", "distill.recorded_steps=9", "distill.dataset=x"],
-            r"distill\.recorded_steps is 9 .*dataset is named",
-        ),
         (["distill.concurrent.pull=0.1"], r"distill\.concurrent\.pull is 0\.1 .*mode is 'student'"),
         (
             ["distill.mode=teacher", "distill.adversary={}", 'distill.terms=[{name="value"}]'],
