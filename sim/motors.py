@@ -25,7 +25,8 @@ def motor_of(joint: Joint) -> Motor:
 
 
 def check_motors(model: mujoco.MjModel, robot: Robot) -> None:
-    """Every joint has a ``dcmotor`` with the numbers of its servo at the voltage it is given.
+    """Every joint has a ``dcmotor`` of gear 1 with the numbers of its servo at the voltage it is
+    given.
 
     Stall torque ``K V / R`` and no-load speed ``V / K`` are compared with the servo's table, within
     a tenth.
@@ -41,6 +42,12 @@ def check_motors(model: mujoco.MjModel, robot: Robot) -> None:
             raise ModelError(
                 f"{robot.model_path}: {joint.name} needs a dcmotor with a voltage limit, such as "
                 f"{_line(motor_of(joint))}"
+            )
+        if model.actuator_gear[actuator, 0] != 1.0:
+            raise ModelError(
+                f"{robot.model_path}: the dcmotor of {joint.name} has gear "
+                f"{model.actuator_gear[actuator, 0]:g}; its servo's numbers are of the output "
+                "shaft, use gear 1 and say `sign` in robot.toml"
             )
         voltage, constant = float(gains[VOLTAGE]), float(gains[CONSTANT])
         _compare(

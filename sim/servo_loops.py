@@ -27,8 +27,7 @@ def close_loops(spec: mujoco.MjSpec, robot: Robot) -> None:
         robot: whose servos they are.
 
     Raises:
-        ModelError: a joint is in velocity mode, its servo's loop cannot be simulated, or its
-            actuator's gear is not 1.
+        ModelError: a joint is in velocity mode, or its servo's loop cannot be simulated.
     """
     for joint in robot.joint:
         if joint.mode == "effort":
@@ -44,11 +43,6 @@ def close_loops(spec: mujoco.MjSpec, robot: Robot) -> None:
         except RobotFileError as error:
             raise ModelError(f"{robot.name} cannot be trained: {error}") from error
         motor = spec.actuator(joint.name)
-        if motor.gear[0] != 1.0:
-            raise ModelError(
-                f"{robot.model_path}: the dcmotor of {joint.name} has gear {motor.gear[0]:g}; its "
-                "servo's loop counts at the output shaft, use gear 1 and say `sign` in robot.toml"
-            )
         _close(motor, loop)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from ..hardware.plant import Drive, ImuSample
 from ..hardware.robot import Robot
 from .motors import motor_of
-from .physics import load_model
+from .physics import ModelError, load_model
 from .servo_loops import CONSTANT, RESISTANCE, VOLTAGE
 
 _HAND_STIFFNESS = 1.2  # [N·m/rad] towards upright
@@ -36,6 +36,9 @@ class Twin:
         timestep: of physics [s].
         latency: from a drive's change to torque [s], as a servo's own firmware adds.
         battery_resistance: the supply sags by this times the total current [Ω].
+
+    Raises:
+        ModelError: the MJCF does not fit the robot.
     """
 
     def __init__(
@@ -58,6 +61,11 @@ class Twin:
         self._qvel = np.array([joint.dofadr[0] for joint in joints])
         self._actuator = np.array([self.model.actuator(name).id for name in robot.joints])
         gains = self.model.actuator_gainprm[self._actuator]
+        if np.any(self.model.actuator_ctrlspec[self._actuator] != mujoco.mjtCtrlInput.mjINPUT_FF):
+            raise ModelError(
+                f"{robot.model_path}: virtual servos ask every dcmotor for a torque; write "
+                'input="ff" for each joint'
+            )
         self._resistance, self._constant = gains[:, RESISTANCE].copy(), gains[:, CONSTANT].copy()
         self._nominal_voltage = float(gains[0, VOLTAGE])
         self._supply = self._nominal_voltage

@@ -37,6 +37,14 @@ MISTAKES = {  # robot, file, what stands there, what is written instead, what is
         ("balancer", "robot.toml", 'servo = "xl330-m077"', 'servo = "xl330-m288"'),
         'a xl330-m288 at 0.52 N·m and 10.79 rad/s; write nominal="5 0.52 10.79"',
     ),
+    "a motor that takes volts for torques": (
+        ("balancer", "balancer.xml", 'input="ff"', 'input="voltage"'),
+        'virtual servos ask every dcmotor for a torque; write input="ff" for each joint',
+    ),
+    "a motor with a gear of its own": (
+        ("balancer", "balancer.xml", 'input="ff"', 'input="ff" gear="2"'),
+        "left_wheel has gear 2; its servo's numbers are of the output shaft",
+    ),
     "an actuator without a voltage": (
         ("balancer", "balancer.xml", ' controller="0 0 0 0 0 5"', ""),
         "left_wheel needs a dcmotor with a voltage limit, such as nominal=",

@@ -127,7 +127,7 @@ def test_what_cannot_be_simulated_is_refused(arm, tmp_path):
     with pytest.raises(ModelError, match="shoulder_pan needs a dcmotor with a voltage limit"):
         Physics(other, 1, substeps=SUBSTEPS)
     path.write_text(text.replace('nsample="7"', 'nsample="7" gear="2"', 1))
-    with pytest.raises(ModelError, match="shoulder_pan has gear 2; its servo's loop counts at"):
+    with pytest.raises(ModelError, match="shoulder_pan has gear 2; its servo's numbers are of"):
         Physics(other, 1, substeps=SUBSTEPS)
 
 
