@@ -15,6 +15,7 @@ from ..hardware.checks import (
     check_fields,
     check_unused,
 )
+from ..sim.definition import DefinitionError
 from .concurrent import ConcurrentConfig
 from .modes import MODES, Mode
 from .ppo import LEARNING
@@ -28,8 +29,9 @@ from .terms.values import QAscent
 class DistillConfig:
     """Settings of distillation; the defaults distil the balancer.
 
-    ``mode``, one of ``MODES``, says where the data comes from. ``teacher_share`` of the
-    environments is the teacher's to drive where both act, in the end if its share falls.
+    ``mode``, one of ``MODES`` or a Python file that defines one, says where the data comes from.
+    ``teacher_share`` of the environments is the teacher's to drive where both act, in the end if
+    its share falls.
 
     A student that learns Q-values, or logits of any scale, acts by its best choice, and by any
     choice in ``epsilon`` of all ticks; sampled from its own distribution if that is None, as terms
@@ -68,9 +70,14 @@ class DistillConfig:
     max_gradient_norm: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.mode not in MODES:
-            raise RangeError(f"mode is {self.mode!r}; use one of {', '.join(MODES)}")
-        mode = MODES[self.mode]
+        try:
+            mode = MODES[self.mode]
+        except KeyError as error:
+            raise RangeError(
+                f"mode is {self.mode!r}; use one of {', '.join(MODES)}, or name a .py file"
+            ) from error
+        except DefinitionError as error:
+            raise ValueError(f"distill.mode: {error}") from error
         check_fields(
             self,
             **LEARNING,

@@ -178,6 +178,7 @@ class Experiment:
         """Digests of what the recipe's own files define, as far as ``parts``, by path. Teachers'
         stand with those of other teachers (``stages.finished.teacher_digests``).
         """
-        named = [term.name for term in self.distill.terms] if "distill" in parts else []
+        distill = self.distill
+        named = [distill.mode, *(t.name for t in distill.terms)] if "distill" in parts else []
         named += [self.student.kind] if "student" in parts else []
         return {name: digest(name) for name in named if is_file(name)}

@@ -1,9 +1,14 @@
-"""Modes of distillation: where the data comes from. A new mode is one entry in MODES."""
+"""Modes of distillation: where the data comes from.
+
+A new mode is one entry in MODES, or a Python file that a recipe names and that defines ``MODE``.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+
+from ..sim.definition import DefinitionError, defined_in, is_file
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -18,14 +23,36 @@ class Mode:
     teacher_learns: bool = False  # beside its student, from what it does itself
 
 
-MODES: dict[str, Mode] = {
-    # What is learnt from are episodes of ``dataset`` (the id of a Minari data set, or a folder) or,
-    # without it, of the run's own teacher, recorded before distillation begins.
-    "offline": Mode(acts=False),
-    "student": Mode(),
-    "teacher": Mode(share=lambda teacher_share, fraction: 1.0),
-    "mixed": Mode(share=lambda teacher_share, fraction: 1.0 + (teacher_share - 1.0) * fraction),
-    # DAgger (Ross et al. 2011). What is kept stands in the checkpoint, which becomes large.
-    "aggregate": Mode(keeps=True),
-    "concurrent": Mode(teacher_learns=True),  # ``ConcurrentConfig`` says how
-}
+class _Modes(dict[str, Mode]):
+    """Modes by name, and by the path of a file that defines one."""
+
+    def __missing__(self, name: str) -> Mode:
+        """What the file of that name defines.
+
+        Raises:
+            KeyError: the name is that of no file.
+            DefinitionError: it is not there, or its MODE is none.
+        """
+        if not is_file(name):
+            raise KeyError(name)
+        mode = defined_in(name, "MODE")
+        if not isinstance(mode, Mode):
+            raise DefinitionError(
+                f"MODE of {name} is {mode!r}; let it be a Mode of retort.distill.modes"
+            )
+        return mode
+
+
+MODES = _Modes(
+    {
+        # What is learnt from are episodes of ``dataset`` (the id of a Minari data set, or a folder)
+        # or, without it, of the run's own teacher, recorded before distillation begins.
+        "offline": Mode(acts=False),
+        "student": Mode(),
+        "teacher": Mode(share=lambda teacher_share, fraction: 1.0),
+        "mixed": Mode(share=lambda teacher_share, fraction: 1.0 + (teacher_share - 1.0) * fraction),
+        # DAgger (Ross et al. 2011). What is kept stands in the checkpoint, which becomes large.
+        "aggregate": Mode(keeps=True),
+        "concurrent": Mode(teacher_learns=True),  # ``ConcurrentConfig`` says how
+    }
+)

@@ -125,9 +125,9 @@ def find_recipe(name: str | Path) -> Path:
 def load_recipe(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe and apply overrides.
 
-    A robot, task, model, data set, student, term, teacher or profile of faults given as a path is
-    taken relative to the recipe's folder, in an override relative to the working directory; where
-    it is not there, relative to the other of the two.
+    A robot, task, model, data set, student, term, teacher, mode or profile of faults given as a
+    path is taken relative to the recipe's folder, in an override relative to the working directory;
+    where it is not there, relative to the other of the two.
 
     Args:
         name: a name in ``launch/``, a TOML file, or the folder of an earlier run.
@@ -208,7 +208,7 @@ def _paths(data: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
         yield from under(gymnasium.get("keywords"), "xml_file")
     yield from under(data.get("student"), "kind")
     distill = data.get("distill")
-    yield from under(distill, "dataset")
+    yield from under(distill, "mode", "dataset")
     terms = distill.get("terms") if isinstance(distill, dict) else None
     for term in terms if isinstance(terms, list) else []:
         yield from under(term, "name")

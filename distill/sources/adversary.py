@@ -92,6 +92,7 @@ class AdversarialEnv:
         self.env, self.student, self.config, self.steps = env, student, config, steps
         self._rng = np.random.default_rng(seed)
         self._generator = torch.Generator().manual_seed(seed)
+        self._final_generator = torch.Generator().manual_seed(seed + 1)
         # What is beyond the bounds of the actions has no effect, and nothing is spent on it.
         self._respond = in_effect(
             lambda seen: student.respond(seen, None), Bounds.of(env.single_action_space)
@@ -118,7 +119,8 @@ class AdversarialEnv:
         """As the environment's."""
         observation, info = self.env.reset(seed=seed, options=options)
         self._draw(np.ones(len(self._kind), dtype=bool))
-        return observation, {**info, "student": self._attacked(info["student"])}
+        every = np.arange(len(self._kind))
+        return observation, {**info, "student": self._attacked(info["student"], every)}
 
     def step(
         self, actions: np.ndarray
@@ -126,9 +128,15 @@ class AdversarialEnv:
         """As the environment's."""
         observation, reward, terminated, truncated, info = self.env.step(actions)
         self._done += len(reward)
+        done = terminated | truncated
+        seen = dict(info)
+        if done.any():  # an episode that was cut off would have gone on under its attack
+            seen["final_student"] = self._attacked(
+                info["final_student"], np.flatnonzero(done), self._final_generator
+            )
         over = self._rng.random(len(reward)) < 1.0 / self.config.hold
-        self._draw(terminated | truncated | over)
-        seen = {**info, "student": self._attacked(info["student"])}
+        self._draw(done | over)
+        seen["student"] = self._attacked(info["student"], np.arange(len(reward)))
         return observation, reward, terminated, truncated, seen
 
     def state_dict(self) -> dict[str, Any]:
@@ -140,6 +148,7 @@ class AdversarialEnv:
             "adversary.done": self._done,
             "adversary.rng": self._rng.bit_generator.state,
             "adversary.generator": self._generator.get_state(),
+            "adversary.final_generator": self._final_generator.get_state(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -150,6 +159,8 @@ class AdversarialEnv:
         self._done = int(state["adversary.done"])
         self._rng.bit_generator.state = state["adversary.rng"]
         self._generator.set_state(torch.as_tensor(state["adversary.generator"]))
+        if "adversary.final_generator" in state:  # not in checkpoints from before there was one
+            self._final_generator.set_state(torch.as_tensor(state["adversary.final_generator"]))
 
     def _draw(self, chosen: np.ndarray) -> None:
         config, n = self.config, int(chosen.sum())
@@ -158,14 +169,17 @@ class AdversarialEnv:
         self._kind[chosen] = self._rng.choice((_NONE, _MAD, _PUSH), size=n, p=shares)
         self._direction[chosen] = self._rng.choice((-1.0, 1.0), (n, self._direction.shape[1]))
 
-    def _attacked(self, observation: np.ndarray) -> np.ndarray:
-        epsilon = self.epsilon
-        if epsilon == 0.0 or not self._kind.any():
+    def _attacked(
+        self, observation: np.ndarray, ids: np.ndarray, generator: torch.Generator | None = None
+    ) -> np.ndarray:
+        """``observation`` (N, size) as the student sees it in the environments ``ids``."""
+        epsilon, kind = self.epsilon, self._kind[ids]
+        if epsilon == 0.0 or not kind.any():
             return observation
-        student, seen = self.student, torch.from_numpy(observation)
-        attacked = torch.from_numpy(self._kind != _NONE)
-        pushed = torch.from_numpy(self._kind == _PUSH)
-        direction = torch.from_numpy(self._direction)
+        student, seen = self.student, torch.from_numpy(observation[ids])
+        attacked = torch.from_numpy(kind != _NONE)
+        pushed = torch.from_numpy(kind == _PUSH)
+        direction = torch.from_numpy(self._direction[ids])
 
         def harm(normalised: Tensor) -> Tensor:
             there = self._respond(normalised)
@@ -177,7 +191,14 @@ class AdversarialEnv:
                 normalised = student.normaliser(seen)
                 clean = self._respond(normalised)
             delta = worst_perturbation(
-                harm, normalised, epsilon, self._generator, steps=self.config.steps, method="pgd"
+                harm,
+                normalised,
+                epsilon,
+                generator or self._generator,
+                steps=self.config.steps,
+                method="pgd",
             )
             changed = seen + delta * student.normaliser.std
-        return torch.where(attacked[:, None], changed, seen).to(seen.dtype).numpy()
+        result = observation.copy()
+        result[ids] = torch.where(attacked[:, None], changed, seen).to(seen.dtype).numpy()
+        return result

@@ -1,5 +1,7 @@
 """What holds for every mode of distillation, and for one that somebody adds."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -17,6 +19,7 @@ from retort.distill.terms import TermConfig
 from .tiny import TICKS, N, TinyEnv, make_learner, make_ppo, make_teacher, recorded, settings
 
 # In how many environments the teacher acts, iteration by iteration; it did in all that is recorded.
+OWN = str(Path(__file__).with_name("own_mode.py"))
 DRIVEN = {
     "offline": [8, 8, 8, 8, 8, 8],
     "student": [2, 2, 2, 2, 2],
@@ -25,11 +28,12 @@ DRIVEN = {
     "aggregate": [2, 2, 2, 2, 2],
     "concurrent": [2, 2, 2, 2, 2],
     "added": [4, 4, 4, 2, 2],
+    OWN: [4, 4, 4, 2, 2],
 }
 ADDED = Mode(share=lambda own, fraction: own if fraction > 0.5 else 0.5, keeps=True)
 
 
-@pytest.fixture(scope="module", params=[*MODES, "added"])
+@pytest.fixture(scope="module", params=[*MODES, "added", OWN])
 def mode(request):
     """The name of each, one more entry among them."""
     with pytest.MonkeyPatch.context() as patch:

@@ -56,6 +56,18 @@ def test_the_largest_change_of_the_action_goes_either_way_and_a_push_always_one(
     assert (pushed[0] < 0).any()
 
 
+def test_an_episode_that_is_cut_off_ends_under_the_attack_that_it_was_under(tracking, student):
+    env = adversary(tracking, student, alone=0.0, mad=0.0, hold=10**6)
+    env.reset(seed=1)
+    before = env._direction.copy()
+    for _ in range(env.env.episode_ticks):
+        *_, truncated, info = env.step(np.zeros((64, 1), dtype=np.float32))
+    assert truncated.all()
+    assert (env._direction != before).any()  # drawn anew for what begins
+    moved = (info["final_student"] - info["final_teacher"])[:, 0] / 2.0
+    np.testing.assert_allclose(moved, EPSILON * before[:, 0], rtol=1e-4)
+
+
 def test_a_share_of_the_time_is_left_alone(tracking, student):
     moved = change(adversary(tracking, student, n=400, alone=0.25, mad=0.25))[0]
     assert np.mean((moved == 0.0).all(axis=1)) == pytest.approx(0.25, abs=0.07)

@@ -1,4 +1,4 @@
-"""Terms, teachers and students that a recipe brings along, each in a Python file of its own."""
+"""Terms, teachers, students and modes of a recipe's own, each in a Python file."""
 
 import dataclasses
 import json
@@ -286,3 +286,21 @@ def test_a_new_kind_is_one_class_and_one_line(monkeypatch):
     host = Host(machine={}, versions={}, steps=1, timings=tuple(grid(("elu",))))
     with pytest.raises(BudgetError, match=r"kind 'linear' take is not known, since .* mlp, gru, t"):
         pick(host, experiment.student, student.interface, 50.0)
+
+
+def test_a_mode_in_a_file_is_one_and_what_stands_there_belongs_to_what_was_learnt(file):
+    text = "from retort.distill.modes import Mode\nMODE = Mode(share=lambda own, fraction: 0.5)\n"
+    mode = file(text)
+    config = DistillConfig(mode=mode, teacher_share=0.0)
+    assert config.share(0.3) == 0.5
+    experiment = dataclasses.replace(learning_by(TermConfig(name="policy_kl")), distill=config)
+    before = experiment.key(STUDENT_PARTS)
+    file(text.replace("0.5", "0.25"))
+    assert experiment.key(STUDENT_PARTS) != before
+    for name, words in (
+        ("clone", r"mode is 'clone'; use one of offline, .*, or name a \.py file"),
+        ("clone.py", r"distill\.mode: there is no file clone\.py"),
+        (file("MODE = 3"), r"distill\.mode: MODE of .* is 3; let it be a Mode"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            DistillConfig(mode=name)
