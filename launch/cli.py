@@ -8,9 +8,10 @@ import os
 import select
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from ..hardware.checks import nearest
 from ..hardware.errors import RetortError
 from . import bench_host, control, emulate, monitor, recover, run, scan, sweep
 from .files import refusal
@@ -116,7 +117,11 @@ def _unread() -> bool:
 
 
 def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = _parser()
+    parser, verbs = _parser()
+    first = next(iter(sys.argv[1:] if arguments is None else arguments), "-")
+    if not first.startswith("-") and first not in verbs:
+        near = nearest(first, verbs)
+        parser.error(f"there is no verb {first!r}{near}; the verbs are {', '.join(verbs)}")
     options, rest = parser.parse_known_args(arguments)
     if hasattr(options, "others") and not any(word.startswith("-") for word in rest):
         options.others += [Path(word) for word in rest]  # argparse takes none behind an option
@@ -125,12 +130,14 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> tuple[argparse.ArgumentParser, Collection[str]]:
+    """The parser, and the verbs it knows."""
     parser = argparse.ArgumentParser(
         prog="retort",
         description="From a MuJoCo model to a distilled policy on a robot made of serial servos.",
         epilog="`retort launch balancer` shows all of it; `retort VERB --help` says more.",
     )
+    parser.add_argument("--version", action=_Version, nargs=0, help="say which retort this is")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for name, text in STAGES.items():
         verb = verbs.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
@@ -183,7 +190,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     report.add_argument("folder", type=Path, help="a run folder, such as runs/balancer")
     report.set_defaults(act=_report)
-    return parser
+    return parser, verbs.choices
+
+
+class _Version(argparse.Action):
+    """Looked up only when asked for, which takes longer than all the rest."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version
+
+        print(f"retort {version('retort')}")
+        parser.exit()
 
 
 def _add_eval_options(verb: argparse.ArgumentParser) -> None:

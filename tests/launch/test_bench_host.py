@@ -59,7 +59,7 @@ def test_a_budget_changes_the_student_s_widths_and_nothing_else(
     from retort.launch.cli import _parser
 
     words = ["distill", "balancer", "--budget-us=100000", "--host", str(host_file)]
-    recipe, plain = chosen_recipe(_parser().parse_args(words)), load_recipe("balancer")
+    recipe, plain = chosen_recipe(_parser()[0].parse_args(words)), load_recipe("balancer")
     assert recipe.student.hidden == (32,) * len(plain.student.hidden)
     assert recipe.student.kind == plain.student.kind
     assert recipe.distill == plain.distill
