@@ -24,6 +24,10 @@ STAGES = {
     "export": "write the student's bundle",
     "eval": "compare student and teacher at every level, or several runs",
 }
+_MORE = {
+    "eval": " Runs must have been trained and distilled to the end. What is measured of one run "
+    "goes into its folder, as evaluation.json, and is shown in its report."
+}
 # By name, because importing them would import what a verb may not need. All others are failures.
 INPUT_ERRORS = {
     "BudgetError",
@@ -140,7 +144,8 @@ def _parser() -> tuple[argparse.ArgumentParser, Collection[str]]:
     parser.add_argument("--version", action=_Version, nargs=0, help="say which retort this is")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for name, text in STAGES.items():
-        verb = verbs.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+        more = _MORE.get(name, "")
+        verb = verbs.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.{more}")
         verb.add_argument(
             "recipe", help="a recipe's name, a .toml file, or an earlier run's folder"
         )
@@ -212,8 +217,16 @@ def _add_eval_options(verb: argparse.ArgumentParser) -> None:
         help="more run folders: all are compared on the same episodes, and --out says where "
         "comparison.json, comparison.svg and profiles.svg go (default: runs/comparison)",
     )
-    verb.add_argument("--noise", action="store_true", help="also with noise on what is measured")
-    verb.add_argument("--attack", action="store_true", help="also under attacks")
+    verb.add_argument(
+        "--noise",
+        action="store_true",
+        help="also with more and more noise on what is observed; noise.json in the run folder",
+    )
+    verb.add_argument(
+        "--attack",
+        action="store_true",
+        help="also with observations changed on purpose; attack.json in the run folder",
+    )
     verb.add_argument(
         "--epsilon",
         type=_strengths,
@@ -224,7 +237,8 @@ def _add_eval_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--forgetting",
         action="store_true",
-        help="also the student as it stood at each level change, on every level",
+        help="also the student as it stood at each level change, on every level; forgetting.json "
+        "in the run folder",
     )
 
 
