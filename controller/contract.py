@@ -225,12 +225,7 @@ def compare(contract: Contract, robot: Robot) -> tuple[Mismatch, ...]:
     """Every way in which ``contract`` does not fit ``robot``'s file; empty if it fits."""
     checks = [
         ("robot", robot.name, contract.robot, "run a bundle made for this robot"),
-        (
-            "joint order",
-            list(robot.joints),
-            list(contract.joints),
-            "restore the order of [[joint]] in robot.toml or train again",
-        ),
+        _joints(contract, robot),
         (
             "control rate [Hz]",
             robot.control_rate,
@@ -269,3 +264,16 @@ def compare(contract: Contract, robot: Robot) -> tuple[Mismatch, ...]:
         ),
     ]
     return tuple(Mismatch(*check) for check in checks if check[1] != check[2])
+
+
+def _joints(contract: Contract, robot: Robot) -> tuple[str, list[str], list[str], str]:
+    ours, theirs = list(robot.joints), list(contract.joints)
+    if set(ours) == set(theirs):
+        remedy = "restore the order of [[joint]] in robot.toml or train again"
+        return "joint order", ours, theirs, remedy
+    return (
+        "joint names",
+        [name for name in ours if name not in theirs],
+        [name for name in theirs if name not in ours],
+        "call them in robot.toml as the policy does or train again",
+    )

@@ -102,7 +102,8 @@ class PoseRamp:
                 target,
                 energise,
                 refused=f"the default pose was not reached within {rule.timeout:g} s: {missing}; "
-                "free the joint and run again",
+                "free the joint and run again; if it is free, its gains or limits.effort are too "
+                "small for its load",
             )
         return RampStep(target, energise)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import math
 import numbers
 from collections.abc import Iterable
@@ -124,3 +125,11 @@ def check_rising(name: str, pair: tuple[float, float], *, strictly: bool = False
     low, high = pair
     if not (low < high or (low == high and not strictly)):
         raise RangeError(f"{name} is {pair}; give the lower one first")
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """What was perhaps meant by a ``word`` that is not ``known``, to stand behind it in a message;
+    empty where nothing is near.
+    """
+    found = difflib.get_close_matches(word, list(known), n=1)
+    return f" (did you mean {found[0]!r}?)" if found else ""

@@ -23,6 +23,7 @@ from .checks import (
     check,
     check_fields,
     check_rising,
+    nearest,
 )
 from .errors import RobotFileError
 
@@ -280,8 +281,9 @@ def load_robot(name: str | Path) -> Robot:
     if not path.is_file():
         known = sorted(folder.name for folder in ROBOTS.iterdir() if folder.is_dir())
         raise RobotFileError(
-            f"there is no robot {str(name)!r}; retort has {', '.join(known)}, or name a folder "
-            "that holds a robot.toml"
+            f"there is no robot {str(name)!r}{nearest(str(name), known)}, neither as a folder with "
+            f"a robot.toml at {Path(name).absolute()} nor in retort, which has {', '.join(known)}; "
+            "name one of these or such a folder"
         )
     try:
         data = tomllib.loads(path.read_text())
@@ -304,6 +306,9 @@ def _check_watchdog(robot: Robot) -> None:
         f"watchdog is {robot.watchdog}; on a dynamixel2 line it is at least 0.02 s, the "
         f"servos' unit, and at least two control periods, here {2.0 * robot.period:.3g} s",
     )
+
+
+_SAID = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
 
 
 def parse(kind: Any, value: Any, where: str = "") -> Any:
@@ -364,11 +369,10 @@ def parse(kind: Any, value: Any, where: str = "") -> Any:
             return float(value)
         except OverflowError as error:
             raise ValueError(f"{label} has too many digits for a number") from error
-    if kind is int and isinstance(value, bool):
-        raise ValueError(f"{label} must be a whole number, got {value!r}")
-    if isinstance(kind, type) and isinstance(value, kind):
+    if isinstance(kind, type) and isinstance(value, kind) and (kind, type(value)) != (int, bool):
         return value
-    raise ValueError(f"{label} must be {getattr(kind, '__name__', kind)}, got {value!r}")
+    said = _SAID.get(kind, getattr(kind, "__name__", kind))
+    raise ValueError(f"{label} must be {said}, got {value!r}")
 
 
 def _parse_dataclass(kind: Any, value: dict[str, Any], where: str) -> Any:
@@ -378,7 +382,8 @@ def _parse_dataclass(kind: Any, value: dict[str, Any], where: str) -> Any:
     for key in value:
         if key not in fields:
             allowed = ", ".join(sorted(fields))
-            raise ValueError(f"unknown key {key!r} in {label}; the keys are {allowed}")
+            near = nearest(key, fields)
+            raise ValueError(f"unknown key {key!r} in {label}{near}; the keys are {allowed}")
     prefix = f"{where}." if where else ""
     made = {key: parse(hints[key], item, prefix + key) for key, item in value.items()}
     for name, field in fields.items():

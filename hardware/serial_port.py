@@ -144,4 +144,7 @@ def _why_not_opened(url: str, baud: int, error: BaseException) -> str:
     if os.path.isfile(url) or os.path.isdir(url):
         kind = "folder" if os.path.isdir(url) else "file"
         return f"the port {url} cannot be opened: it is a {kind}, no device; name a serial port"
+    if isinstance(error.__context__, termios.error) and error.__context__.args[0] == errno.ENOTTY:
+        return f"the port {url} cannot be opened: it is a device, but no serial port; name "
+        "one that is"
     return f"the port {url} cannot be opened at {baud} bit/s: {error}"

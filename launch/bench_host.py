@@ -22,17 +22,29 @@ def add_parser(verbs: Any) -> None:
         "`retort launch RECIPE --budget-us 50 --host FILE --out FOLDER` then picks the largest "
         "student that keeps a budget. A measurement that is interrupted leaves nothing.",
     )
-    host.add_argument("--out", type=Path, default=Path("host.json"), metavar="FILE")
-    host.add_argument("--steps", type=_positive, default=400, help="of each policy and pass")
-    host.add_argument("--passes", type=_positive, default=5, help="through all policies")
+    host.add_argument(
+        "--out",
+        type=Path,
+        default=Path("host.json"),
+        metavar="FILE",
+        help="what `--host` of launch and distill takes (default: %(default)s)",
+    )
+    host.add_argument(
+        "--steps",
+        type=_positive,
+        default=400,
+        help="timed of each policy in a pass (default: %(default)s)",
+    )
+    host.add_argument(
+        "--passes", type=_positive, default=5, help="through all policies (default: %(default)s)"
+    )
     host.set_defaults(act=_act)
 
 
 def _act(options: argparse.Namespace) -> int:
     def show(done: int, total: int) -> None:
-        if done % 20 == 0 or done == total:
-            end = "\n" if done == total else ""
-            print(f"\r{done} of {total} measured", end=end, file=sys.stderr, flush=True)
+        if done % max(1, total // 10) == 0 or done == total:
+            print(f"{done} of {total} measured", file=sys.stderr, flush=True)
 
     require_writable(options.out)
     host = measure_host(options.steps, options.passes, progress=show)

@@ -8,9 +8,10 @@ import os
 import select
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from ..hardware.checks import nearest
 from ..hardware.errors import RetortError
 from . import bench_host, control, emulate, monitor, recover, run, scan, sweep
 from .files import refusal
@@ -22,6 +23,10 @@ STAGES = {
     "distill": "distil the teacher into the student",
     "export": "write the student's bundle",
     "eval": "compare student and teacher at every level, or several runs",
+}
+_MORE = {
+    "eval": " Runs must have been trained and distilled to the end. What is measured of one run "
+    "goes into its folder, as evaluation.json, and is shown in its report."
 }
 # By name, because importing them would import what a verb may not need. All others are failures.
 INPUT_ERRORS = {
@@ -118,7 +123,11 @@ def _unread() -> bool:
 
 
 def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = _parser()
+    parser, verbs = _parser()
+    first = next(iter(sys.argv[1:] if arguments is None else arguments), "-")
+    if not first.startswith("-") and first not in verbs:
+        near = nearest(first, verbs)
+        parser.error(f"there is no verb {first!r}{near}; the verbs are {', '.join(verbs)}")
     options, rest = parser.parse_known_args(arguments)
     if hasattr(options, "others") and not any(word.startswith("-") for word in rest):
         options.others += [Path(word) for word in rest]  # argparse takes none behind an option
@@ -127,15 +136,18 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> tuple[argparse.ArgumentParser, Collection[str]]:
+    """The parser, and the verbs it knows."""
     parser = argparse.ArgumentParser(
         prog="retort",
         description="From a MuJoCo model to a distilled policy on a robot made of serial servos.",
         epilog="`retort launch balancer` shows all of it; `retort VERB --help` says more.",
     )
+    parser.add_argument("--version", action=_Version, nargs=0, help="say which retort this is")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for name, text in STAGES.items():
-        verb = verbs.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+        more = _MORE.get(name, "")
+        verb = verbs.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.{more}")
         verb.add_argument(
             "recipe", help="a recipe's name, a .toml file, or an earlier run's folder"
         )
@@ -185,7 +197,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     report.add_argument("folder", type=Path, help="a run folder, such as runs/balancer")
     report.set_defaults(act=_report)
-    return parser
+    return parser, verbs.choices
+
+
+class _Version(argparse.Action):
+    """Looked up only when asked for, which takes longer than all the rest."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version
+
+        print(f"retort {version('retort')}")
+        parser.exit()
 
 
 def _add_eval_options(verb: argparse.ArgumentParser) -> None:
@@ -197,8 +219,16 @@ def _add_eval_options(verb: argparse.ArgumentParser) -> None:
         help="more run folders: all are compared on the same episodes, and --out says where "
         "comparison.json, comparison.svg and profiles.svg go (default: runs/comparison)",
     )
-    verb.add_argument("--noise", action="store_true", help="also with noise on what is measured")
-    verb.add_argument("--attack", action="store_true", help="also under attacks")
+    verb.add_argument(
+        "--noise",
+        action="store_true",
+        help="also with more and more noise on what is observed; noise.json in the run folder",
+    )
+    verb.add_argument(
+        "--attack",
+        action="store_true",
+        help="also with observations changed on purpose; attack.json in the run folder",
+    )
     verb.add_argument(
         "--epsilon",
         type=_strengths,
@@ -209,7 +239,8 @@ def _add_eval_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--forgetting",
         action="store_true",
-        help="also the student as it stood at each level change, on every level",
+        help="also the student as it stood at each level change, on every level; forgetting.json "
+        "in the run folder",
     )
 
 

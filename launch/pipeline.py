@@ -14,15 +14,19 @@ from types import FrameType
 from ..controller import load_bundle
 from ..distill.stages.finished import require_other_runs
 from ..distill.stages.rehearsal import rehearse
-from ..hardware.errors import RetortError
+from ..hardware import load_robot
+from ..hardware.errors import PortError, RetortError
+from ..hardware.find_port import find_port
 from . import run, virtual
 from .figures import missed
 from .files import at_work, refusal
+from .ports import VIRTUAL, named_ports
 from .recipe import Recipe
 from .report import write_report
 from .results import load_results
 from .stages import Ledger, StageError, stages_of
 from .train import chosen_recipe, command_line, do_stage, run_folder
+from .virtual import OptionError
 
 
 def launch(options: argparse.Namespace) -> int:
@@ -37,8 +41,29 @@ def launch(options: argparse.Namespace) -> int:
         rehearse(recipe)  # not after hours of training
         if recipe.distill.dataset is None:
             require_other_runs(recipe)
+    if "run" in stages_of(recipe) and (options.fresh or not Ledger(folder, recipe).complete("run")):
+        _require_ports(recipe)
     with at_work(folder):
         return _launch(recipe, folder, options)
+
+
+def _require_ports(recipe: Recipe) -> None:
+    """What the run will open is there before hours of training.
+
+    Raises:
+        StageError: it is not.
+    """
+    port = recipe.run.port
+    if port == VIRTUAL:
+        return
+    try:
+        for name in named_ports(load_robot(recipe.robot_world().robot), port).values():
+            find_port(name)
+    except (OptionError, PortError) as error:
+        raise StageError(
+            f"run.port is {port!r}: {error}; connect the robot before anything is trained, or add "
+            f"--set run.port={VIRTUAL}"
+        ) from error
 
 
 def _launch(recipe: Recipe, folder: Path, options: argparse.Namespace) -> int:

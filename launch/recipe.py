@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import dataclasses
 import functools
 import tomllib
@@ -15,7 +17,7 @@ import tomli_w
 from ..controller import CommandError, Schedule
 from ..distill.experiment import OF_ROBOTS, Experiment
 from ..distill.modes import MODES
-from ..hardware.checks import SEED, check_fields
+from ..hardware.checks import SEED, check_fields, nearest
 from ..hardware.errors import RetortError
 from ..hardware.robot import parse
 from ..sim.definition import is_file
@@ -116,9 +118,10 @@ def find_recipe(name: str | Path) -> Path:
     shipped = RECIPES / f"{name}{SUFFIX}"
     if shipped.is_file():
         return shipped
-    known = ", ".join(sorted(file.stem for file in RECIPES.glob(f"*{SUFFIX}")))
+    known = sorted(file.stem for file in RECIPES.glob(f"*{SUFFIX}"))
     raise RecipeError(
-        f"there is no recipe {str(name)!r}; retort has {known}, or name a {SUFFIX} file"
+        f"there is no recipe {str(name)!r}{nearest(str(name), known)}; retort has "
+        f"{', '.join(known)}, or name a {SUFFIX} file or a run folder"
     )
 
 
@@ -143,14 +146,29 @@ def load_recipe(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         raise RecipeError(f"{path} is not valid TOML: {error}") from error
     data.setdefault("name", path.stem)
     _resolve(data, path.parent, Path.cwd())
+    try:
+        return _read(data, overrides, path.parent)
+    except (TypeError, ValueError) as error:
+        blamed = _to_blame(data, overrides, path)
+        raise RecipeError(f"{blamed}: {error}") from error
+
+
+def _read(data: dict[str, Any], overrides: Sequence[str], folder: Path) -> Recipe:
+    data = copy.deepcopy(data)
     for override in overrides:
         _apply(data, override)
-    _resolve(data, Path.cwd(), path.parent)
-    try:
-        _refuse_lone_ends(data)
-        return parse(Recipe, data)
-    except (TypeError, ValueError) as error:
-        raise RecipeError(f"{path}: {error}") from error
+    _resolve(data, Path.cwd(), folder)
+    _refuse_lone_ends(data)
+    return parse(Recipe, data)
+
+
+def _to_blame(data: dict[str, Any], overrides: Sequence[str], path: Path) -> str:
+    """The override without which the rest can be read, or else all there is."""
+    for i, override in enumerate(overrides):
+        with contextlib.suppress(TypeError, ValueError):
+            _read(data, [*overrides[:i], *overrides[i + 1 :]], path.parent)
+            return f"--set {override!r}"
+    return f"{path} with --set" if overrides else str(path)
 
 
 def _resolve(data: dict[str, Any], first: Path, second: Path) -> None:

@@ -34,6 +34,7 @@ from ..hardware import (
     RealClock,
     RetortError,
     Robot,
+    RobotFileError,
     SerialPort,
     load_robot,
     open_bus,
@@ -101,7 +102,11 @@ def add_parser(verbs) -> None:
     where.add_argument(
         "--lockstep", action="store_true", help="the virtual robot in-process, in virtual time"
     )
-    parser.add_argument("--robot", help="its name or folder (default: the one of the bundle)")
+    parser.add_argument(
+        "--robot",
+        help="its name or folder (default: that of the recipe beside the bundle, or else the name "
+        "the bundle has)",
+    )
     parser.add_argument("--seconds", type=float, help="end after this time (default: at Ctrl-C)")
     parser.add_argument(
         "--command",
@@ -151,7 +156,15 @@ def main(options: argparse.Namespace) -> int:
     out = options.out or options.bundle.resolve().parent
     beside = _recipe_beside(options.bundle)
     name = options.robot or _recipe_robot(beside) or bundle.contract.robot
-    robot = load_robot(name)
+    try:
+        robot = load_robot(name)
+    except RobotFileError as error:
+        if options.robot is not None:
+            raise
+        raise RunError(
+            f"{error}; a bundle is without its robot's folder: copy that along, and add --robot "
+            "FOLDER"
+        ) from error
     commands = _commands(bundle.contract, options.command, _recipe_command(beside))
     kept = 600.0 if options.seconds is None else options.seconds + 30.0
     log = _EmulatorLog(out / "emulator.jsonl")

@@ -81,8 +81,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         default="",
         metavar="FILE",
         help="a TOML profile of faults: `seed`, and [[fault]] tables with `kind`, mostly `device`, "
-        "and `at` and `until` [s] or `rate`; refused on a real port. The kinds are "
-        + ", ".join(KINDS),
+        "and `at` and `until` [s] or `rate`, as docs/faults.md has them; refused on a real port. "
+        "The kinds are " + ", ".join(KINDS),
     )
     group.add_argument("--seed", type=int, default=0, help="of pushes, faults and noise")
 

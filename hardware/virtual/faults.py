@@ -12,7 +12,8 @@ A profile is a seed and a list of faults; each has a kind, mostly a device, and 
     at = 2.0               # [s] of the virtual robot's own time, which begins with 0
     until = 2.5
 
-The kinds are the classes below, in lower case with underscores. injection.py lets them act.
+The kinds are the classes below, in lower case with underscores; docs/faults.md has them all with
+their keys. injection.py lets them act.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from ..checks import nearest
 from ..errors import RetortError
 from ..robot import Robot, parse
 
@@ -228,13 +230,15 @@ def parse_fault(table: dict[str, Any], where: str = "") -> Fault:
     """
     values = dict(table)
     kind = values.pop("kind", None)
-    label = where or "a fault"
     if not isinstance(kind, str) or kind not in KINDS:
-        raise FaultError(f"{label} has the kind {kind!r}; the kinds are {', '.join(KINDS)}")
+        near = nearest(str(kind), KINDS)
+        raise FaultError(
+            f"{where or 'a fault'} has the kind {kind!r}{near}; the kinds are {', '.join(KINDS)}"
+        )
     try:
-        return parse(KINDS[kind], values, f"{where} ({kind})" if where else kind)
+        return parse(KINDS[kind], values, kind)
     except ValueError as error:
-        raise FaultError(f"{label}: {error}") from error
+        raise FaultError(f"{where}: {error}" if where else str(error)) from error
 
 
 def load_faults(path: str | Path) -> Faults:
@@ -266,12 +270,15 @@ def check_names(fault: Fault, robot: Robot) -> None:
     """
     devices = [*robot.joints, *(["imu"] if robot.imu else [])]
     lines = [line.name for line in robot.line]
-    kind = type(fault).__name__
+    kind = next(name for name, made in KINDS.items() if type(fault) is made)
     everyone = {field.name for field in dataclasses.fields(fault) if field.default == ""}
     for key, known in (("device", devices), ("other", devices), ("line", lines)):
         name = getattr(fault, key, None)
         if name is not None and name not in known and not (name == "" and key in everyone):
-            raise FaultError(f"{kind} has {key} {name!r}; {robot.name} has {', '.join(known)}")
+            near = nearest(name, known)
+            raise FaultError(
+                f"{kind} has {key} {name!r}{near}; {robot.name} has {', '.join(known)}"
+            )
     servo = isinstance(fault, Overload | Overheat | StuckEncoder | JumpingEncoder)
     if servo and getattr(fault, "device", "") not in robot.joints:
         raise FaultError(f"{kind} is for a servo; {robot.name} has {', '.join(robot.joints)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from retort.controller import check_robot
+from retort.controller import check_robot, compare
 from retort.hardware.robot import Robot
 
 from .conftest import FakeBus, make_contract
@@ -52,8 +52,15 @@ def test_gains_count_only_once_they_have_been_written(robot: Robot, bus: FakeBus
     assert len(check_robot(make_contract(robot), robot, reports, prepared=True)) == 5
 
 
+def test_a_renamed_joint_is_no_matter_of_order(robot: Robot) -> None:
+    (mismatch,) = compare(make_contract(robot, joints=("left_wheel", "arm")), robot)
+    assert str(mismatch).startswith(
+        "joint names: robot has ['right_wheel'], policy was trained for ['arm']; call them"
+    )
+
+
 def test_mismatches_of_file_and_servos_are_told_together(robot: Robot, bus: FakeBus) -> None:
     contract = make_contract(robot, control_rate=50.0, joints=("left_wheel", "arm"))
     reports = reports_with(bus, "left_wheel", mode="position")
     whats = [mismatch.what for mismatch in check_robot(contract, robot, reports)]
-    assert whats == ["joint order", "control rate [Hz]", "operating mode of left_wheel"]
+    assert whats == ["joint names", "control rate [Hz]", "operating mode of left_wheel"]

@@ -199,6 +199,6 @@ def test_every_difference_to_the_robot_is_named():
     robot = load_robot("balancer")
     differences = {m.what for m in compare(make(), robot)}
     assert differences == {
-        "robot", "joint order", "control rate [Hz]", "default pose [rad]", "servo model",
+        "robot", "joint names", "control rate [Hz]", "default pose [rad]", "servo model",
         "operating mode", "gains", "read order",
     }  # fmt: skip

@@ -226,6 +226,7 @@ def test_an_arm_that_does_not_reach_its_pose_is_refused_and_held(
     result = go(bundle, bus)
     assert result.outcome == "refused"
     assert "right_wheel stood at 0.90 rad instead of -0.50" in result.sentence
+    assert "gains or limits.effort are too small for its load" in result.sentence
     np.testing.assert_allclose(bus.writes[-1], [0.5, 0.9], atol=0.07)
     assert_torque_off_is_last(bus)
 

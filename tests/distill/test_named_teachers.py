@@ -160,7 +160,7 @@ def test_statistics_and_options_of_a_table_reach_the_teacher(own, sac):
             r"others\[0\]: .*'sb3' takes no option 'noise'",
         ),
         ({"file": "a.onnx", "statistics": "s"}, r"'onnx' takes no option 'statistics'"),
-        ({"file": "a.pt", "activation": 3}, r"'rsl_rl': activation must be str, got 3"),
+        ({"file": "a.pt", "activation": 3}, r"'rsl_rl': activation must be text, got 3"),
         ({"file": "a.pt", "state_dependent_std": "x"}, r"state_dependent_std is 'x'; .*'scalar'"),
         ({"file": "a.bin", "noise_std": 0.1}, r"a\.bin is of kind None; name one of sb3 \(\.zip\)"),
         ({"file": "a.bin", "kind": "jax"}, r"a\.bin is of kind 'jax'; name one of"),

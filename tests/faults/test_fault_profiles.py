@@ -63,7 +63,8 @@ def test_every_kind_is_parsed_and_accepted_by_a_robot(kind):
     [
         ('[[fault]]\nkind = "explode"\n', "'explode'; the kinds are drop, corrupt"),
         ('[[fault]]\nkind = "drop"\nprobability = 1\n', "the keys are at, device, rate, until"),
-        ('[[fault]]\nkind = "silence"\n', "lacks the key 'device'"),
+        ('[[fault]]\nkind = "silence"\n', "faults.toml: fault[0]: silence lacks the key 'device'"),
+        ('[[fault]]\nkind = "silense"\n', "'silense' (did you mean 'silence'?); the kinds are"),
         ('[[fault]]\nkind = "drop"\nrate = 2.0\n', "probability"),
         ('[[fault]]\nkind = "drop"\nat = 2.0\nuntil = 1.0\n', "later than at"),
         ('[[fault]]\nkind = "drop"\nat = nan\n', "at is nan"),
@@ -89,7 +90,11 @@ def test_a_missing_profile_is_one_sentence(tmp_path):
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
-        (Silence(device="elbow"), "left_wheel, right_wheel, imu"),
+        (Silence(device="elbow"), "^silence has device 'elbow'; .* left_wheel, right_wheel, imu"),
+        (
+            StuckEncoder(device="left_weel"),
+            r"^stuck_encoder has .* \(did you mean 'left_wheel'\?\)",
+        ),
         (Unplug(line="second"), "main"),
         (Overload(device="imu"), "for a servo"),
         (StuckEncoder(device="imu"), "for a servo"),

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from retort.controller import host as hosts
 from retort.controller.host import load_host
+from retort.launch import bench_host
 from retort.launch.cli import main
 from retort.launch.recipe import load_recipe
 from retort.launch.train import chosen_recipe
@@ -59,7 +61,7 @@ def test_a_budget_changes_the_student_s_widths_and_nothing_else(
     from retort.launch.cli import _parser
 
     words = ["distill", "balancer", "--budget-us=100000", "--host", str(host_file)]
-    recipe, plain = chosen_recipe(_parser().parse_args(words)), load_recipe("balancer")
+    recipe, plain = chosen_recipe(_parser()[0].parse_args(words)), load_recipe("balancer")
     assert recipe.student.hidden == (32,) * len(plain.student.hidden)
     assert recipe.student.kind == plain.student.kind
     assert recipe.distill == plain.distill
@@ -110,3 +112,16 @@ def test_a_measurement_that_is_interrupted_promises_nothing(
     assert main(["bench", "host", "--out", str(tmp_path / "pi.json")]) == 130
     assert capsys.readouterr().err == "retort: interrupted\n"
     assert not list(tmp_path.iterdir())
+
+
+def test_how_far_it_is_stands_on_lines_of_its_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measured(steps: int, passes: int, progress: Callable[[int, int], None]) -> None:
+        for done in range(1, 8):
+            progress(done, 73)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bench_host, "measure_host", measured)
+    assert main(["bench", "host", "--out", str(tmp_path / "pi.json")]) == 130
+    assert capsys.readouterr().err == "7 of 73 measured\nretort: interrupted\n"

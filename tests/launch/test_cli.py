@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import os
 import re
 import subprocess
@@ -75,6 +76,45 @@ def test_what_the_system_refuses_is_said_with_what_to_do(refused, words, monkeyp
     said = capfd.readouterr().err
     assert words in said
     assert len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (
+            ["trian", "balancer"],
+            "there is no verb 'trian' (did you mean 'train'?); the verbs are lau",
+        ),
+        (["train", "balanser"], "there is no recipe 'balanser' (did you mean 'balancer'?); retort"),
+        (
+            ["emulate", "arm7"],
+            "there is no robot 'arm7' (did you mean 'arm6'?), neither as a folder",
+        ),
+        (["train", "balancer", "--set", "teacher.step=9"], "(did you mean 'steps'?); the keys are"),
+        (
+            ["train", "balancer", "--set", "teacher.steps=900000", "--set", "seed=abc"],
+            "--set 'seed=abc': seed must be a whole number, got 'abc'",
+        ),
+        (
+            ["launch", "balancer", "--set", "run.port=/dev/no-such-port"],
+            "run.port is '/dev/no-such-port': there is no port /dev/no-such-port; there",
+        ),
+    ],
+)
+def test_what_there_is_not_is_said_with_what_was_meant(given, words, tmp_path, capsys):
+    from retort.launch.cli import main
+
+    out = ["--out", str(tmp_path / "run")] if given[0] in ("train", "launch") else []
+    assert main([*given, *out]) == 2
+    assert words in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_version_is_that_of_the_package(capsys):
+    from retort.launch.cli import main
+
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"retort {importlib.metadata.version('retort')}\n"
 
 
 # A training on a disk that takes no file of more than 2 kB.

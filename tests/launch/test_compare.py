@@ -63,7 +63,8 @@ def test_several_runs_become_a_table_a_file_and_a_figure(
 ) -> None:
     out = tmp_path / "out"
     assert main(["eval", *map(str, runs), "--out", str(out)]) == 0
-    said = capsys.readouterr().out
+    said, told = capsys.readouterr()
+    assert told == "".join(f"evaluating run {i} of 3\n" for i in (1, 2, 3))
     lines = said.splitlines()
     assert "wide" in lines[1]
     assert "narrow" in lines[2]

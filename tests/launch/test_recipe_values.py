@@ -80,7 +80,9 @@ WRONG = {
     ("key", "value"), [(key, value) for key, values in WRONG.items() for value in values]
 )
 def test_a_value_out_of_its_range_is_refused_by_its_key(key: str, value: str) -> None:
-    with pytest.raises(RecipeError, match=rf"balancer\.toml: {re.escape(key)}(\[\d\])? is "):
+    with pytest.raises(
+        RecipeError, match=rf"--set '{re.escape(key)}=.*': {re.escape(key)}(\[\d\])? is "
+    ):
         load_recipe("balancer", [f"{key}={value}"])
 
 
@@ -90,7 +92,7 @@ def test_a_value_out_of_its_range_is_refused_by_its_key(key: str, value: str) ->
         ('[{name="foo"}]', r"distill\.terms\[0\]: there is no term 'foo'; there are policy_kl"),
         ('[{name="rl"}, {name="rl", weight=nan}]', r"distill\.terms\[1\]\.weight is nan"),
         ('[{name="rl", begin=0.5, until=0.2}]', r"distill\.terms\[0\]\.begin is 0\.5"),
-        ('[{name="rl", options={clip="x"}}]', r"distill\.terms\[0\]: .*clip must be float"),
+        ('[{name="rl", options={clip="x"}}]', r"distill\.terms\[0\]: .*clip must be a number"),
         ('[{name="rl", options={clip=nan}}]', r"distill\.terms\[0\]: .*clip is nan"),
         ('[{name="rl", options={clips=0.2}}]', r"distill\.terms\[0\]: .*'clips'"),
         ('[{name="policy_kl", options={temperature=0.0}}]', r"temperature is 0\.0"),

@@ -92,6 +92,16 @@ def test_without_a_command_an_arm_goes_where_its_recipe_begins_or_to_the_middle(
     assert f"command at first: x {expected[0]:g} m, y {expected[1]:g} m" in capsys.readouterr().out
 
 
+def test_a_bundle_alone_asks_for_its_robots_folder(
+    flown_arm: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = _arm_bundle(flown_arm, tmp_path, 'robot = "leg"\n')
+    assert main(["run", str(bundle), "--lockstep", "--seconds=1"]) == 2
+    said = capsys.readouterr().err
+    assert f"there is no robot 'leg', neither as a folder with a robot.toml at {Path.cwd()}" in said
+    assert "copy that along, and add --robot FOLDER" in said
+
+
 def test_commands_beyond_the_trained_range_are_refused(
     flown_arm: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -322,3 +322,12 @@ def test_a_port_that_is_not_there_is_one_sentence(capsys):
 @pytest.mark.parametrize("option", ["--ids=300", "--ids=a", "--ids=5-1", "--baud=0", "--baud=x"])
 def test_options_that_cannot_be_are_refused(option):
     assert main(["scan", "/dev/null", option]) == 2
+
+
+def test_a_device_that_is_no_serial_port_is_said_in_words(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["scan", "/dev/null"]) == 1
+    said = capsys.readouterr().err
+    assert "the port /dev/null cannot be opened: it is a device, but no serial port" in said
+    assert "ioctl" not in said
