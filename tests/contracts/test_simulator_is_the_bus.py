@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from retort.hardware import JointCommand, load_robot, open_bus
+from retort.hardware import JointCommand, load_model, load_robot, open_bus
 from retort.hardware.virtual import Faults, LockstepClock, LockstepPort, VirtualRobot
 from retort.hardware.virtual.faults import Drop
 from retort.sim import Physics, RobotEnv, Twin
@@ -123,7 +123,15 @@ def test_a_joint_in_position_mode_moves_as_its_servo_moves_it(change, tmp_path):
     robot = change(load_robot("arm6"))
     text = robot.model_path.read_text()
     assert 'timestep="0.005"' in text
-    (tmp_path / robot.model).write_text(text.replace('timestep="0.005"', 'timestep="0.001"'))
+    motor = load_model(robot.joint[0].servo).motor
+    nominal = f"{motor.voltage} {motor.stall_torque} {motor.no_load_speed}"
+    for old, new in (
+        ('timestep="0.005"', 'timestep="0.001"'),
+        ('nominal="7.4 1.912 5.445"', f'nominal="{nominal}"'),
+        ('controller="0 0 0 0 0 7.4"', f'controller="0 0 0 0 0 {motor.voltage}"'),
+    ):
+        text = text.replace(old, new)
+    (tmp_path / robot.model).write_text(text)
     robot = dataclasses.replace(robot, folder=tmp_path)
     twin = Twin(robot, seed=3, latency=0.0, battery_resistance=0.0)
     clock = LockstepClock(virtual := VirtualRobot(robot, twin))

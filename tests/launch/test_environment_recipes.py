@@ -85,7 +85,7 @@ def test_keywords_reach_the_environment_and_a_model_is_found_beside_the_recipe(
     assert isinstance(env, GymnasiumTaskEnv)
     assert vars(env.task)["healthy_reward"] == 3.0
     assert env.task.xml_file == str(tmp_path / "mine.xml")
-    assert recipe.world.files == (tmp_path / "mine.xml",)
+    assert recipe.world.files == {"xml_file": (tmp_path / "mine.xml",)}
     save_recipe(recipe, tmp_path / "recipe.toml")
     assert load_recipe(tmp_path / "recipe.toml").gymnasium == recipe.gymnasium
 
