@@ -21,7 +21,10 @@ from retort.launch.stages import ORDER
     ("error", "sentence"),
     [
         (RetortError("the teacher is ill; feed it"), "distill failed: the teacher is ill; feed it"),
-        (OSError(errno.ENOSPC, "No space left on device", "x/y"), "No space left on device (x/y)"),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "x/y"),
+            "x/y cannot be read or written (No space left on device)",
+        ),
     ],
 )
 def test_a_failed_stage_is_reported_and_sets_the_exit_code(
