@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from ..hardware.errors import RetortError
-from .contract import Contract
+from .contract import CommandSpec, Contract
 
 
 class CommandError(RetortError):
@@ -49,7 +49,7 @@ class Schedule:
                         f"the command at {time:g} s asks for {spec.name} {value:g} {spec.unit}; "
                         f"this policy was trained with {_ranges(contract)}"
                     )
-        self._values = np.array([resting(contract), *(values for _, values in entries)])
+        self._values = np.array([resting(contract.command), *(values for _, values in entries)])
 
     def command(self, time: float) -> np.ndarray:
         return self._values[int(np.searchsorted(self._times, time, side="right"))]
@@ -60,15 +60,12 @@ def constant(contract: Contract, values: Sequence[float] | None = None) -> Sched
     return Schedule(contract, [(0.0, values)] if values is not None else [])
 
 
-def resting(contract: Contract) -> np.ndarray:
+def resting(components: Sequence[CommandSpec]) -> np.ndarray:
     """What holds where nobody asks for anything, (commands,): 0 where that is in a component's
     range, or else the middle of it. Zero itself is the corner of an arm's workspace.
     """
     return np.array(
-        [
-            0.0 if spec.low <= 0 <= spec.high else (spec.low + spec.high) / 2
-            for spec in contract.command
-        ]
+        [0.0 if spec.low <= 0 <= spec.high else (spec.low + spec.high) / 2 for spec in components]
     )
 
 

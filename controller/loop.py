@@ -61,7 +61,7 @@ class Loop:
         self._limits = gate_limits(self._robot)
         self._memory = program.initial_memory(bundle.contract)
         self._hidden = bundle.policy.initial_state()
-        self._no_command = within_range(self._contract, resting(self._contract))
+        self._no_command = within_range(self._contract, resting(self._contract.command))
         self._last_sent = np.zeros(len(self._robot.joint))
         self._energised = False
         self._heartbeat = 0.0  # [s], when the policy last decided

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..controller.command import resting
 from .physics import Physics
 from .task import Task
 
-_EASY_COMMANDS = 0.4  # share of the command range at width 0
+_EASY_COMMANDS = 0.4  # share of the command range, around where it rests, at width 0
 _ARRAYS = ("command", "next_command", "next_push")
 
 
@@ -29,6 +30,7 @@ class Events:
         n = physics.num_envs
         self._low = np.array([c.low for c in task.command])
         self._high = np.array([c.high for c in task.command])
+        self._rest = resting(task.command)
         self._command_axis = task.axes.index("commands")
         self._push_axis = task.axes.index("pushes")
         if task.pushes is not None:
@@ -89,7 +91,7 @@ class Events:
         share = _EASY_COMMANDS + (1.0 - _EASY_COMMANDS) * width
         drawn = rng.uniform(self._low, self._high, (len(ids), self.command.shape[1]))
         self.command = self.command.copy()  # the last one stays in info
-        self.command[ids] = drawn * share[:, None]
+        self.command[ids] = self._rest + (drawn - self._rest) * share[:, None]
         between = ticks_between(self._task.command_interval, self._task_second)
         self.next_command[ids] = elapsed + rng.integers(*between, len(ids))
 

@@ -250,7 +250,7 @@ def test_what_is_not_a_number_comes_out_as_none_on_every_computer(
     policy = load_policy(contract, meta, {name: t.numpy() for name, t in tensors.items()})
     session = onnxruntime.InferenceSession(to_onnx(contract, meta, tensors))
     library = compiled(contract, student, tmp_path)
-    for column in student.interface.columns(config.kind):
+    for column in student.interface.columns(student.architecture):
         seen = data[0][0, 0].clone()
         seen[column] = torch.nan
         row = seen[None, None]

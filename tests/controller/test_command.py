@@ -41,7 +41,7 @@ def test_where_nothing_is_asked_a_robot_stands_still_or_in_the_middle(robot: Rob
     place = CommandSpec(name="x", unit="m", low=0.16, high=0.3)
     contract = make_contract(robot)
     contract = dataclasses.replace(contract, command=(place, *contract.command))
-    np.testing.assert_allclose(resting(contract), [0.23, 0.0, 0.0])
+    np.testing.assert_allclose(resting(contract.command), [0.23, 0.0, 0.0])
     schedule = Schedule(contract, [(1.0, (0.2, 0.1, 0.0))])
     np.testing.assert_allclose(schedule.command(0.5), [0.23, 0.0, 0.0])
     assert described(contract, schedule.command(1.0)) == "x 0.2 m, speed 0.1 m/s, turn 0 rad/s"
