@@ -78,7 +78,7 @@ def test_a_subclass_of_term_says_of_itself_what_it_is(file):
     ("text", "options", "words"),
     [
         (FUNCTION, {"scales": 1.0}, r"no option 'scales'; it has scale, sign"),
-        (FUNCTION, {"scale": "much"}, r"scale must be float, got 'much'"),
+        (FUNCTION, {"scale": "much"}, r"scale must be a number, got 'much'"),
         (FUNCTION, {"scale": -1.0}, r"scale is -1\.0; use a finite number, at least 0"),
         ("def TERM(sample, scale): ...", {}, r"'scale' has no type; write it, as in scale: float"),
         ("def TERM(sample, scale: float): ...", {}, r"missing a required argument: 'scale'"),
@@ -170,7 +170,11 @@ def test_a_teacher_in_code_teaches_with_its_options(file, tmp_path):
             {"noise": 1.0},
             r"others\[0\]: the teacher .*mine\.py takes no option 'noise'; i",
         ),
-        (TEACHER, {"std": "much"}, r"others\[0\]: the teacher .*: std must be float, got 'much'"),
+        (
+            TEACHER,
+            {"std": "much"},
+            r"others\[0\]: the teacher .*: std must be a number, got 'much'",
+        ),
         ("TEACHER = 3", {}, r"TEACHER of .*mine\.py is 3; let it be a class or function that mak"),
         ("teacher = 3", {}, r"mine\.py defines no TEACHER"),
     ],

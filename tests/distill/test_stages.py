@@ -469,7 +469,7 @@ def test_a_second_teacher_that_is_not_there_is_said_to_be_missing(finished, tmp_
     named = MixtureConfig(others=(str(tmp_path / name),))
     other = dataclasses.replace(SMALL, distill=dataclasses.replace(SMALL.distill, teachers=named))
     (tmp_path / "teacher").symlink_to(finished / "teacher")
-    said = rf"there is no .*{name}.*run folder or a file of sb3 \(\.zip\), rsl_rl \(\.pt\), onnx"
+    said = rf"there is no .*{name}.*run folder, a file of sb3 \(\.zip\), rsl_rl \(\.pt\), onnx"
     with pytest.raises(ForeignTeacherError, match=said):
         require_teachers(other, tmp_path)
     with pytest.raises(ForeignTeacherError, match=rf"there is no .*{name}.*give the path|{said}"):

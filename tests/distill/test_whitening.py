@@ -110,7 +110,9 @@ def test_what_a_student_remembers_of_before_counts() -> None:
 
 
 def test_one_moment_is_not_a_window() -> None:
-    with pytest.raises(ValueError, match=r"student\.whiten .*'gru'.*use 'mlp' or 'tcn'"):
+    with pytest.raises(
+        ValueError, match=r"student\.whiten .*'mlp' and 'tcn'.* is 'gru'; remove it"
+    ):
         StudentConfig(kind="gru", whiten=True)
 
 

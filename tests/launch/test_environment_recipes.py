@@ -140,7 +140,7 @@ def test_a_robot_takes_no_table_of_gymnasium_s_and_one_of_both_must_be_named() -
         (["environment=Hopper", "gymnasium.view={mask=['colour']}"], "no part 'colour' to mask"),
         (["environment=Hopper", "gymnasium.keywords={dtype='float64'}"], "Hopper has no keyword"),
         (["environment=Hopper", "gymnasium.keywords={frame_skip=0}"], "frame_skip is 0; use 1 to"),
-        (["environment=Hopper", "gymnasium.keywords={xml_file=3}"], "xml_file must be str, got 3"),
+        (["environment=Hopper", "gymnasium.keywords={xml_file=3}"], "xml_file must be text, got 3"),
         (["environment=Ant", "gymnasium.keywords={xml_file='hopper.xml'}"], "expected free"),
     ],
     ids=str,
