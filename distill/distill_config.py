@@ -22,7 +22,6 @@ from .ppo import LEARNING
 from .sources.adversary import AdversaryConfig
 from .teachers.mixture import MixtureConfig
 from .terms import Term, TermConfig, TermError, make_term
-from .terms.values import QAscent
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -179,9 +178,9 @@ class DistillConfig:
                 f"teacher a share: teacher_share is {self.teacher_share} of {self.num_envs} "
                 f"environments in mode '{self.mode}'"
             )
-        if isinstance(term, QAscent) and not MODES[self.mode].acts:
+        if "critics" in term.needs and not MODES[self.mode].acts:
             raise ValueError(
-                f"{settings.name} climbs a teacher's critics, which are functions and cannot be "
+                f"{settings.label} climbs a teacher's critics, which are functions and cannot be "
                 f"recorded, and mode {self.mode!r} learns from recordings; leave it out, or use a "
                 "mode in which somebody acts"
             )

@@ -257,11 +257,12 @@ class Distiller:
         return mix(recorded.weights[:, ids], [term.loss(one) for one in each])
 
     def _by_teacher(self, sample: Sample, recorded: Recorded, ids: Tensor) -> Iterator[Sample]:
-        """A sample once with every teacher."""
-        for i, said in enumerate(recorded.teachers):
+        """A sample once with every teacher; as it is, it is with the first."""
+        yield sample
+        for i, said in enumerate(recorded.teachers[1:], start=1):
             ask = self._asking(i, recorded.batch, ids)
             taught = said.select((slice(None), ids))
-            yield dataclasses.replace(sample, teacher=taught, ask=ask, number=i)
+            yield dataclasses.replace(sample, teacher=taught, ask=ask, teacher_index=i)
 
     def _sample(self, recorded: Recorded, ids: Tensor, fraction: float) -> Sample:
         batch = recorded.batch

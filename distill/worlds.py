@@ -7,7 +7,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import hashlib
 from pathlib import Path
 from typing import Protocol
 
@@ -19,7 +18,7 @@ from ..hardware.errors import RobotFileError
 from ..hardware.robot import ROBOTS, Robot, load_robot
 from ..sim.arguments import EnvError
 from ..sim.assembly import check_assembly
-from ..sim.definition import mistakes_named
+from ..sim.definition import digest, mistakes_named
 from ..sim.env import RobotEnv, SimulationConfig, trained_ranges
 from ..sim.gymnasium_tasks import GymnasiumTaskEnv
 from ..sim.interface import LearningEnv
@@ -97,9 +96,9 @@ class World(Protocol):
 
 
 def file_digests(world: World) -> dict[str, str]:
-    """Of every file of ``world`` that is there, SHA-256 by path."""
+    """Of every file of ``world`` that is there, by path."""
     paths = [path for files in world.files.values() for path in files if path.is_file()]
-    return {str(path.resolve()): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+    return {str(path.resolve()): digest(path) for path in paths}
 
 
 @dataclasses.dataclass(frozen=True)

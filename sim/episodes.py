@@ -107,7 +107,9 @@ class EpisodesEnv(VectorEnv[Any, Any, Any]):
         """Who begins anew in this step, (n,) of indices, of those who had ``finished`` before it
         and are ``done`` in it, both (num_envs,) bool.
         """
-        return np.flatnonzero({True: done, False: False, "next_step": finished}[self.autoreset])
+        if not self.autoreset:
+            return np.empty(0, dtype=np.int64)
+        return np.flatnonzero(done if self.autoreset is True else finished)
 
     def _ended(self, done: np.ndarray, observations: Mapping[str, np.ndarray]) -> dict[str, Any]:
         """What ``info`` says of the episodes of ``done``, (num_envs,) bool, before they restart."""

@@ -13,7 +13,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from ..hardware.errors import RetortError
-from .arguments import stagger
+from .arguments import check_choice, stagger
 from .episodes import EpisodesEnv
 
 _DEFAULT_TICKS = 1000
@@ -75,6 +75,7 @@ class WrappedEnv(EpisodesEnv):
         self._check(self._inner)
         self.metadata = self._inner.metadata
         ticks = max_episode_steps or limit or _DEFAULT_TICKS
+        check_choice("autoreset", autoreset, (True, False))
         super().__init__(self._inner.num_envs, ticks, autoreset=autoreset)
         size = gymnasium.spaces.flatdim(self._inner.single_observation_space)
         self.groups = {"student": size, "teacher": size}

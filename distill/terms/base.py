@@ -89,7 +89,7 @@ class Sample:
     fraction: float  # of the budget that is spent
     # (T, n) V_T by the teachers' weights, ``lambda_return`` where none has a say; None without V_T.
     expected: Tensor | None = None
-    number: int = 0  # of ``teacher`` among those that are heard
+    teacher_index: int = 0  # of ``teacher`` among those that are heard
     generator: torch.Generator | None = None
     features: dict[str, Tensor] = dataclasses.field(default_factory=dict)  # student's layers
     normalised: Tensor | None = None  # (T, n, size) as the student's network meets it
@@ -107,7 +107,8 @@ class Term:
         taught: it compares with a teacher, so that several teachers' losses are weighted.
         own: it learns from what the student itself did and from nothing else.
         needs: what must be in the sample: "features", "teacher_features", "respond"; "ratio", which
-            is always there, where the student samples from its own distribution.
+            is always there, where the student samples from its own distribution; "critics" of the
+            teacher, which no recording holds.
         corrected: ``-loss`` of the next state is a pseudo-reward. ``untaught`` is then given its
             advantage, in units of the loss and not standardised, its lambda-return and its value.
         direction: "reverse" where it asks the teacher of what the student may do.

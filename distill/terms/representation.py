@@ -48,7 +48,7 @@ class Latent(Term):
 
     def loss(self, sample: Sample) -> Tensor:
         ours, theirs = self._pair(sample)
-        return losses.latent(theirs, ours, self.projections[sample.number])
+        return losses.latent(theirs, ours, self.projections[sample.teacher_index])
 
     def _pair(self, sample: Sample) -> tuple[Tensor, Tensor]:
         ours, theirs = self.names

@@ -62,6 +62,8 @@ class QValues(Term):
 class QAscent(Term):
     """``-min_i Q_T,i(s, a_S)``: continuous actions moved uphill on the teacher's critics."""
 
+    needs = frozenset({"critics"})
+
     def loss(self, sample: Sample) -> Tensor:
         critics = sample.teacher.critics
         if critics is None:

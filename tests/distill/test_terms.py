@@ -213,7 +213,7 @@ def test_latent_learns_what_two_teachers_know_in_two_bases():
     for number, latent in enumerate((known, turned, turned[..., :5])):
         sample = make_sample(features={"layer0": known})
         sample.teacher = TeacherOutput(sample.teacher.distribution, latent=latent)
-        sample.number = number
+        sample.teacher_index = number
         samples.append(sample)
     term = make_term(TermConfig(name="latent"))
     term.prepare(samples)

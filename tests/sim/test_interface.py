@@ -8,6 +8,7 @@ from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AutoresetMode
 from retort.distill.evaluation import random_actor, run_episodes
 from retort.sim import RobotEnv
+from retort.sim.arguments import EnvError
 from retort.sim.gymnasium_tasks import GymnasiumTaskEnv
 from retort.sim.interface import LearningEnv
 from retort.sim.several import SeveralEnv
@@ -197,3 +198,8 @@ def test_what_cannot_be_wrapped_says_why():
         WrappedEnv("Blackjack-v1", 2)
     with pytest.raises(WrapError, match="DISABLED"):
         WrappedEnv(lambda: gymnasium.make_vec("CartPole-v1", 2, vectorization_mode="sync"))
+
+
+def test_environments_of_others_begin_anew_at_once_or_not_at_all():
+    with pytest.raises(EnvError, match="autoreset is 'next_step'; use one of True, False"):
+        WrappedEnv("CartPole-v1", 2, autoreset="next_step")
