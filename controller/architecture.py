@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..hardware.errors import RetortError
-from ..hardware.robot import parse
+from ..hardware.parsing import parse
 from . import program
 from .contract import Contract
 

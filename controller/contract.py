@@ -22,7 +22,8 @@ from ..hardware.checks import (
     check_rising,
 )
 from ..hardware.errors import RetortError
-from ..hardware.robot import Robot, parse
+from ..hardware.parsing import parse
+from ..hardware.robot import Robot
 
 FORMAT = 1
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ..hardware.errors import RetortError
-from ..hardware.robot import parse
+from ..hardware.parsing import parse
 from .architecture import ACTIVATIONS
 from .policy import Policy, Stack
 

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from .errors import RobotFileError
-from .robot import parse
+from .parsing import parse
 
 MODELS = Path(__file__).parent / "models"
 

@@ -19,7 +19,7 @@ from ..distill.experiment import OF_ROBOTS, Experiment
 from ..distill.modes import MODES
 from ..hardware.checks import SEED, check_fields, nearest
 from ..hardware.errors import RetortError
-from ..hardware.robot import parse
+from ..hardware.parsing import parse
 from ..sim.definition import is_file
 from .files import write_whole
 from .run import VIRTUAL, RunConfig

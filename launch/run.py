@@ -40,7 +40,7 @@ from ..hardware import (
     open_bus,
 )
 from ..hardware.checks import FINITE, SECONDS, check, check_fields
-from ..hardware.robot import parse
+from ..hardware.parsing import parse
 from ..hardware.virtual import LockstepClock, LockstepPort
 from . import virtual
 from .emulate import emulator_process

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from retort.hardware.robot import Robot, parse
+from retort.hardware.parsing import parse
+from retort.hardware.robot import Robot
 
 SERVOS = 12
 IDS = tuple(range(1, SERVOS + 1))

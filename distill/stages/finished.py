@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from ...hardware.errors import RetortError
-from ...hardware.robot import parse
+from ...hardware.parsing import parse
 from ...sim.interface import LearningEnv
 from ..checkpoint import load_checkpoint
 from ..concurrent import LearningTeacher

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from gymnasium.spaces import Discrete
 
-from ...hardware.robot import parse
+from ...hardware.parsing import parse
 from ...sim.definition import DefinitionError, defined_in, option_types
 from ...sim.interface import LearningEnv
 from ..distributions import Categorical

@@ -9,7 +9,7 @@ import typing
 from collections.abc import Callable
 
 from ...hardware.checks import NOT_NEGATIVE, check
-from ...hardware.robot import parse
+from ...hardware.parsing import parse
 from ...sim.definition import DefinitionError, is_file, option_types
 from .base import Sample, Term, TermConfig, TermError
 from .own import own_term

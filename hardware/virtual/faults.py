@@ -27,7 +27,8 @@ from typing import Any
 
 from ..checks import nearest
 from ..errors import RetortError
-from ..robot import Robot, parse
+from ..parsing import parse
+from ..robot import Robot
 
 
 class FaultError(RetortError):

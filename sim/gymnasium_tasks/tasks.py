@@ -6,7 +6,7 @@ import dataclasses
 import typing
 from typing import Any
 
-from ...hardware.robot import parse
+from ...hardware.parsing import parse
 from ..task import TaskError
 from .ant import Ant
 from .half_cheetah import HalfCheetah

@@ -21,7 +21,7 @@ from retort.distill.stages import verbs as stages
 from retort.distill.students import Interface, StudentConfig, make_student
 from retort.distill.students.budget import MARGIN, BudgetError, candidates, pick
 from retort.distill.students.quantisation import quantise, rounded
-from retort.hardware.robot import parse
+from retort.hardware.parsing import parse
 
 INTERFACE = Interface.plain(20, 3)
 

@@ -15,7 +15,7 @@ from retort.distill.ppo_settings import gymnasium_ppo
 from retort.distill.students import KINDS
 from retort.distill.teachers.mixture import MixtureConfig
 from retort.distill.terms import TERMS
-from retort.hardware.robot import parse
+from retort.hardware.parsing import parse
 from retort.launch.cli import main
 from retort.launch.recipe import find_recipe, load_recipe
 from retort.sim.gymnasium_tasks import AXES as GYMNASIUM_AXES

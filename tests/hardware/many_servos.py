@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from retort.hardware import Robot, RobotBus, RobotState, open_bus
-from retort.hardware.robot import parse
+from retort.hardware.parsing import parse
 from retort.hardware.virtual import (
     Emulator,
     Faults,

@@ -20,7 +20,7 @@ from retort.hardware.checks import (
     check_fields,
     check_rising,
 )
-from retort.hardware.robot import parse
+from retort.hardware.parsing import parse
 
 UNTIL_ONE = Range(0.0, 1.0, open_high=True)
 ABOVE_ZERO = Range(0.0, 1.0, open_low=True)

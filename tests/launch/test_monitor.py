@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from retort.hardware import PortError, Robot, load_robot
-from retort.hardware.robot import parse
+from retort.hardware.parsing import parse
 from retort.hardware.virtual import (
     Faults,
     LockstepClock,

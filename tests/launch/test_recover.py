@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from retort.hardware import DeviceError, JointCommand, Robot, RobotBus, open_bus
+from retort.hardware.parsing import parse
 from retort.hardware.recover import Recovery, recover
-from retort.hardware.robot import parse
 from retort.hardware.virtual import (
     Faults,
     LockstepClock,

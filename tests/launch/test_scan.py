@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from retort.hardware import Port, PortError, Robot, load_model
 from retort.hardware.examine import Found
-from retort.hardware.robot import parse
+from retort.hardware.parsing import parse
 from retort.hardware.scan import Progress, Scan, scan
 from retort.hardware.virtual import Faults, LockstepClock, LockstepPort, VirtualRobot
 from retort.hardware.virtual.device import BAUDS

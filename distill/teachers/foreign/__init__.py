@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ....hardware.robot import parse
+from ....hardware.parsing import parse
 from ....sim.interface import LearningEnv
 from .base import ForeignTeacher, ForeignTeacherError
 from .onnx import OnnxTeacher
