@@ -103,3 +103,45 @@ def trial(tmp_path_factory):
         yield Trial(tmp_path_factory.mktemp("bench"))
     sys.path.remove(str(BENCH))
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def harness(bench_on_path):
+    """The modules of results and of runs."""
+    from harness import results, runs
+
+    return results, runs
+
+
+def quiet(text):
+    pass
+
+
+def tables():
+    from harness.tables import TABLES
+
+    return TABLES
+
+
+def table(name):
+    [found] = [each for each in tables() if name == each.TABLE]
+    return found
+
+
+def finished(harness, table, arm, seed, *, final, curve=(), budget=100):
+    results, _ = harness
+    return results.Result(
+        table=table,
+        task="Hopper",
+        arm=arm,
+        seed=seed,
+        budget=budget,
+        settings={},
+        curve=[results.Point(steps, 0.0, value) for steps, value in curve],
+        final=[final],
+        figures={},
+        machine={"processor": "p", "cores": 2, "load": 0.1},
+        versions={},
+        commit="c",
+        date="2026-01-01",
+    )
