@@ -15,8 +15,9 @@ from ..hardware.checks import nearest
 from ..hardware.errors import RetortError
 from . import bench_host, control, emulate, monitor, recover, run, scan, sweep
 from .files import refusal
+from .run import INTERRUPTED
 
-BAD_INPUT, FAILURE, INTERRUPTED = 2, 1, 130
+BAD_INPUT, FAILURE = 2, 1
 STAGES = {
     "launch": "all of it: train, distill, export, eval, run, report",
     "train": "train the recipe's teacher",

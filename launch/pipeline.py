@@ -17,13 +17,14 @@ from ..distill.stages.rehearsal import rehearse
 from ..hardware import load_robot
 from ..hardware.errors import PortError, RetortError
 from ..hardware.find_port import find_port
-from . import run, virtual
+from . import run_config, virtual
 from .figures import missed
 from .files import at_work, refusal
 from .ports import VIRTUAL, named_ports
 from .recipe import Recipe
 from .report import write_report
 from .results import load_results
+from .run import INTERRUPTED
 from .stages import Ledger, StageError, stages_of
 from .train import chosen_recipe, command_line, do_stage, run_folder
 from .virtual import OptionError
@@ -115,9 +116,9 @@ def _fly(recipe: Recipe, folder: Path) -> None:
     # A process of its own: nothing that training loaded stands beside the loop.
     command = [sys.executable, "-m", "retort.launch", "run", str(folder / "student")]
     command += ["--robot", recipe.robot_world().robot, "--out", str(folder)]
-    command += [*run.as_options(recipe.run), *virtual.as_options(recipe.virtual)]
+    command += [*run_config.as_options(recipe.run), *virtual.as_options(recipe.virtual)]
     code = _run(command)
-    if code == run.INTERRUPTED:
+    if code == INTERRUPTED:
         raise KeyboardInterrupt
     if code != 0:
         raise RetortError(f"the run on {recipe.run.port} ended with code {code}; see above")
@@ -148,7 +149,7 @@ def _run(command: Sequence[str]) -> int:
         while True:
             try:
                 code = process.wait()
-                return run.INTERRUPTED if asked else code
+                return INTERRUPTED if asked else code
             except KeyboardInterrupt:
                 continue
     finally:

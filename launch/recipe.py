@@ -22,7 +22,8 @@ from ..hardware.errors import RetortError
 from ..hardware.parsing import parse
 from ..sim.definition import is_file
 from .files import write_whole
-from .run import VIRTUAL, RunConfig
+from .ports import VIRTUAL
+from .run_config import RunConfig
 from .virtual import VirtualConfig
 
 RECIPES = Path(__file__).parent

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import dataclasses
-import itertools
 import queue
 import shlex
 import sys
@@ -39,13 +37,13 @@ from ..hardware import (
     load_robot,
     open_bus,
 )
-from ..hardware.checks import FINITE, SECONDS, check, check_fields
 from ..hardware.parsing import parse
 from ..hardware.virtual import LockstepClock, LockstepPort
 from . import virtual
 from .emulate import emulator_process
 from .files import made_folder
 from .ports import VIRTUAL, named_ports
+from .run_config import CommandStep, RunConfig, command_step
 from .virtual import VirtualWorld, require_mujoco
 
 INTERRUPTED = 130
@@ -53,34 +51,6 @@ INTERRUPTED = 130
 
 class RunError(RetortError):
     """The run was asked for in a way that cannot be."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class CommandStep:
-    """From ``time`` on, the command is ``values``."""
-
-    time: float  # [s] since the policy took over
-    values: tuple[float, ...]  # in the units of the contract's command
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class RunConfig:
-    """How the student is run on the robot."""
-
-    port: str = VIRTUAL
-    seconds: float = 30.0
-    command: tuple[CommandStep, ...] = ()
-
-    def __post_init__(self) -> None:
-        check_fields(self, seconds=SECONDS)
-        if not self.port.strip():
-            raise ValueError("run.port is empty; name a device, a URL or 'virtual'")
-        for i, step in enumerate(self.command):
-            check(f"command[{i}].time", step.time, FINITE)
-            check(f"command[{i}].values", step.values, FINITE)
-        times = [step.time for step in self.command]
-        if any(after <= before for before, after in itertools.pairwise(times)):
-            raise ValueError(f"run.command times are {times}; they must increase")
 
 
 def add_parser(verbs) -> None:
@@ -111,7 +81,7 @@ def add_parser(verbs) -> None:
     parser.add_argument(
         "--command",
         action="append",
-        type=_step,
+        type=command_step,
         default=[],
         metavar="T:V,V",
         help="from second T on, command these values, in the policy's own units; may be given "
@@ -126,15 +96,6 @@ def add_parser(verbs) -> None:
     )
     virtual.add_options(parser)
     parser.set_defaults(act=main)
-
-
-def as_options(config: RunConfig) -> list[str]:
-    """Command-line arguments that give ``config`` again."""
-    arguments = [f"--port={config.port}", f"--seconds={config.seconds:g}"]
-    for step in config.command:
-        values = ",".join(map(str, step.values))  # whole: rounded, one could leave its range
-        arguments.append(f"--command={step.time}:{values}")
-    return arguments
 
 
 def main(options: argparse.Namespace) -> int:
@@ -334,13 +295,3 @@ def _say(result: RunResult, out: Path | None) -> None:
         print(
             f"flight log: {out / 'flight'}; look at it with `retort report {shlex.quote(str(out))}`"
         )
-
-
-def _step(text: str) -> CommandStep:
-    time, _, values = text.partition(":")
-    try:
-        return CommandStep(time=float(time), values=tuple(float(v) for v in values.split(",")))
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not of the form T:V,V with numbers, such as 2.5:0.3,0"
-        ) from None

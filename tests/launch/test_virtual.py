@@ -13,11 +13,11 @@ import pytest
 from retort.hardware import JointCommand, PortError, RealClock, SerialPort, load_robot, open_bus
 from retort.hardware.dynamixel import codec
 from retort.hardware.virtual import Emulator, LockstepClock, LockstepPort
-from retort.launch import run, virtual
+from retort.launch import run, run_config, virtual
 from retort.launch.cli import main
 from retort.launch.emulate import emulator_process
 from retort.launch.ports import named_ports
-from retort.launch.run import CommandStep, RunConfig
+from retort.launch.run_config import CommandStep, RunConfig
 from retort.launch.virtual import VirtualConfig, VirtualWorld
 
 from ..hardware.many_servos import robot_of
@@ -51,7 +51,7 @@ def test_options_give_the_same_run_again(bundle: Path) -> None:
     config = RunConfig(port="/dev/ttyUSB0", seconds=12.5, command=steps)
     parser = argparse.ArgumentParser()
     run.add_parser(parser.add_subparsers())
-    options = parser.parse_args(["run", str(bundle), *run.as_options(config)])
+    options = parser.parse_args(["run", str(bundle), *run_config.as_options(config)])
     given = RunConfig(port=options.port, seconds=options.seconds, command=tuple(options.command))
     assert given == config
 
