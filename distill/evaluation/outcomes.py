@@ -12,6 +12,7 @@ from typing import Any
 
 from ..checkpoint import CheckpointError, checkpoint_digest, load_checkpoint, save_checkpoint
 from ..experiment import STUDENT_PARTS, Experiment
+from ..worlds import file_digests
 from .episodes import Measure, Outcome
 
 _VERSIONS = ("retort", "mujoco", "gymnasium", "torch")
@@ -89,16 +90,8 @@ def fingerprint(experiment: Experiment, folder: Path, parts: tuple[str, ...] = (
     paths = [folder / stage / "checkpoint.safetensors" for stage in _CHECKPOINTS]
     told = {
         "settings": experiment.key((*STUDENT_PARTS, *parts)),
-        "files": [_files_digest(files) for files in experiment.world.files.values()],
+        "files": list(file_digests(experiment.world).values()),
         "checkpoints": [checkpoint_digest(path) for path in paths if path.is_file()],
         "versions": [version(name) for name in _VERSIONS],
     }
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
-
-
-def _files_digest(files: tuple[Path, ...]) -> str:
-    digest = hashlib.sha256()
-    for file in files:
-        if file.is_file():
-            digest.update(file.name.encode() + file.read_bytes())
-    return digest.hexdigest()
