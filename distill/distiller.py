@@ -410,11 +410,11 @@ class Distiller:
     def measure(self, batch: Batch) -> None:
         """Merge a batch into all statistics of student and critics."""
         self.normalise(batch.observations)
-        self.whiten(batch)
+        self.observe(batch)
 
-    def whiten(self, batch: Batch) -> None:
-        """Merge a batch into what student and critics know of windows, if they whiten them."""
-        self.student.whiten(batch.observations["student"], batch.initial_state, batch.reset)
+    def observe(self, batch: Batch) -> None:
+        """Merge a batch into what student and critics know of what their layers read."""
+        self.student.observe(batch.observations["student"], batch.initial_state, batch.reset)
         for critic in (self.critic, *self.critics.values()):
             critic.whiten(batch.observations["teacher"])
 

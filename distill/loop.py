@@ -69,7 +69,7 @@ def learn_from(
         source.share_with_teacher(config.share(fraction))
         batch = source.collect(distiller.act, _driving(distiller, learning))
         if steps_done == 0:  # no rollout has shown what is to be whitened
-            distiller.whiten(batch)
+            distiller.observe(batch)
         relative = 0.0 if curriculum is None else _looked_at(batch, curriculum)
         figures = _learn(distiller, learning, batch, fraction, relative)
         if curriculum is not None:

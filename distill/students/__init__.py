@@ -54,7 +54,10 @@ def make_student(config: StudentConfig, interface: Contract | Interface) -> Stud
     """
     if isinstance(interface, Contract):
         interface = Interface.of(interface)
-    return student_kind(config.kind)(config, interface)
+    student = student_kind(config.kind)(config, interface)
+    if config.quantise != "none":
+        student.prepare_rounding()
+    return student
 
 
 __all__ = [

@@ -54,6 +54,13 @@ class GruStudent(Student):
             features = {"memory": before, **features, "gru": units}
         return self.layers[-1](units), units[-1], features
 
+    def _read_besides(self, x: Tensor, features: dict[str, Tensor]) -> dict[str, Tensor]:
+        encoded = features[f"layer{len(self.encoder) - 1}"] if len(self.encoder) else x
+        return {
+            "memory.weight_ih_l0": encoded.flatten(0, 1),
+            "memory.weight_hh_l0": features["memory"].flatten(0, 1),
+        }
+
     def _segments(self, x: Tensor, state: Tensor, resets: Tensor) -> Tensor:
         """Units at every tick, (T, N, units); between two resets stands a sequence of its own.
 

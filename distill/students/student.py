@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+import functools
 import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,7 +18,7 @@ from ..distributions import Categorical, Distribution, Gaussian
 from ..networks import ACTIVATIONS, Normaliser, linear
 from ..whitening import Whitening
 from .config import Interface, StudentConfig
-from .quantisation import quantise, rounded
+from .quantisation import InputMoments, Rounded, quantise
 
 Run = tuple[Tensor, Tensor, dict[str, Tensor]]
 
@@ -36,6 +37,8 @@ class Student(nn.Module):
         super().__init__()
         self.config, self.interface = config, interface
         self.whitening: Whitening | None = None
+        self.moments: InputMoments | None = None  # of what is rounded, from the first batch on
+        self.stored: dict[str, Rounded] | None = None  # its matrices, once it is rounded
         self.normaliser = Normaliser(interface.observation_size, interface.limit)
         columns = interface.columns(self.architecture)
         self._columns: slice | Tensor = torch.from_numpy(columns)
@@ -100,17 +103,21 @@ class Student(nn.Module):
             return Categorical(output)
         return Gaussian(output, self.log_std.exp().expand_as(output))
 
-    def whiten(self, sequence: Tensor, state: Tensor, resets: Tensor) -> None:
-        """Learn from what ``forward`` would get how to whiten it, if that is wanted.
+    def observe(self, sequence: Tensor, state: Tensor, resets: Tensor) -> None:
+        """Learn from what ``forward`` would get how to whiten it and how to round, if so wanted.
 
         Args:
             sequence: (T, N, observation_size), not normalised.
             state: (N, state_size) before the first tick.
             resets: (T, N) bool.
         """
+        if self.whitening is None and self.moments is None:
+            return
+        x = self.normaliser(sequence)[..., self._columns]
         if self.whitening is not None:
-            x = self.normaliser(sequence)[..., self._columns]
             self.whitening.update(self._first_layer(), self._first_inputs(x, state, resets))
+        if self.moments is not None:
+            self.moments.update(self._read_by_matrices(x, state, resets))
 
     def parameter_count(self) -> int:
         """What is stored and multiplied on the robot, normaliser aside."""
@@ -126,25 +133,69 @@ class Student(nn.Module):
             "normaliser.mean": self.normaliser.mean[self._columns],
             "normaliser.std": self.normaliser.std[self._columns],
         }
-        for name, parameter in self._multiplied_out().named_parameters():
+        deployed = self.deployed()._multiplied_out()
+        for name, parameter in deployed.named_parameters():
             if name != "log_std":
                 tensors[self._exported(name)] = parameter
         tensors = {name: t.detach().float().contiguous().clone() for name, t in tensors.items()}
-        if self.config.quantise == "int8":
+        if deployed.stored is not None:
             meta |= {"weights": "int8", "group": self.config.group}
-            tensors = quantise(tensors, self.config.group)
+            for name, stored in deployed.stored.items():
+                exported = self._exported(name)
+                tensors |= {exported: stored.whole, f"{exported}.scale": stored.scale}
         return meta, tensors
 
+    def prepare_rounding(self) -> None:
+        """From now on ``observe`` learns how to round the weights as they are to be stored."""
+        self.moments = InputMoments({name: p.shape[1] for name, p in self._matrices()})
+
+    @torch.no_grad()
     def deployed(self) -> Student:
         """The student as it will run: weights rounded if they leave training as int8."""
-        if self.config.quantise == "none":
+        if self.config.quantise == "none" or self.stored is not None:
             return self
         twin = copy.deepcopy(self._multiplied_out())
-        with torch.no_grad():
-            for name, parameter in twin.named_parameters():
-                if name != "log_std" and parameter.ndim == 2:
-                    parameter.copy_(rounded(parameter, self.config.group))
+        twin.stored, parameters = {}, dict(twin.named_parameters())
+        for name, weight in twin._matrices():
+            bias = parameters[bias_name] if (bias_name := _bias_of(name)) in parameters else None
+            moment = None if self.moments is None else self.moments.of(name)
+            stored = quantise(weight, bias, self.config.group, moment)
+            weight.copy_(stored.weight(self.config.group))
+            if bias is not None and stored.bias is not None:
+                bias.copy_(stored.bias)
+            twin.stored[name] = stored
         return twin
+
+    def _matrices(self) -> Iterator[tuple[str, Tensor]]:
+        """What is rounded, by name."""
+        return ((name, p) for name, p in self.named_parameters() if p.ndim == 2)
+
+    @torch.no_grad()
+    def _read_by_matrices(self, x: Tensor, state: Tensor, resets: Tensor) -> dict[str, Tensor]:
+        """What every matrix of a linear layer reads, (rows, columns) by its name, not whitened.
+
+        A matrix that is missing here is rounded to the nearest steps.
+        """
+        read: dict[str, Tensor] = {}
+        student = self._multiplied_out()
+        hooks = []
+        for name, layer in student.named_modules():
+            if isinstance(layer, nn.Linear):
+                keep = functools.partial(_keep, read, f"{name}.weight")
+                hooks.append(layer.register_forward_pre_hook(keep))
+        _, _, features = student._run(x, state, resets, keep=True)
+        for hook in hooks:
+            hook.remove()
+        return read | self._read_besides(x, features)
+
+    def _read_besides(self, x: Tensor, features: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The same of matrices that are no linear layer's.
+
+        Args:
+            x: (T, N, inputs), normalised.
+            features: inner layers, as ``forward_features`` gives them.
+        """
+        return {}
 
     def _run(self, x: Tensor, state: Tensor, resets: Tensor, *, keep: bool) -> Run:
         """Normalised inputs (T, N, inputs) to outputs, state and, if ``keep``, inner layers."""
@@ -191,3 +242,14 @@ def dense(sizes: tuple[int, ...], *, head: bool = False) -> nn.ModuleList:
     return nn.ModuleList(
         linear(a, b, 0.01 if head and i == last else 2**0.5) for i, (a, b) in enumerate(pairs)
     )
+
+
+def _keep(read: dict[str, Tensor], name: str, layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    """Put aside what a layer reads, as rows."""
+    rows = inputs[0].flatten(0, -2)
+    read[name] = torch.cat([read[name], rows]) if name in read else rows
+
+
+def _bias_of(name: str) -> str:
+    """The name of the bias beside a matrix; one of no parameter where it has none."""
+    return name.replace("weight", "bias") if "weight" in name else ""

@@ -67,7 +67,7 @@ def make(config: StudentConfig, contract: Contract, seed: int = 0) -> Student:
         noise, steps = torch.randn(2, 100, 5, contract.observation_size)
         past = 1.0 + 3.0 * noise + steps.cumsum(0)
         never = torch.zeros(100, 5, dtype=torch.bool)
-        student.whiten(past, student.initial_state(5), never)
+        student.observe(past, student.initial_state(5), never)
     return student.eval().requires_grad_(False)
 
 
@@ -346,6 +346,42 @@ def test_int8_changes_actions_by_little_and_the_normaliser_not_at_all(
     for name in ("normaliser.mean", "normaliser.std"):
         assert torch.equal(tensors[name], plain[name])
     assert meta["weights"] == "int8"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_int8_has_seen_it_says_more_closely(kind: str, contract: Contract) -> None:
+    config = dataclasses.replace(CONFIGS[kind], quantise="int8")
+    student, unseen = (make(config, contract) for _ in range(2))
+    assert student.moments is not None
+    student.prepare_rounding()
+    unseen.prepare_rounding()
+    generator = torch.Generator().manual_seed(7)
+    mixing = torch.randn(6, contract.observation_size, generator=generator)
+
+    def batch() -> torch.Tensor:
+        """Of what moves in six ways only, as bodies do."""
+        moves, noise = torch.randn(40, 50, 6, generator=generator), mixing.new_empty(40, 50, 1)
+        return 1.0 + moves @ mixing + 0.1 * noise.normal_(generator=generator)
+
+    never = torch.zeros(40, 50, dtype=torch.bool)
+    for _ in range(5):
+        student.observe(batch(), student.initial_state(50), never)
+    names = [name for name, parameter in student.named_parameters() if parameter.ndim == 2]
+    assert all(student.moments.of(name) is not None for name in names)
+    sequence = batch()
+
+    def error(of: Student) -> torch.Tensor:
+        said = [each(sequence, each.initial_state(50), never)[0] for each in (of, of.deployed())]
+        return (said[0].mode() - said[1].mode()).square().mean()
+
+    assert error(student) < 0.7 * error(unseen)
+
+
+def test_int8_is_exported_as_it_was_first_rounded(contract: Contract, tmp_path: Path) -> None:
+    student = make(CONFIGS["mlp, int8"], contract)
+    first, again = student.export()[1], student.deployed().export()[1]
+    for name in first:
+        assert torch.equal(first[name], again[name]), name
 
 
 @pytest.mark.parametrize("kind", KINDS)

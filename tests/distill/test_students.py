@@ -20,7 +20,7 @@ from retort.distill.ppo import PPOConfig
 from retort.distill.stages import verbs as stages
 from retort.distill.students import Interface, StudentConfig, make_student
 from retort.distill.students.budget import MARGIN, BudgetError, candidates, pick
-from retort.distill.students.quantisation import quantise, rounded
+from retort.distill.students.quantisation import InputMoments, Rounded, quantise
 from retort.hardware.parsing import parse
 
 INTERFACE = Interface.plain(20, 3)
@@ -67,18 +67,52 @@ def test_what_remembers_reads_the_newest_frame_only() -> None:
 def test_int8_is_within_half_a_step_of_each_group_s_scale() -> None:
     weight = torch.randn(5, 21) * torch.logspace(-3, 2, 21)
     weight[2] = 0.0
-    exact = {"a.weight": weight, "a.bias": torch.randn(5), "normaliser.std": torch.rand(21)}
-    made = quantise(exact, group=8)
-    assert made["a.weight"].dtype == torch.int8
-    assert made["a.weight.scale"].shape == (5, 3)
+    bias = torch.randn(5)
+    made = quantise(weight, bias, 8)
+    assert made.whole.dtype == torch.int8
+    assert made.scale.shape == (5, 3)
     for group in range(3):
         part = slice(8 * group, 8 * group + 8)
         step = weight[:, part].abs().amax(1, keepdim=True) / 127
-        error = (rounded(weight, 8)[:, part] - weight[:, part]).abs()
+        error = (made.weight(8)[:, part] - weight[:, part]).abs()
         assert bool((error <= 0.5001 * step).all())
-    torch.testing.assert_close(rounded(rounded(weight, 8), 8), rounded(weight, 8))
-    assert made["a.bias"] is exact["a.bias"]
-    assert made["normaliser.std"] is exact["normaliser.std"]
+    assert made.bias is bias
+
+
+def correlated(rows: int, generator: torch.Generator) -> torch.Tensor:
+    """What a window of the past looks like: frames that hardly differ, and none around zero."""
+    newest = 0.5 + torch.randn(rows, 1, 4, generator=generator)
+    change = 0.1 * torch.randn(rows, 5, 4, generator=generator).cumsum(1)
+    return (newest + change).flatten(1)
+
+
+def test_rounding_by_moments_keeps_what_a_layer_says() -> None:
+    generator = torch.Generator().manual_seed(2)
+    weight, bias = torch.randn(16, 20, generator=generator), torch.randn(16, generator=generator)
+    moments = InputMoments({"a.weight": 20})
+    for _ in range(5):
+        moments.update({"a.weight": correlated(2000, generator)})
+    x = correlated(2000, generator)  # and not only of what was counted in
+
+    def error(made: Rounded) -> torch.Tensor:
+        assert made.bias is not None
+        return x @ (made.weight(8) - weight).T + made.bias - bias
+
+    nearest = error(quantise(weight, bias, 8))
+    moved = error(quantise(weight, bias, 8, moments.of("a.weight")))
+    assert moved.square().mean() < 0.2 * nearest.square().mean()
+    assert moved.mean(0).square().mean() < 0.01 * nearest.mean(0).square().mean()
+
+
+def test_rounding_by_moments_stays_on_the_steps_with_and_without_a_bias() -> None:
+    weight = torch.randn(3, 10)
+    moments = InputMoments({"a.weight": 10})
+    assert moments.of("a.weight") is None
+    moments.update({"a.weight": torch.zeros(50, 10)})  # nothing is read: nearest is as good
+    for bias in (None, torch.zeros(3)):
+        made = quantise(weight, bias, 4, moments.of("a.weight"))
+        torch.testing.assert_close(made.weight(4), quantise(weight, bias, 4).weight(4))
+        assert (made.bias is None) == (bias is None)
 
 
 def host_of(kind: str, *, bump: float = 0.0) -> Host:

@@ -73,7 +73,7 @@ def test_a_speed_is_learnt_from_positions_sooner(kind: str) -> None:
         sequence = windows[None] if kind == "mlp" else windows.T[..., None]
         state, resets = student.initial_state(2000), torch.zeros(sequence.shape[:2]).bool()
         resets[0] = True
-        student.whiten(sequence, state, resets)
+        student.observe(sequence, state, resets)
         optimiser = torch.optim.Adam(student.parameters(), lr=1e-3)
         for _ in range(200):
             said = student(sequence, state, resets)[0].mode()[-1, :, 0]
@@ -93,7 +93,7 @@ def test_an_episode_counts_as_if_it_had_begun_at_rest() -> None:
     assert student.whitening is not None
     sequence = torch.tensor([1.0, 2.0, 4.0, 8.0, 16.0])[:, None, None]
     resets = torch.tensor([True, False, False, True, False])[:, None]
-    student.whiten(sequence, student.initial_state(1), resets)
+    student.observe(sequence, student.initial_state(1), resets)
     windows = np.array([[1, 1, 1], [1, 1, 2], [1, 2, 4], [8, 8, 8], [8, 8, 16]]) / (1 + 1e-5) ** 0.5
     windows = windows.clip(-10, 10)
     np.testing.assert_allclose(student.whitening.moment, windows.T @ windows, rtol=1e-5)
@@ -104,7 +104,7 @@ def test_what_a_student_remembers_of_before_counts() -> None:
     student = make_student(config, Interface.plain(1, 1))
     assert student.whitening is not None
     never = torch.zeros(1, 1, dtype=torch.bool)
-    student.whiten(torch.tensor([[[3.0]]]), torch.tensor([[1.0, 2.0]]), never)
+    student.observe(torch.tensor([[[3.0]]]), torch.tensor([[1.0, 2.0]]), never)
     window = np.array([1.0, 2.0, 3.0 / (1 + 1e-5) ** 0.5])
     np.testing.assert_allclose(student.whitening.moment, np.outer(window, window), rtol=1e-5)
 
@@ -119,7 +119,7 @@ def test_one_moment_is_not_a_window() -> None:
 def test_without_it_nothing_is_kept() -> None:
     student = make_student(StudentConfig(), Interface.plain(3, 1))
     before = {name: value.clone() for name, value in student.state_dict().items()}
-    student.whiten(torch.randn(4, 2, 3), student.initial_state(2), torch.zeros(4, 2).bool())
+    student.observe(torch.randn(4, 2, 3), student.initial_state(2), torch.zeros(4, 2).bool())
     assert all(torch.equal(before[name], value) for name, value in student.state_dict().items())
     assert not any("whitening" in name for name in before)
     assert isinstance(student.layers[0], nn.Linear)

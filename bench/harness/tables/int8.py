@@ -7,13 +7,16 @@ seeds, until the interval is narrow enough to tell; how wide it is decides, neve
 
 from __future__ import annotations
 
-import dataclasses
+import copy
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from retort.distill.evaluation import actor_of, ratio_interval, run_episodes
+from retort.distill.sources.rollout import Actor
 from retort.distill.students import Student, StudentConfig
+from torch import Tensor
 
 from ..claims import Claim
 from ..distilling import ARMS, distil_arm
@@ -61,7 +64,9 @@ def _compare(run: Run, place: Place, log: Log) -> Made:
         ARMS["ours"],
         run.task,
         [load_teacher(place, needed)],
-        StudentConfig(hidden=tuple(map(int, run.arm.split("-"))), activation="tanh"),
+        StudentConfig(
+            hidden=tuple(map(int, run.arm.split("-"))), activation="tanh", quantise="int8"
+        ),
         seed=run.seed,
         steps=steps,
         log=log,
@@ -74,16 +79,17 @@ def _compare(run: Run, place: Place, log: Log) -> Made:
 
 
 def compare(task: str, student: Student, episodes: int, blocks: int, log: Log) -> dict[str, float]:
-    """The student against itself in int8, on the same episodes.
+    """The student against itself as it is deployed, in int8, on the same episodes.
 
     Args:
         task: on which.
-        student: in float32.
+        student: as it has learnt, in float32, and how to round it; without memory.
         episodes: of a block.
         blocks: at most.
         log: told of every block.
     """
-    whole, rounded = actor_of(student), actor_of(in_int8(student))
+    rounded = actor_of(student.deployed())
+    whole = _Beside(actor_of(student), [rounded, actor_of(to_nearest(student))])
     ours, theirs = np.zeros(0), np.zeros(0)
     env = make_env(task, episodes, autoreset=False)
     found = {}
@@ -94,6 +100,7 @@ def compare(task: str, student: Student, episodes: int, blocks: int, log: Log) -
         interval = ratio_interval(ours, theirs, np.random.default_rng(0))
         if interval is None:
             raise RuntimeError(f"{task} returns nothing in float32, of which a share could be lost")
+        off, off_nearest = whole.distances
         found = {
             "episodes": float(len(ours)),
             "float32_return": float(theirs.mean()),
@@ -101,6 +108,8 @@ def compare(task: str, student: Student, episodes: int, blocks: int, log: Log) -
             "difference": interval.value - 1.0,
             "difference_low": interval.low - 1.0,
             "difference_high": interval.high - 1.0,
+            "action_error": off,
+            "action_error_nearest": off_nearest,
         }
         log(f"{len(ours):6d} episodes   {found['difference']:+.4f}")
         if interval.high - interval.low <= 2.0 * _HALF_WIDTH:
@@ -108,10 +117,32 @@ def compare(task: str, student: Student, episodes: int, blocks: int, log: Log) -
     return found
 
 
-def in_int8(student: Student) -> Student:
-    """The student as it runs once its weights have left training as int8."""
-    twin = type(student)(dataclasses.replace(student.config, quantise="int8"), student.interface)
-    twin.load_state_dict(student.state_dict())
+class _Beside:
+    """Acts as one policy does, and notes how far from that others would have acted."""
+
+    def __init__(self, policy: Actor, others: Sequence[Actor]) -> None:
+        self._policy, self._others = policy, others
+        self._squares, self._ticks = np.zeros(len(others)), 0
+
+    def __call__(
+        self, groups: dict[str, Tensor], state: Tensor, reset: Tensor
+    ) -> tuple[Tensor, Any, Tensor]:
+        action, log_prob, after = self._policy(groups, state, reset)
+        said = [other(groups, state, reset)[0] for other in self._others]
+        self._squares += [float((each - action).square().mean()) for each in said]
+        self._ticks += 1
+        return action, log_prob, after
+
+    @property
+    def distances(self) -> list[float]:
+        """Root mean squares over ticks, environments and actions so far."""
+        return np.sqrt(self._squares / max(1, self._ticks)).tolist()
+
+
+def to_nearest(student: Student) -> Student:
+    """The student with every weight at the step that is nearest, whatever it has read."""
+    twin = copy.deepcopy(student)
+    twin.moments = None
     return twin.deployed()
 
 
@@ -155,16 +186,20 @@ def report(results: Path, figures: Path) -> str:
                         mean_figure(group, "episodes"),
                         mean_figure(group, "float32_return"),
                         mean_figure(group, "int8_return"),
+                        f"{_mean(group, 'action_error'):.4f} "
+                        f"({_mean(group, 'action_error_nearest'):.4f})",
                         *_difference(group),
                     ]
                 )
     header = ["task", "student", "seeds", "parameters", "episodes of each", "float32", "int8"]
+    header += ["actions off by (to the nearest steps)"]
     return "\n\n".join(
         [
             "## int8",
             paragraph(
                 f"Students by `ours` with {budgets_said(every)} steps in float32, against the same "
-                "weights as int8 (a scale for 32 weights of a row) behind the float32 normaliser, "
+                "weights as int8 (a scale for 32 weights of a row), rounded by what each layer "
+                'reads as `quantise = "int8"` does, behind the float32 normaliser, '
                 f"on the same held-out episodes: {BLOCK}, and more until the interval of that seed "
                 f"is ±{_HALF_WIDTH:.1%} or there are {BLOCK * BLOCKS}. The difference of mean "
                 "returns in parts of float32's, averaged over seeds, with the 95 % interval over "
@@ -175,12 +210,18 @@ def report(results: Path, figures: Path) -> str:
                 f"{3 / BLOCK:.1%} of all may still end in one (95 %) and lose as much of the "
                 f"return, which is more than is allowed; {3 / MOST:.0f} would bound "
                 "that. `return` in the files "
-                f"is of {FINAL_EPISODES} episodes in float32."
+                f"is of {FINAL_EPISODES} episodes in float32. Actions: root mean square of how far "
+                "they are from float32's in the same situations, and how far they would be with "
+                "every weight rounded to the nearest step."
             ),
             markdown_table([*header, "difference", "furthest", f"within ±{MOST:.0%}"], rows),
             settings_note(every),
         ]
     )
+
+
+def _mean(group: list[Result], figure: str) -> float:
+    return float(np.mean([r.figures[figure] for r in group]))
 
 
 def _difference(group: list[Result]) -> tuple[str, str, str]:
