@@ -40,6 +40,7 @@ from .windows import WindowEnv
 KL = TermConfig(name="policy_kl")
 RL = TermConfig(name="rl")
 VALUE = TermConfig(name="value")
+OWN_VALUE = TermConfig(name="value", options={"until": 0.0})  # none of the teacher's is believed
 _POINTS = 5  # on a curve unless it says how many steps there are between two
 
 
@@ -68,8 +69,9 @@ ARMS: dict[str, Arm] = {
     "dagger": Arm(mode="aggregate", terms=(TermConfig(name="mean_regression"),)),
     "student-driven": Arm(mode="student", terms=(KL,)),
     "teacher-driven": Arm(mode="teacher", terms=(KL,)),
-    # Spigler 2025: PPO's loss and the proximal KL, both at weight 1 throughout.
-    "proximal": Arm(mode="student", terms=(RL, TermConfig(name="proximal"), VALUE)),
+    # Spigler 2025: PPO's loss and the proximal KL, both at weight 1 throughout; values are learnt
+    # from the student's own returns.
+    "proximal": Arm(mode="student", terms=(RL, TermConfig(name="proximal"), OWN_VALUE)),
     # KL that gives way to the student's own reward, and keeps what it has learnt.
     "ours": Arm(
         mode="aggregate",
@@ -96,7 +98,7 @@ def let_go(std: float, until: float = 0.3) -> Arm:
         terms=(
             TermConfig(name="policy_kl", end=0.0, schedule="linear", until=until),
             RL,
-            TermConfig(name="value", options={"until": 0.0}),
+            OWN_VALUE,
         ),
         changes={"std_floor": std},
     )

@@ -19,10 +19,10 @@ _HEAD = (
     "and the interval is nearly always from the lowest to the highest, which holds the true mean "
     "three times in four rather than 19 in 20: this round shows what is far apart, and a claim to "
     "have matched or beaten a published figure waits for 5 or 10. Settings were chosen on seeds "
-    "from 100 up, results are from the seeds named. Where a setting, a task or the code changed, "
-    "its runs were made anew, sometimes after the seeds named had fallen short, so that these were "
-    "not blind; earlier results stand in the history of `{results}`. Whatever falls short stands "
-    "in the tables too."
+    "from 100 up, results are from the seeds named. Where a setting, a task or code that a result "
+    "depends on changed, its runs were made anew, sometimes after the seeds named had fallen "
+    "short, so that these were not blind; earlier results stand in the history of `{results}`. "
+    "Whatever falls short stands in the tables too."
 )
 _SCALED = (
     "Every budget is {scale:g} times that of the round which stands in `docs/benchmarks.md`, the "

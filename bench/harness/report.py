@@ -91,11 +91,19 @@ def normalised_over_seeds(
     return said(bootstrap(interquartile_mean, scores[:, None], np.random.default_rng(0)))
 
 
-def better_than(ours: Sequence[Result], theirs: Sequence[Result]) -> str:
-    """Probability that a run of ours returns more than one of theirs (Mann-Whitney)."""
-    if not ours or not theirs:
+def better_than(
+    ours: Sequence[Result], theirs: Sequence[Result], teachers: Sequence[Result]
+) -> str:
+    """Probability that a run of ours returns more of its teacher's return than one of theirs
+    (Mann-Whitney), over the seeds that all have.
+    """
+    ours, theirs, teachers = of_common_seeds(ours, theirs, teachers)
+    if not ours:
         return ""
-    one, other = (np.array([[r.mean_return] for r in group]) for group in (ours, theirs))
+    by_seed = {r.seed: r.mean_return for r in teachers}
+    one, other = (
+        np.array([[r.mean_return / by_seed[r.seed]] for r in group]) for group in (ours, theirs)
+    )
     return f"{float(probability_of_improvement(one, other)):.2f}"
 
 

@@ -1,8 +1,8 @@
-"""A benchmark is a list of runs; a run is done whose file exists and is of its budget. Nothing
-else is remembered.
+"""A benchmark is a list of runs; a run is done whose file exists, is of its budget, and was made
+from the checkpoints that are there. Nothing else is remembered.
 
 Runs that others need leave a checkpoint; where it is missing, or of another budget, they are done
-again.
+again, and so is then what was made from the one before.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from retort.launch.files import BusyError, at_work
+from retort.sim.definition import digest
 
 from .results import (
     Point,
@@ -98,18 +99,31 @@ class Run:
         return f"{self.task}_{self.arm}_s{self.seed}".replace(" ", "-")
 
     def done(self, place: Place) -> bool:
-        """Its result is there, and of its budget."""
-        return self._result_budget(place) == place.steps(self.budget)
+        """Its result is there, of its budget, and none of the checkpoints that it was made from has
+        been made anew since.
+        """
+        result = self._result(place)
+        if result is None or result.budget != place.steps(self.budget):
+            return False
+        now = self.read(place)
+        return all(now.get(name, was) == was for name, was in result.read.items())
+
+    def read(self, place: Place) -> dict[str, str]:
+        """Digests of the checkpoints that it needs, by ``table/name``, of those that are there."""
+        paths = {f"{run.table}/{run.name}": place.checkpoint(run) for run in self.needs}
+        return {name: digest(path) for name, path in paths.items() if path.exists()}
 
     def ready(self, place: Place) -> bool:
         """Its checkpoint is there, and no result says that it is of another budget."""
-        known = self._result_budget(place)
-        return place.checkpoint(self).exists() and known in (None, place.steps(self.budget))
+        known = self._result(place)
+        if not place.checkpoint(self).exists():
+            return False
+        return known is None or known.budget == place.steps(self.budget)
 
-    def _result_budget(self, place: Place) -> int | None:
-        """That its result was made with; None where there is none that can be read."""
+    def _result(self, place: Place) -> Result | None:
+        """Its result; None where there is none that can be read."""
         try:
-            return read_result(place.results / self.table / f"{self.name}.json").budget
+            return read_result(place.results / self.table / f"{self.name}.json")
         except (FileNotFoundError, ValueError):
             return None
 
@@ -161,6 +175,7 @@ def go_on(runs: Iterable[Run], place: Place, log: Log, minutes: float = float("i
 def _do(run: Run, place: Place, log: Log) -> None:
     where = machine()
     log(f"{run.table}/{run.name}: {place.steps(run.budget)} steps")
+    read = run.read(place)
     made = run.execute(run, place, lambda text: log(f"    {text}"))
     result = Result(
         table=run.table,
@@ -172,6 +187,7 @@ def _do(run: Run, place: Place, log: Log) -> None:
         versions=versions(),
         commit=commit(),
         date=today(),
+        read=read,
         **{**made._asdict(), "series": dict(made.series)},
     )
     path = write_result(place.results, run.name, result)

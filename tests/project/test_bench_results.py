@@ -147,6 +147,24 @@ def test_a_student_does_not_learn_from_a_teacher_of_another_budget(harness, plac
     assert runs.go_on([student], elsewhere, quiet) == (1, [])
 
 
+def test_a_student_is_made_anew_when_its_teacher_was(harness, place):
+    results, runs = harness
+    log = []
+    teacher, student = listed(runs, ["teacher", "student"], log)
+    student = dataclasses.replace(student, needs=(teacher,))
+    assert runs.go_on([student], place, quiet) == (2, [])
+    assert student.done(place)
+    path = place.checkpoint(teacher)
+    path.write_bytes(b"another one")
+    assert not student.done(place)
+    assert runs.go_on([student], place, quiet) == (1, [])
+    [made] = [r for r in results.read_results(place.results, "t") if r.arm == "student"]
+    assert list(made.read) == ["t/Task_teacher_s1"]
+    path.unlink()  # where none is, nothing says that it was another
+    assert student.done(place)
+    assert log == ["teacher", "student", "student"]
+
+
 def test_no_run_begins_when_the_time_is_over(harness, place):
     _, runs = harness
     log = []

@@ -46,6 +46,7 @@ from ..runs import Log, Made, Place, Run
 from ..varied import distil_varied, load_teacher, teach
 
 TABLE = "adaptation"
+BEFORE, UNSWITCHED = "before", "unswitched"  # series of rates
 SEEDS = (1, 2, 3)
 ARMS = (TEACHER, RECURRENT, MEMORYLESS, GRADIENT)
 SOON = 1.0  # [s] within which the recurrent one must be back
@@ -141,9 +142,9 @@ def _rates(changing: Changing, actor: Actor, log: Log) -> dict[str, list[float]]
         _, always, _ = _windows(changing, actor, change.quantity, ends, ends)
         steady = before[-int((changing.at - changing.settling) / WINDOW + 1e-9) :]
         for when, rates in (
-            ("before", steady),
+            (BEFORE, steady),
             ("after", after),
-            ("unswitched", unswitched),
+            (UNSWITCHED, unswitched),
             ("from the start", always),
         ):
             series[f"{change.name}, {when}"] = np.round(rates, 4).tolist()
@@ -178,14 +179,16 @@ def _windows(
     return before, after, int(standing.sum())
 
 
-def _relative(series: Mapping[str, list[float]], change: Change) -> np.ndarray:
-    """Rates after a change over those of the same policy without it, (windows,); nan where these
-    are nothing.
+def _relative(
+    series: Mapping[str, list[float]], change: Change, against: str = UNSWITCHED
+) -> np.ndarray:
+    """Rates after a change over those of the same policy without it, (windows,), or over its mean
+    one before it; nan where these are nothing.
     """
-    after, unswitched = (
-        np.array(series[f"{change.name}, {when}"]) for when in ("after", "unswitched")
-    )
-    return after / unswitched if _is_steady(series, change) else np.full(len(after), np.nan)
+    after, steady = (np.array(series[f"{change.name}, {when}"]) for when in ("after", against))
+    if against == BEFORE:
+        steady = steady.mean()
+    return after / steady if _is_steady(series, change) else np.full(len(after), np.nan)
 
 
 def _is_steady(series: Mapping[str, list[float]], change: Change) -> bool:
@@ -194,6 +197,11 @@ def _is_steady(series: Mapping[str, list[float]], change: Change) -> bool:
     return min(series[f"{change.name}, unswitched"]) > _LEAST * steady > 0.0
 
 
+_GRADIENT_COSTS = (
+    "The gradient-based one's teacher queries are those of the steps before its start was learnt; "
+    "what its teacher was asked in those for the start, at most as often as there are steps, is "
+    "not counted."
+)
 _EARLIER = (
     "An earlier round stands in the history of this page, up to commit 04dd391: HalfCheetah's "
     "oracle had 1.5 M steps, and its motor strength went from 2 to 1 where now it goes from 1.3 to "
@@ -270,11 +278,10 @@ def _time(seconds: float) -> str:
     return f"{seconds:.1f} s" if np.isfinite(seconds) else "never"
 
 
-def _back(change: Change, group: Sequence[Result]) -> Back:
+def _back(change: Change, group: Sequence[Result], against: str = UNSWITCHED) -> Back:
     if not group:
         return Back(0.0, np.inf, 0, 0)
-    steady = [_is_steady(result.series, change) for result in group]
-    known = _times(change, [r for r, is_steady in zip(group, steady, strict=True) if is_steady])
+    known = _times(change, [r for r in group if _is_steady(r.series, change)], against)
     unsteady = len(group) - len(known)
     soonest, latest = (float(np.median([*known, *[end] * unsteady])) for end in (WINDOW, np.inf))
     return Back(soonest, latest, unsteady, len(group))
@@ -333,7 +340,8 @@ def report(results: Path, figures: Path) -> str:
                 "are others where not all do; empty where that is under "
                 f"{_LEAST:g} of the steady rate. Back after: the end of "
                 f"the first of two successive windows at {TARGET:g} of it if the mean from there "
-                f"on is at {TARGET:g} too, median over seeds, from the soonest to the latest that "
+                f"on is at {TARGET:g} too, median over seeds (and each seed's, ? without a steady "
+                "rate), from the soonest to the latest that "
                 "it can be where a seed has no steady rate to be back at; a policy without memory "
                 "cannot be anything but `never` back where it earns less with the changed robot, "
                 "be it that from the start. Of the oracle's: the rate from then on, "
@@ -341,6 +349,8 @@ def report(results: Path, figures: Path) -> str:
                 "memoryless one is not."
             ),
             paragraph(_EARLIER),
+            paragraph(_otherwise(every)),
+            paragraph(_GRADIENT_COSTS),
             markdown_table(header, students),
             markdown_table(wanted, switched),
             f"![Rates around each switch]({image})",
@@ -361,17 +371,42 @@ def _cells(change: Change, arm: str, groups: dict[str, list[Result]]) -> list[st
         f"{np.mean(steady):.2f}",
         _interval(second) if all(_is_steady(r.series, change) for r in group) else "",
         _interval(alike) if np.isfinite(alike).all() else "",
-        str(_back(change, group)),
+        f"{_back(change, group)}{_each(change, group)}",
         _interval(shares) if shares else "",
         _met(change, groups) if arm == RECURRENT else "",
     ]
 
 
-def _times(change: Change, group: Sequence[Result]) -> list[float]:
-    return [float(recovery_times(_relative(r.series, change)[:, None])[0]) for r in group]
+def _times(change: Change, group: Sequence[Result], against: str = UNSWITCHED) -> list[float]:
+    return [float(recovery_times(_relative(r.series, change, against)[:, None])[0]) for r in group]
 
 
-def _met(change: Change, groups: dict[str, list[Result]]) -> str:
+def _each(change: Change, group: Sequence[Result]) -> str:
+    """When each seed was back, in a few words."""
+    times = _times(change, group)
+    steady = [_is_steady(r.series, change) for r in group]
+    said = (_time(time) if known else "?" for time, known in zip(times, steady, strict=True))
+    return f" [{', '.join(said)}]" if len(group) > 1 else ""
+
+
+def _otherwise(every: Sequence[Result]) -> str:
+    """What would be said by the mean rate before the switch; empty where that is the same."""
+    found = []
+    for task, changing in TASKS.items():
+        groups = {arm: [r for r in every if (r.task, r.arm) == (task, arm)] for arm in ARMS}
+        for change in changing.changes:
+            other = _met(change, groups, BEFORE)
+            if other != _met(change, groups):
+                found.append(f"{task}, {change.name}: {other}")
+    if not found:
+        return "With the mean rate before the switch for the steady state no verdict is another."
+    return (
+        "With the mean rate before the switch for the steady state, which does not know what the "
+        f"same episodes would have brought, these verdicts would be others: {'; '.join(found)}."
+    )
+
+
+def _met(change: Change, groups: dict[str, list[Result]], against: str = UNSWITCHED) -> str:
     """Empty where it cannot be said; undefined where a seed without a steady rate would decide.
 
     A recurrent student that is not back is that, whatever the memoryless one does.
@@ -379,7 +414,7 @@ def _met(change: Change, groups: dict[str, list[Result]]) -> str:
     recurrent, memoryless = (groups.get(arm, []) for arm in (RECURRENT, MEMORYLESS))
     if not recurrent:
         return ""
-    back = _back(change, recurrent)
+    back = _back(change, recurrent, against)
     if back.soonest > SOON:
         return verdict(False, recurrent, SEEDS)
     if back.latest > SOON:
@@ -387,7 +422,7 @@ def _met(change: Change, groups: dict[str, list[Result]]) -> str:
     _, beside = of_common_seeds(recurrent, memoryless)
     if not beside:
         return ""
-    other = _back(change, beside)
+    other = _back(change, beside, against)
     if other.latest <= SOON:
         return "neither was thrown off"
     if other.soonest <= SOON:

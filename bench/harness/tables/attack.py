@@ -58,13 +58,14 @@ _WHY_LESS = (
 _WHY_UNMADE = "those that learn under attack, and come nearest elsewhere, are still to be run"
 _WHY_HARMED = "those that return as much as their teacher keep less of it under the worst attack"
 _EARLIER = (
-    "Earlier rounds stand in the history of this page; each fell short of the clean return on the "
-    "seeds named, and the next was chosen on tuning seeds. Up to commit 6936f1e `attacked` was "
-    "lied to within a box half as large again for 60 % of the time and let its teacher go after "
-    "30 % of 1 M steps: clean return over the teacher's and what was kept of it were 0.909 and "
-    "0.96 on Walker2d (two seeds) and 0.921 and 1.00 on Hopper (one). Up to commit d429db6 it was "
-    "lied to for 40 % of 1 M steps: 0.931 and 0.96 (two), 0.930 and 0.79 (one); up to 49715d8 "
-    "on Hopper for 35 % of 2 M: 0.923 and 0.98 (one)."
+    "Earlier rounds stand in the history of the results. Each fell short on the seeds that were "
+    "run, and the next was chosen on tuning seeds, so that these were not blind. On seed 1 the "
+    "clean return of `attacked` over its teacher's and what it kept of it were, round by round: on "
+    "Walker2d 0.893 and 0.85, 0.625 and 0.62, 0.878 and 0.95, 0.947 and 0.94; on Hopper 0.919 and "
+    "0.19, 0.875 and 1.00, 0.889 and 0.99 (these three with 0.5 M steps), 0.921 and 1.00, 0.930 "
+    "and 0.79, 0.923 and 0.98. What changed was for how much of the time it is lied to, within "
+    "how large a box, for how long it listens to its teacher, and the steps. Hopper's seeds 2 and "
+    "3 were run in this round only."
 )
 _PASSES = {"epochs": 5, "minibatches": 4}  # large minibatches: ten steps of ascent in every one
 
@@ -197,10 +198,13 @@ def claims(results: Path) -> list[Claim]:
     for task in TASKS:
         teachers = [result for result in taught if result.task == task]
         arms, groups = {}, {}
+        # Of those with most seeds: whoever has one that was lucky is no better than one with three.
+        here = [r.arm for r in every if r.task == task and r.arm in ARMS[1:]]
+        most = max(map(here.count, here), default=0)
         for name in ARMS[1:]:
             group = [r for r in every if (r.task, r.arm) == (task, name)]
             clean = paired_ratio(group, teachers)
-            if clean is not None:
+            if clean is not None and len(group) == most:
                 arms[name], groups[name] = (clean.value, _kept(group).value), group
         if arms:
             best = max(arms, key=lambda name: min(arms[name][0] / CLEAN, arms[name][1] / KEPT))

@@ -35,9 +35,7 @@ FAMILIES = {
 _WHY = (
     "a pick leaves {margin:.0%} of its budget free, and in {free} of the {short} that is where the "
     "larger one stands that would have fitted; the rest are measurement: neighbouring widths "
-    "differ by as little as the grid's and the student's own, one or two in a hundred. Three more "
-    "measurements of all this came, with the margin, to 18 of 21, 13 of 19 and 24 of 25, and in "
-    "one of them one pick took 0.5 % too long"
+    "differ by as little as the grid's and the student's own, one or two in a hundred"
 )
 _BOTH = (("width", "takes"), ("next_width", "next_takes"))
 _COLUMNS = ("width", "parameters", "expected", "takes", "next_width", "next_takes")

@@ -150,7 +150,7 @@ def report(results: Path, figures: Path) -> str:
                     interval_over_seeds(group),
                     ratio_over_seeds(group, teachers),
                     normalised_over_seeds(group, teachers, random.get(task)),
-                    better_than(group, _group(every, task, _plain(arm))),
+                    better_than(group, _group(every, task, _plain(arm)), teachers),
                     _met(task, arm, group, teachers),
                 ]
             )
@@ -162,15 +162,19 @@ def report(results: Path, figures: Path) -> str:
                 "Teachers of 256-256, students of the widths named; `ppo` is the student's network "
                 "by PPO with the student's steps, `ppo-all` with the teacher's added. Return of 50 "
                 "held-out deterministic episodes after the last update; S/T is paired by seed, and "
-                "J_0 is what random actions return. Better: the probability that a run returns "
-                "more than one of `student-driven` with the same network."
+                "J_0 is what random actions return. Better: the probability that a run's S/T is "
+                "higher than that of one of `student-driven` with the same network, over the "
+                "seeds that both have. To the smaller networks go `ours` and `student-driven`, "
+                "the plain form of what it extends; they were named before anything was measured "
+                "and are not always the two that are best at 128-64."
             ),
             paragraph(
                 "`behaviour-cloning` regresses on the actions of the teacher's own episodes; "
                 "`dagger` on the teacher's mean where the student acts, and learns again from the "
                 "last 50 batches (102 k steps) it has kept, without a share of the teacher's own "
                 "acts; `student-driven` and `teacher-driven` have the forward KL where the student "
-                "or the teacher acts; `proximal` is Spigler's (2025); `ours` keeps batches as "
+                "or the teacher acts; `proximal` is Spigler's (2025), but that the student's "
+                "normaliser goes on counting; `ours` keeps batches as "
                 "`dagger` does, has the forward KL, which gives way to the student's own reward, "
                 "and the teacher's values."
             ),

@@ -41,7 +41,7 @@ SEEDS = (1, 2, 3)
 TEACHER, GATED, BARE = "teacher", "gated", "gated without replay"
 _RECIPE = load_recipe("balancer")
 _CURRICULUM = _RECIPE.curriculum  # the shipped one, which is gated
-LEVELS = _CURRICULUM.levels
+LEVELS, START = _CURRICULUM.levels, _CURRICULUM.start
 _SOUGHT = "{:g} to {:g}".format(*_CURRICULUM.traversable)
 ARMS: dict[str, CurriculumConfig] = {
     GATED: _CURRICULUM,
@@ -185,8 +185,10 @@ def report(results: Path, figures: Path) -> str:
             "## Curriculum",
             paragraph(
                 "Students of one teacher each, which sees what the simulation knows, at equal "
-                f"steps: all but `none` begin at level {_CURRICULUM.start}; `gated` moves an "
-                "axis on when the student is confidently near its teacher there, `promoted` gives "
+                f"steps: all but `none` begin at level {START}; `gated` moves an axis on when the "
+                f"student confidently earns {_CURRICULUM.bar:g} of what its teacher does there "
+                "(both above a random policy, whose episodes, at most 64 a level, are not among "
+                "the steps), `promoted` gives "
                 "every environment a level of its own, which its last episode moves (Rudin 2022), "
                 f"`particles` seeks levels at which the student comes to {_SOUGHT} of its teacher "
                 "(Lee 2020), `fixed` moves all axes evenly over the budget, `none` is at the "

@@ -88,12 +88,14 @@ def report(results: Path, figures: Path) -> str:
                 "Students of 128-64 from the same teachers, each arm right after the other on the "
                 "same machine. `rsl_rl` is its `DistillationRunner` on our environments with our "
                 "teacher's network where it keeps its own, behind the teacher's normaliser as our "
-                "students are: with the settings Isaac Lab publishes for ANYmal-D, and with our "
-                "rollouts, passes and learning rate. Its student acts with noise and regresses "
-                "on the teacher's mean. `dagger` and `behaviour-cloning` are ours: `imitation`, "
-                "which has them, cannot be installed beside Gymnasium 1. S/T, the return of 50 "
-                "held-out deterministic episodes over the teacher's, and seconds over those of "
-                "`ours` are paired by seed."
+                "students are: with the settings Isaac Lab publishes for ANYmal-D, but for as few "
+                "environments as ours, which leaves it a tenth of the updates that ours make of "
+                "these steps, and with our rollouts, passes and learning rate. Its student acts "
+                "with noise of 0.1 and regresses on the teacher's mean; `dagger` does so with "
+                f"noise of {StudentConfig().initial_std:g}. `dagger` and `behaviour-cloning` are "
+                "ours: `imitation`, which has them, cannot be installed beside Gymnasium 1. S/T, "
+                "the return of 50 held-out deterministic episodes over the teacher's, and seconds "
+                "over those of `ours` are paired by seed."
             ),
             markdown_table(header, _rows(every, taught)),
             f"![Return against environment steps and seconds]({image})",

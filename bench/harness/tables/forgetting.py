@@ -71,7 +71,10 @@ def report(results: Path, figures: Path) -> str:
                 "last one are scored at every level on the same episodes, and a level is forgotten "
                 "by (best - final) / best. Interquartile mean over seeds, the best of several "
                 "scores being a little above what any is expected to be; worst is the level most "
-                f"of which is forgotten in each run. Wanted with replay: at most {MOST:.2f}."
+                f"of which is forgotten in each run. Wanted with replay: at most {MOST:.2f}. All "
+                f"begin at level {curriculum.START} of {curriculum.LEVELS}, so that easier ones "
+                "were never a frontier and are met by replay alone; after the last move "
+                f"{_left(every)} of the steps were left to forget in."
             ),
             markdown_table(
                 ["task", "curriculum", "seeds", *(f"level {x}" for x in levels), "worst", "met"],
@@ -81,6 +84,13 @@ def report(results: Path, figures: Path) -> str:
             settings_note(every),
         ]
     )
+
+
+def _left(every: Sequence[Result]) -> str:
+    """Share of the steps after the last move, from run to run."""
+    moved = [r.series["steps"] for r in every if len(r.series["steps"]) > 1]
+    shares = [1.0 - steps[-2] / steps[-1] for steps in moved]
+    return f"{min(shares):.0%} to {max(shares):.0%}" if shares else "all"
 
 
 def forgotten(result: Result) -> np.ndarray:

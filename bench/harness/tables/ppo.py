@@ -204,7 +204,9 @@ def report(results: Path, figures: Path) -> str:
                 "PyTorch has one thread everywhere: a second makes a minibatch of 64 rows through "
                 "256-256 at best 1.25 times as fast, of 512 through 64-64 1.1 times; "
                 "our physics and EnvPool's have all cores, Stable-Baselines3 and RLtools step "
-                "Gymnasium's environments one after the other. RLtools' compiler is off the clock."
+                "Gymnasium's environments one after the other, and most of RLtools' seconds are "
+                "those environments' and their normaliser's in Python; its compiler is off the "
+                "clock."
             ),
             markdown_table([*header, *timed], _rows(every)),
             paragraph(

@@ -22,7 +22,7 @@ from retort.distill.teachers import ActorTeacher
 from retort.distill.terms import TermConfig
 
 from ..claims import Claim
-from ..distilling import KL, RL, VALUE, Arm, Distilled, distil_arm
+from ..distilling import KL, OWN_VALUE, RL, VALUE, Arm, Distilled, distil_arm
 from ..measures import (
     CRITIC_ENVS,
     CRITIC_TICKS,
@@ -91,7 +91,7 @@ TERMS: dict[str, Arm] = {
     "policy_kl + time_attention": _beside("time_attention"),
     "policy_kl + robust": _beside("robust", 0.3, epsilon=_EPSILON, steps=3),
     "policy_kl + smoothness": _beside("smoothness", 0.1),
-    "rl + value": Arm(mode="student", terms=(RL, _term("value", until=0.0))),
+    "rl + value": Arm(mode="student", terms=(RL, OWN_VALUE), taught=False),
     "policy_kl + rl + value": Arm(mode="student", terms=(KL, RL, VALUE)),
 }
 
@@ -248,7 +248,7 @@ def claims(results: Path) -> list[Claim]:
             wanted="none",
             found=f"{total}, {_counted(spoilt)}, {_counted(fallen)}",
             met=verdict(not (total or spoilt or fallen), runs, SEEDS, *groups),
-            why=_WHY_SPOILT if spoilt else _WHY_FALLEN if fallen else "",
+            why=_WHY_SPOILT if spoilt else _why_fallen(every) if fallen else "",
         )
     ]
 
@@ -259,10 +259,15 @@ _WHY_SPOILT = (
 )
 
 
-_WHY_FALLEN = (
-    "its last point of five lies below the one before, with its teacher unharmed: whether that is "
-    "divergence or the up and down of a student that is still learning, five points do not tell"
-)
+def _why_fallen(every: Sequence[Result]) -> str:
+    """How often that is so where no teacher learns."""
+    others = [r for r in every if r.arm not in (*_CONCURRENT, SHORT)]
+    fallen = sum(map(_has_fallen, others))
+    return (
+        "it ended below what it was at one of five points before, with its teacher unharmed: so "
+        f"do {fallen} of the {len(others)} runs of this table whose teachers stand still, so that "
+        "it tells of students that are still learning rather than of teachers that learn"
+    )
 
 
 def _counted(named: Sequence[str]) -> str:
@@ -272,11 +277,12 @@ def _counted(named: Sequence[str]) -> str:
 def _fallen(every: Sequence[Result]) -> list[str]:
     """Concurrent runs whose student ended below ``_KEPT`` of the best point of its curve."""
     return [
-        f"`{r.arm}` {r.task} s{r.seed}"
-        for r in every
-        if r.arm in _CONCURRENT
-        and r.mean_return < _KEPT * max(point.mean_return for point in r.curve)
+        f"`{r.arm}` {r.task} s{r.seed}" for r in every if r.arm in _CONCURRENT and _has_fallen(r)
     ]
+
+
+def _has_fallen(result: Result) -> bool:
+    return result.mean_return < _KEPT * max(point.mean_return for point in result.curve)
 
 
 def _spoilt(every: Sequence[Result]) -> list[str]:
@@ -319,7 +325,8 @@ _Q = (
     f"a critic Q(s, a) that was fitted to the shared teacher by Sarsa on {CRITIC_TICKS} ticks of "
     f"{CRITIC_ENVS} environments of its own, noise included: these steps are in the column. "
     "`proximal`, `corrected` and `rl` learn from the student's reward too; the steps of `rl + "
-    "value` are PPO's of the same network without any teacher."
+    "value` are PPO's of the same network without a teacher, but for the normaliser that all "
+    "students here begin behind."
 )
 _HOW = (
     "All with `policy_kl` alone, so that `student` is the first row above. `offline` learns from "
@@ -356,7 +363,7 @@ def _costs(every: Sequence[Result], taught: Sequence[Result], arms: Sequence[str
                     task,
                     f"`{arm}`",
                     *cost_cells(group),
-                    ratio_over_seeds([_early(result) for result in group], teachers),
+                    "" if arm == SHORT else ratio_over_seeds(list(map(_early, group)), teachers),
                     interval_over_seeds(group),
                     ratio_over_seeds(group, teachers),
                     "" if arm == plain else ratio_over_seeds(group, against),
