@@ -2,6 +2,8 @@
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures("bench_on_path")
+
 
 def test_picks_are_measured_again(trial, monkeypatch):
     from harness.tables import budget

@@ -5,6 +5,8 @@ import pytest
 import torch
 from retort.distill.students import Interface, StudentConfig, make_student
 
+pytestmark = pytest.mark.usefixtures("bench_on_path")
+
 
 def test_from_a_teacher_to_the_difference(trial):
     from harness.runs import go_on
