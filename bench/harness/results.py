@@ -48,7 +48,7 @@ class Result:
     commit: str
     date: str
     series: dict[str, list[float]] = dataclasses.field(default_factory=dict)  # more than a number
-    read: dict[str, str] = dataclasses.field(default_factory=dict)  # digests of others' checkpoints
+    checkpoints: dict[str, str] = dataclasses.field(default_factory=dict)  # digests of those read
 
     @property
     def mean_return(self) -> float:

@@ -105,10 +105,10 @@ class Run:
         result = self._result(place)
         if result is None or result.budget != place.steps(self.budget):
             return False
-        now = self.read(place)
-        return all(now.get(name, was) == was for name, was in result.read.items())
+        now = self.checkpoint_digests(place)
+        return all(now.get(name, was) == was for name, was in result.checkpoints.items())
 
-    def read(self, place: Place) -> dict[str, str]:
+    def checkpoint_digests(self, place: Place) -> dict[str, str]:
         """Digests of the checkpoints that it needs, by ``table/name``, of those that are there."""
         paths = {f"{run.table}/{run.name}": place.checkpoint(run) for run in self.needs}
         return {name: digest(path) for name, path in paths.items() if path.exists()}
@@ -175,7 +175,7 @@ def go_on(runs: Iterable[Run], place: Place, log: Log, minutes: float = float("i
 def _do(run: Run, place: Place, log: Log) -> None:
     where = machine()
     log(f"{run.table}/{run.name}: {place.steps(run.budget)} steps")
-    read = run.read(place)
+    checkpoints = run.checkpoint_digests(place)
     made = run.execute(run, place, lambda text: log(f"    {text}"))
     result = Result(
         table=run.table,
@@ -187,7 +187,7 @@ def _do(run: Run, place: Place, log: Log) -> None:
         versions=versions(),
         commit=commit(),
         date=today(),
-        read=read,
+        checkpoints=checkpoints,
         **{**made._asdict(), "series": dict(made.series)},
     )
     path = write_result(place.results, run.name, result)

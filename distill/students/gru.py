@@ -54,7 +54,7 @@ class GruStudent(Student):
             features = {"memory": before, **features, "gru": units}
         return self.layers[-1](units), units[-1], features
 
-    def _read_besides(self, x: Tensor, features: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _other_matrix_inputs(self, x: Tensor, features: dict[str, Tensor]) -> dict[str, Tensor]:
         encoded = features[f"layer{len(self.encoder) - 1}"] if len(self.encoder) else x
         return {
             "memory.weight_ih_l0": encoded.flatten(0, 1),

@@ -45,9 +45,9 @@ class InputMoments(nn.Module):
             self.register_buffer(_attribute(name), moment)
 
     @torch.no_grad()
-    def update(self, read: Mapping[str, Tensor]) -> None:
-        """Count in a batch, (rows, columns) by matrix."""
-        for name, x in read.items():
+    def update(self, inputs: Mapping[str, Tensor]) -> None:
+        """Count in a batch of inputs, (samples, columns) by matrix."""
+        for name, x in inputs.items():
             z = torch.cat([x, torch.ones(len(x), 1)], dim=1).double()
             moment = self.get_buffer(_attribute(name))
             kept = _KEPT if bool(moment.any()) else 0.0
@@ -55,8 +55,8 @@ class InputMoments(nn.Module):
 
     def of(self, name: str) -> Tensor | None:
         """(columns + 1, columns + 1) of a matrix; None where nothing was counted in."""
-        moment = getattr(self, _attribute(name), None)
-        return moment if moment is not None and bool(moment.any()) else None
+        moment = self.get_buffer(_attribute(name))
+        return moment if bool(moment.any()) else None
 
 
 @torch.no_grad()

@@ -117,7 +117,7 @@ class Student(nn.Module):
         if self.whitening is not None:
             self.whitening.update(self._first_layer(), self._first_inputs(x, state, resets))
         if self.moments is not None:
-            self.moments.update(self._read_by_matrices(x, state, resets))
+            self.moments.update(self._matrix_inputs(x, state, resets))
 
     def parameter_count(self) -> int:
         """What is stored and multiplied on the robot, normaliser aside."""
@@ -171,8 +171,9 @@ class Student(nn.Module):
         return ((name, p) for name, p in self.named_parameters() if p.ndim == 2)
 
     @torch.no_grad()
-    def _read_by_matrices(self, x: Tensor, state: Tensor, resets: Tensor) -> dict[str, Tensor]:
-        """What every matrix of a linear layer reads, (rows, columns) by its name, not whitened.
+    def _matrix_inputs(self, x: Tensor, state: Tensor, resets: Tensor) -> dict[str, Tensor]:
+        """What every matrix of a linear layer is multiplied with, (samples, columns) by its name,
+        before it is whitened.
 
         A matrix that is missing here is rounded to the nearest steps.
         """
@@ -186,9 +187,9 @@ class Student(nn.Module):
         _, _, features = student._run(x, state, resets, keep=True)
         for hook in hooks:
             hook.remove()
-        return read | self._read_besides(x, features)
+        return read | self._other_matrix_inputs(x, features)
 
-    def _read_besides(self, x: Tensor, features: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _other_matrix_inputs(self, x: Tensor, features: dict[str, Tensor]) -> dict[str, Tensor]:
         """The same of matrices that are no linear layer's.
 
         Args:

@@ -159,7 +159,7 @@ def test_a_student_is_made_anew_when_its_teacher_was(harness, place):
     assert not student.done(place)
     assert runs.go_on([student], place, quiet) == (1, [])
     [made] = [r for r in results.read_results(place.results, "t") if r.arm == "student"]
-    assert list(made.read) == ["t/Task_teacher_s1"]
+    assert list(made.checkpoints) == ["t/Task_teacher_s1"]
     path.unlink()  # where none is, nothing says that it was another
     assert student.done(place)
     assert log == ["teacher", "student", "student"]

@@ -193,8 +193,8 @@ def _relative(
 
 def _is_steady(series: Mapping[str, list[float]], change: Change) -> bool:
     """There is a rate, and it lasts where nothing changes."""
-    steady = float(np.mean(series[f"{change.name}, before"]))
-    return min(series[f"{change.name}, unswitched"]) > _LEAST * steady > 0.0
+    steady = float(np.mean(series[f"{change.name}, {BEFORE}"]))
+    return min(series[f"{change.name}, {UNSWITCHED}"]) > _LEAST * steady > 0.0
 
 
 _GRADIENT_COSTS = (
@@ -432,7 +432,7 @@ def _met(change: Change, groups: dict[str, list[Result]], against: str = UNSWITC
 
 def _steady(result: Result, change: Change) -> float:
     """The policy's own rate before the change."""
-    return float(np.mean(result.series[f"{change.name}, before"]))
+    return float(np.mean(result.series[f"{change.name}, {BEFORE}"]))
 
 
 def _itself(change: Change, group: Sequence[Result]) -> float:
@@ -472,7 +472,7 @@ def _plot(every: Sequence[Result], path: Path) -> str:
                 group = [r for r in group if _is_steady(r.series, change)]
                 if group:
                     curve = np.mean([_around(r, change) for r in group], axis=0)
-                    before = len(group[0].series[f"{change.name}, before"])
+                    before = len(group[0].series[f"{change.name}, {BEFORE}"])
                     time = (np.arange(len(curve)) - before + 0.5) * WINDOW
                     axis.plot(time, curve, color=f"C{number}", linewidth=1)
             axis.axhline(TARGET, color="grey", linewidth=0.8, linestyle=":")
@@ -491,5 +491,5 @@ def _plot(every: Sequence[Result], path: Path) -> str:
 
 
 def _around(result: Result, change: Change) -> np.ndarray:
-    before = np.array(result.series[f"{change.name}, before"])
+    before = np.array(result.series[f"{change.name}, {BEFORE}"])
     return np.concatenate([before / before.mean(), _relative(result.series, change)])
