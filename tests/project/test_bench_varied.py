@@ -186,17 +186,17 @@ def traced(before, after, always=()):
 
 
 def test_a_policy_is_back_when_two_windows_in_a_row_are_near_its_own_rate():
+    from harness import recovering
     from harness.changing import MEMORYLESS, RECURRENT
-    from harness.tables import adaptation
 
     change, quick = traced([2.0, 2.0], [1.0, 1.9, 1.9, 2.0])
     _, slow = traced([1.0, 1.0], [0.5, 0.95, 0.5, 0.95, 0.95])
     _, lost = traced([1.0, 1.0], [0.5, 0.5, 0.5, 0.5])
-    times = [adaptation._times(change, [one])[0] for one in (quick, slow, lost)]
+    times = [recovering.times_back(change, [one])[0] for one in (quick, slow, lost)]
     assert times == [1.0, 2.0, np.inf]
 
     def met(recurrent, memoryless):
-        return adaptation._met(change, {RECURRENT: [recurrent], MEMORYLESS: [memoryless]})
+        return recovering.judge(change, {RECURRENT: [recurrent], MEMORYLESS: [memoryless]})
 
     assert met(quick, slow) == "yes, so far"
     assert met(slow, quick) == "no, so far"
@@ -223,8 +223,8 @@ def test_a_policy_is_back_when_two_windows_in_a_row_are_near_its_own_rate():
 def test_a_seed_without_a_steady_rate_leaves_open_only_what_it_decides(
     recurrent, memoryless, said, met
 ):
+    from harness import recovering
     from harness.changing import MEMORYLESS, RECURRENT
-    from harness.tables import adaptation
 
     def group(times):
         made = []
@@ -236,25 +236,26 @@ def test_a_seed_without_a_steady_rate_leaves_open_only_what_it_decides(
 
     change, ours = group(recurrent)
     _, theirs = group(memoryless)
-    assert str(adaptation._back(change, ours)) == said
-    assert adaptation._met(change, {RECURRENT: ours, MEMORYLESS: theirs}).startswith(met)
+    assert str(recovering.back_after(change, ours)) == said
+    assert recovering.judge(change, {RECURRENT: ours, MEMORYLESS: theirs}).startswith(met)
 
 
 def test_a_switch_that_the_oracle_does_not_outlive_is_said_to_be_such():
+    from harness.recovering import Back
     from harness.tables import adaptation
 
-    never, soon = (adaptation.Back(time, time, 0, 3) for time in (np.inf, 0.5))
+    never, soon = (Back(time, time, 0, 3) for time in (np.inf, 0.5))
     assert "the oracle" in adaptation._why(0.5, never)
     assert adaptation._SLOWER in adaptation._why(0.5, never)
     assert adaptation._why(np.nan, soon) == ""
 
 
 def test_who_is_worse_with_the_new_robot_has_adapted_all_the_same():
-    from harness.tables import adaptation
+    from harness import recovering
 
     change, adapted = traced([2.0, 2.0], [0.7, 1.0], always=[1.0, 1.0])
     _, slow = traced([2.0, 2.0], [0.7, 0.8], always=[1.0, 1.0])
     _, nothing = traced([2.0, 2.0], [0.7, 0.8], always=[0.0, -1.0])
-    assert adaptation._itself(change, [adapted]) == 1.0
-    assert adaptation._itself(change, [slow]) == pytest.approx(0.8)
-    assert np.isnan(adaptation._itself(change, [nothing]))
+    assert recovering.share_of_start(change, [adapted]) == 1.0
+    assert recovering.share_of_start(change, [slow]) == pytest.approx(0.8)
+    assert np.isnan(recovering.share_of_start(change, [nothing]))

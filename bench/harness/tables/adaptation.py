@@ -8,16 +8,14 @@ and one that takes gradient steps on what it lived through.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.lines import Line2D
 from retort.distill.adaptation import (
     AdaptingActor,
-    recovery_times,
     trace_rewards,
     window_rates,
 )
@@ -31,27 +29,38 @@ from retort.sim.switches import Switch
 from ..changing import GRADIENT, MEMORYLESS, RECURRENT, TASKS, TEACHER, Change, Changing
 from ..claims import Claim
 from ..meta import learn_start
+from ..recovering import (
+    BEFORE,
+    LEAST,
+    SEEDS,
+    SOON,
+    UNSWITCHED,
+    Back,
+    back_after,
+    is_steady,
+    judge,
+    late_rate,
+    relative_rates,
+    seconds_or_never,
+    share_of_start,
+    steady_rate,
+    times_back,
+)
 from ..report import (
     COSTS,
     cost_cells,
     markdown_table,
-    of_common_seeds,
     paragraph,
     said,
     settings_note,
-    verdict,
 )
 from ..results import Result, read_results
 from ..runs import Log, Made, Place, Run
 from ..varied import distil_varied, load_teacher, teach
 
 TABLE = "adaptation"
-BEFORE, UNSWITCHED = "before", "unswitched"  # series of rates
-SEEDS = (1, 2, 3)
 ARMS = (TEACHER, RECURRENT, MEMORYLESS, GRADIENT)
-SOON = 1.0  # [s] within which the recurrent one must be back
 _META_SHARE = 0.3  # of the gradient-based one's steps are spent on its start
-_LEAST = 0.1  # of the steady rate: a share of less than that says nothing
 _SEED = 4_000_003  # of the episodes with a switch
 _EPISODES = 100
 
@@ -149,7 +158,7 @@ def _rates(changing: Changing, actor: Actor, log: Log) -> dict[str, list[float]]
         ):
             series[f"{change.name}, {when}"] = np.round(rates, 4).tolist()
         series[f"{change.name}, standing"] = [standing]
-        log(f"{change.name}: {np.round(_relative(series, change), 2).tolist()}")
+        log(f"{change.name}: {np.round(relative_rates(series, change), 2).tolist()}")
     return series
 
 
@@ -177,24 +186,6 @@ def _windows(
         for rates in window_rates(trace)
     )
     return before, after, int(standing.sum())
-
-
-def _relative(
-    series: Mapping[str, list[float]], change: Change, against: str = UNSWITCHED
-) -> np.ndarray:
-    """Rates after a change over those of the same policy without it, (windows,), or over its mean
-    one before it; nan where these are nothing.
-    """
-    after, steady = (np.array(series[f"{change.name}, {when}"]) for when in ("after", against))
-    if against == BEFORE:
-        steady = steady.mean()
-    return after / steady if _is_steady(series, change) else np.full(len(after), np.nan)
-
-
-def _is_steady(series: Mapping[str, list[float]], change: Change) -> bool:
-    """There is a rate, and it lasts where nothing changes."""
-    steady = float(np.mean(series[f"{change.name}, {BEFORE}"]))
-    return min(series[f"{change.name}, {UNSWITCHED}"]) > _LEAST * steady > 0.0
 
 
 _GRADIENT_COSTS = (
@@ -236,14 +227,17 @@ def claims(results: Path) -> list[Claim]:
     for task, changing in TASKS.items():
         groups = {arm: [r for r in every if (r.task, r.arm) == (task, arm)] for arm in ARMS}
         for change in changing.changes:
-            if not (met := _met(change, groups)):
+            if not (met := judge(change, groups)):
                 continue
             backs = {
-                arm: _back(change, groups[arm])
+                arm: back_after(change, groups[arm])
                 for arm in (RECURRENT, MEMORYLESS, TEACHER)
                 if groups[arm]
             }
-            share, oracle = _itself(change, groups[RECURRENT]), _back(change, groups[TEACHER])
+            share, oracle = (
+                share_of_start(change, groups[RECURRENT]),
+                back_after(change, groups[TEACHER]),
+            )
             made.append(
                 Claim(
                     what=f"{task}, {change.name}",
@@ -254,37 +248,6 @@ def claims(results: Path) -> list[Claim]:
                 )
             )
     return made
-
-
-class Back(NamedTuple):
-    """When a policy was itself again [s], median over seeds, of which some may have no steady rate
-    to be back at: as if those had been at once, and as if never.
-    """
-
-    soonest: float
-    latest: float
-    unsteady: int  # seeds
-    seeds: int
-
-    def __str__(self) -> str:
-        if self.unsteady == self.seeds:
-            return "no steady rate"
-        ends = [_time(time) for time in dict.fromkeys((self.soonest, self.latest))]
-        unknown = f" ({self.unsteady} of {self.seeds} without a steady rate)"
-        return " to ".join(ends) + (unknown if self.unsteady else "")
-
-
-def _time(seconds: float) -> str:
-    return f"{seconds:.1f} s" if np.isfinite(seconds) else "never"
-
-
-def _back(change: Change, group: Sequence[Result], against: str = UNSWITCHED) -> Back:
-    if not group:
-        return Back(0.0, np.inf, 0, 0)
-    known = _times(change, [r for r in group if _is_steady(r.series, change)], against)
-    unsteady = len(group) - len(known)
-    soonest, latest = (float(np.median([*known, *[end] * unsteady])) for end in (WINDOW, np.inf))
-    return Back(soonest, latest, unsteady, len(group))
 
 
 def report(results: Path, figures: Path) -> str:
@@ -338,7 +301,7 @@ def report(results: Path, figures: Path) -> str:
                 "policy in the same episodes of a robot that has been so from the start, where "
                 "there is nothing to recover from, mean over those that still stand then, which "
                 "are others where not all do; empty where that is under "
-                f"{_LEAST:g} of the steady rate. Back after: the end of "
+                f"{LEAST:g} of the steady rate. Back after: the end of "
                 f"the first of two successive windows at {TARGET:g} of it if the mean from there "
                 f"on is at {TARGET:g} too, median over seeds (and each seed's, ? without a steady "
                 "rate), from the soonest to the latest that "
@@ -361,31 +324,29 @@ def report(results: Path, figures: Path) -> str:
 
 def _cells(change: Change, arm: str, groups: dict[str, list[Result]]) -> list[str]:
     group = groups[arm]
-    steady = [_steady(r, change) for r in group]
-    second = [_relative(r.series, change)[1] for r in group]
-    alike = [_itself(change, [r]) for r in group]
-    oracle = {r.seed: _late(r, change) for r in groups.get(TEACHER, [])}
-    shares = [_late(r, change) / oracle[r.seed] for r in group if oracle.get(r.seed, 0.0) > 0.0]
+    steady = [steady_rate(r, change) for r in group]
+    second = [relative_rates(r.series, change)[1] for r in group]
+    alike = [share_of_start(change, [r]) for r in group]
+    oracle = {r.seed: late_rate(r, change) for r in groups.get(TEACHER, [])}
+    shares = [late_rate(r, change) / oracle[r.seed] for r in group if oracle.get(r.seed, 0.0) > 0.0]
     return [
         f"{np.mean([r.series[f'{change.name}, standing'][0] for r in group]):.0f}",
         f"{np.mean(steady):.2f}",
-        _interval(second) if all(_is_steady(r.series, change) for r in group) else "",
+        _interval(second) if all(is_steady(r.series, change) for r in group) else "",
         _interval(alike) if np.isfinite(alike).all() else "",
-        f"{_back(change, group)}{_each(change, group)}",
+        f"{back_after(change, group)}{_each(change, group)}",
         _interval(shares) if shares else "",
-        _met(change, groups) if arm == RECURRENT else "",
+        judge(change, groups) if arm == RECURRENT else "",
     ]
-
-
-def _times(change: Change, group: Sequence[Result], against: str = UNSWITCHED) -> list[float]:
-    return [float(recovery_times(_relative(r.series, change, against)[:, None])[0]) for r in group]
 
 
 def _each(change: Change, group: Sequence[Result]) -> str:
     """When each seed was back, in a few words."""
-    times = _times(change, group)
-    steady = [_is_steady(r.series, change) for r in group]
-    said = (_time(time) if known else "?" for time, known in zip(times, steady, strict=True))
+    times = times_back(change, group)
+    steady = [is_steady(r.series, change) for r in group]
+    said = (
+        seconds_or_never(time) if known else "?" for time, known in zip(times, steady, strict=True)
+    )
     return f" [{', '.join(said)}]" if len(group) > 1 else ""
 
 
@@ -395,8 +356,8 @@ def _otherwise(every: Sequence[Result]) -> str:
     for task, changing in TASKS.items():
         groups = {arm: [r for r in every if (r.task, r.arm) == (task, arm)] for arm in ARMS}
         for change in changing.changes:
-            other = _met(change, groups, BEFORE)
-            if other != _met(change, groups):
+            other = judge(change, groups, BEFORE)
+            if other != judge(change, groups):
                 found.append(f"{task}, {change.name}: {other}")
     if not found:
         return "With the mean rate before the switch for the steady state no verdict is another."
@@ -404,53 +365,6 @@ def _otherwise(every: Sequence[Result]) -> str:
         "With the mean rate before the switch for the steady state, which does not know what the "
         f"same episodes would have brought, these verdicts would be others: {'; '.join(found)}."
     )
-
-
-def _met(change: Change, groups: dict[str, list[Result]], against: str = UNSWITCHED) -> str:
-    """Empty where it cannot be said; undefined where a seed without a steady rate would decide.
-
-    A recurrent student that is not back is that, whatever the memoryless one does.
-    """
-    recurrent, memoryless = (groups.get(arm, []) for arm in (RECURRENT, MEMORYLESS))
-    if not recurrent:
-        return ""
-    back = _back(change, recurrent, against)
-    if back.soonest > SOON:
-        return verdict(False, recurrent, SEEDS)
-    if back.latest > SOON:
-        return "undefined: the recurrent one had no steady rate"
-    _, beside = of_common_seeds(recurrent, memoryless)
-    if not beside:
-        return ""
-    other = _back(change, beside, against)
-    if other.latest <= SOON:
-        return "neither was thrown off"
-    if other.soonest <= SOON:
-        return "undefined: the memoryless one had no steady rate"
-    return verdict(True, recurrent, SEEDS, memoryless)
-
-
-def _steady(result: Result, change: Change) -> float:
-    """The policy's own rate before the change."""
-    return float(np.mean(result.series[f"{change.name}, {BEFORE}"]))
-
-
-def _itself(change: Change, group: Sequence[Result]) -> float:
-    """Of what it earns where the robot is so from the start, median over seeds; nan of nearly
-    nothing.
-    """
-    window, shares = round(SOON / WINDOW) - 1, []
-    for result in group:
-        after, always = (
-            result.series[f"{change.name}, {when}"][window] for when in ("after", "from the start")
-        )
-        enough = always > max(0.0, _LEAST * _steady(result, change))
-        shares.append(after / always if enough else np.nan)
-    return float(np.median(shares))
-
-
-def _late(result: Result, change: Change) -> float:
-    return float(np.mean(result.series[f"{change.name}, after"][round(SOON / WINDOW) :]))
 
 
 def _interval(values: Sequence[float]) -> str:
@@ -469,7 +383,7 @@ def _plot(every: Sequence[Result], path: Path) -> str:
         for axis, change in zip(row, TASKS[task].changes, strict=False):
             for number, arm in enumerate(ARMS):
                 group = [r for r in every if (r.task, r.arm) == (task, arm)]
-                group = [r for r in group if _is_steady(r.series, change)]
+                group = [r for r in group if is_steady(r.series, change)]
                 if group:
                     curve = np.mean([_around(r, change) for r in group], axis=0)
                     before = len(group[0].series[f"{change.name}, {BEFORE}"])
@@ -492,4 +406,4 @@ def _plot(every: Sequence[Result], path: Path) -> str:
 
 def _around(result: Result, change: Change) -> np.ndarray:
     before = np.array(result.series[f"{change.name}, {BEFORE}"])
-    return np.concatenate([before / before.mean(), _relative(result.series, change)])
+    return np.concatenate([before / before.mean(), relative_rates(result.series, change)])
