@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Literal
 
 from ..hardware.checks import (
@@ -99,10 +100,11 @@ class DistillConfig:
                 )
         if mode.keeps:  # the first pass is over the new batch
             check("epochs", self.epochs, between(2, 1000))
-        if self.teachers.gated and not mode.acts:
+        if self.teachers.gated and not self.student_acts:
             raise ValueError(
                 "distill.teachers.gated compares with the value of the student's own acts, and in "
-                f"mode {self.mode!r} it does not act; set it to false"
+                f"mode {self.mode!r} it does not act; set it to false, or use mode 'student' with "
+                "a teacher_share below 1"
             )
         check("minibatches", self.minibatches, between(1, self.num_envs))  # of environments
         if self.teachers.others and mode.teacher_learns:
@@ -141,6 +143,7 @@ class DistillConfig:
                 "that does not, such as 'policy_kl', or use mode 'student' with a teacher_share "
                 "below 1"
             )
+        self._check_critic(made)
 
     def _check_data(self, mode: Mode) -> None:
         """What is learnt from again, or was recorded, is said where there is such a thing."""
@@ -156,6 +159,23 @@ class DistillConfig:
             check_unused(self, ["kept_batches"], why)
         if mode.acts:
             check_unused(self, ["recorded_steps"], why)
+
+    def _check_critic(self, terms: Sequence[Term]) -> None:
+        """Whatever asks the student's critic has one that learns."""
+        if any(term.teaches_critic for term in terms):
+            return
+        asks = [
+            f"distill.terms[{i}] ({settings.label})"
+            for i, (settings, term) in enumerate(zip(self.terms, terms, strict=True))
+            if "advantage" in term.needs
+        ]
+        if self.teachers.gated:
+            asks.append("distill.teachers.gated")
+        if asks:
+            raise ValueError(
+                f"{asks[0]} asks the student's critic what it expects, and no term teaches it; add "
+                "the term 'value' or 'joint'"
+            )
 
     def _checked_term(self, settings: TermConfig) -> Term:
         """The term, checked as far as a recipe shows; ``rehearsal`` tries it on robot and teachers.
@@ -177,6 +197,13 @@ class DistillConfig:
                 "episodes of the teacher's; use schedule = 'linear', or let both act by giving the "
                 f"teacher a share: teacher_share is {self.teacher_share} of {self.num_envs} "
                 f"environments in mode '{self.mode}'"
+            )
+        until = settings.options.get("until", 0.0)
+        if term.teaches_critic and self.teachers.gated and until:
+            raise ValueError(
+                f"{settings.label} has until = {until}, and with distill.teachers.gated the "
+                "student's critic is never told what teachers expect, since it is compared with "
+                "that; leave it out"
             )
         if "critics" in term.needs and not MODES[self.mode].acts:
             raise ValueError(

@@ -28,7 +28,7 @@ from .ppo import learning_reward
 from .return_scale import ReturnScale
 from .sources.kept import KeptBatches, Recorded
 from .students import Student
-from .teachers import Teacher, TeacherOutput, ValuesOf
+from .teachers import Teacher, TeacherOutput, ValuesOf, states_after
 from .teachers.memories import Memories
 from .teachers.mixture import check_compared, mix, teacher_weights
 from .terms import Sample, Term, TermError, make_term
@@ -119,25 +119,34 @@ class Distiller:
         if config.reward_scale == "return":
             self._return_scale.update(batch)
         teachers = self._label(batch)
-        weights = self._weigh(batch, teachers, fraction)
+        weights = self._weigh_along(batch, teachers, fraction)
         own = (batch.driver == STUDENT).to(batch.reward.dtype).expand_as(batch.reward)
         reward = learning_reward(batch, config.gamma, config.fall_penalty) / self._value_unit
         advantage, target = critic_advantages(
             batch, reward, self.critic, gamma=config.gamma, lam=config.lam
         )
-        expected = _expected(teachers, weights, target, self._value_unit)
-        pseudo = self._pseudo_advantages(batch, teachers, weights)
+        expected = None
+        if not config.teachers.gated:  # whoever is compared with teachers must not be told by them
+            expected = _expected(teachers, weights, target, self._value_unit)
+        pseudo = self._pseudo_advantages(batch, teachers, weights, fraction)
         recorded = Recorded(batch, teachers, weights, advantage, target, own, expected, pseudo)
         if MODES[config.mode].keeps:
             self._kept.keep(recorded)
         return recorded
 
     @torch.no_grad()
-    def _weigh(self, batch: Batch, teachers: Sequence[TeacherOutput], fraction: float) -> Tensor:
-        """What each teacher's word weighs along a batch, (T, N, teachers)."""
+    def _weigh(
+        self, fraction: float, seen: Tensor, task: Tensor, teachers: Sequence[TeacherOutput]
+    ) -> Tensor:
+        """What each teacher's word weighs where the critic would see ``seen``, (..., teachers)."""
         values = [said.value for said in teachers]
-        student = self.critic(batch.observations["teacher"]) * self._value_unit
-        return teacher_weights(self.config.teachers, batch.task, values, student, fraction)
+        student = self.critic(seen) * self._value_unit
+        return teacher_weights(self.config.teachers, task, values, student, fraction)
+
+    def _weigh_along(
+        self, batch: Batch, teachers: Sequence[TeacherOutput], fraction: float
+    ) -> Tensor:
+        return self._weigh(fraction, batch.observations["teacher"], batch.task, teachers)
 
     @property
     def _value_unit(self) -> float:
@@ -149,11 +158,11 @@ class Distiller:
         kept = self._kept.pick(self.generator)
         if not self.config.teachers.gated:
             return kept
-        weights = self._weigh(kept.batch, kept.teachers, fraction)
+        weights = self._weigh_along(kept.batch, kept.teachers, fraction)
         return dataclasses.replace(kept, weights=weights)
 
     def _pseudo_advantages(
-        self, batch: Batch, teachers: tuple[TeacherOutput, ...], weights: Tensor
+        self, batch: Batch, teachers: tuple[TeacherOutput, ...], weights: Tensor, fraction: float
     ) -> dict[Term, tuple[Tensor, Tensor]]:
         """Of every corrected term the advantage of its pseudo-reward, in units of its loss, and the
         lambda-return, in those of values, (T, N) each.
@@ -165,7 +174,8 @@ class Distiller:
             with self._blaming(i):
                 reward = pseudo_reward(
                     term, batch, self.student, self.teachers, teachers, weights,
-                    discount=config.gamma, generator=self.generator,
+                    weigh=functools.partial(self._weigh, fraction), discount=config.gamma,
+                    generator=self.generator,
                 )  # fmt: skip
             unit = 1.0 - config.gamma
             advantage, target = critic_advantages(
@@ -340,11 +350,22 @@ class Distiller:
 
     def _asking(
         self, number: int, batch: Batch, ids: Tensor
-    ) -> Callable[[dict[str, Tensor]], TeacherOutput]:
-        """A function from observation groups along ``ids`` of a batch to what a teacher says."""
+    ) -> Callable[[dict[str, Tensor]], Distribution]:
+        """A function from observation groups along ``ids`` of a batch to what a teacher says, its
+        hidden states held fixed: every tick is a row of its own.
+        """
         teacher, before = self.teachers[number], self._before(batch)[number][ids]
         reset = batch.reset[:, ids]
-        return lambda groups: teacher(groups, before, reset)[0]
+        rows = torch.arange(reset.numel()).view(reset.shape)
+
+        def answer(groups: dict[str, Tensor]) -> Distribution:
+            after = states_after(teacher, groups, before, reset)
+            held = torch.cat([before[None], after[:-1]]).flatten(0, 1)
+            single = {group: values.flatten(0, 1)[None] for group, values in groups.items()}
+            said, _ = teacher(single, held, reset.flatten()[None])
+            return said.distribution.select((0, rows))
+
+        return answer
 
     def _prepare(self, batch: Batch) -> None:
         """Let terms size what they learn on the first batch; then the optimiser knows it too."""
@@ -461,14 +482,13 @@ class Distiller:
 def _expected(
     teachers: Sequence[TeacherOutput], weights: Tensor, lambda_return: Tensor, unit: float
 ) -> Tensor | None:
-    """What teachers expect by their weights, (T, N), in units of the student's critic; the
-    student's own return where gates are closed and for teachers without values. None if no teacher
-    has any.
+    """What teachers expect by their weights, (T, N), in units of the student's critic; for one
+    without values the student's own return. None if no teacher has any.
     """
     if all(said.value is None for said in teachers):
         return None
     values = [lambda_return if said.value is None else said.value / unit for said in teachers]
-    return mix(weights, values) + (1.0 - weights.sum(-1)) * lambda_return
+    return mix(weights, values)
 
 
 def _blank(critic: Critic) -> Critic:

@@ -165,12 +165,15 @@ class TanhGaussian(Distribution):
         std: (..., actions) of u, positive.
         scale: half the width of the range of actions, a number or (actions,).
         shift: its middle, a number or (actions,).
+        least_std: what the action's own deviation counts at least, in units of ``scale``, where the
+            action is taken for Gaussian: near an end of the range it is next to nothing.
     """
 
     mean: Tensor
     std: Tensor
     scale: float | Tensor = 1.0
     shift: float | Tensor = 0.0
+    least_std: float = 1e-6
 
     def __post_init__(self) -> None:
         _same_mean_and_std(self.mean, self.std)
@@ -220,7 +223,7 @@ class TanhGaussian(Distribution):
         return Gaussian(self.mean, self.std)
 
     def after_squashing(self) -> Gaussian:
-        """The Gaussian with the mean and deviation of the action itself.
+        """The Gaussian with the mean and deviation of the action itself, of ``least_std`` at least.
 
         Of all Gaussians it has the least KL from this distribution, and KL from *it* to a Gaussian
         student has the same gradient as the cross-entropy of this distribution with that student.
@@ -229,7 +232,7 @@ class TanhGaussian(Distribution):
         actions = torch.tanh(nodes)
         mean = (actions * weights).sum(0)
         variance = ((actions - mean).square() * weights).sum(0)
-        std = variance.clamp(min=1e-12).sqrt() * self.scale
+        std = variance.clamp(min=self.least_std**2).sqrt() * self.scale
         return Gaussian(self.shift + self.scale * mean, std)
 
     def _squash(self, u: Tensor) -> Tensor:

@@ -22,6 +22,13 @@ class Mode:
     keeps: bool = False  # labelled batches, learnt from again in every epoch but the first
     teacher_learns: bool = False  # beside its student, from what it does itself
 
+    def __post_init__(self) -> None:
+        if self.keeps and self.teacher_learns:
+            raise DefinitionError(
+                "a mode keeps labelled batches and lets the teacher learn, which would no longer "
+                "say what stands in them; use one of keeps and teacher_learns"
+            )
+
 
 class _Modes(dict[str, Mode]):
     """Modes by name, and by the path of a file that defines one."""

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from retort.distill.bounds import Bounds
 from retort.distill.evaluation import actor_of, run_episodes
-from retort.distill.evaluation.attacks import Bounds, push_attack
+from retort.distill.evaluation.attacks import push_attack
 from retort.distill.evaluation.sweeps import attack_sweep
 from retort.distill.evaluation.target import ATTACKS, Target, learn_target
 from retort.distill.networks import Actor

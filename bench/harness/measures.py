@@ -43,13 +43,13 @@ class CriticTeacher(ActorTeacher):
             make_env(task, CRITIC_ENVS), teacher.actor, gamma, seed, ticks=ticks, updates=updates
         )
         assert target.q is not None
-        self.q = target.q.eval().requires_grad_(False)
+        self.q, self.bounds = target.q.eval().requires_grad_(False), target.bounds
 
     def __call__(
         self, observations: dict[str, Tensor], state: Tensor, resets: Tensor
     ) -> tuple[TeacherOutput, Tensor]:
         said, state = super().__call__(observations, state, resets)
-        critics = BoundCritics(self._critics, observations[self.group])
+        critics = BoundCritics(self._critics, observations[self.group], self.bounds)
         return dataclasses.replace(said, critics=critics), state
 
     def _critics(self, observation: Tensor, action: Tensor) -> Tensor:

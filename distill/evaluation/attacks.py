@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple
 
-import gymnasium
-import numpy as np
 import torch
-from gymnasium.spaces import Box
 from torch import Tensor, nn
 
+from ..bounds import Bounds
 from ..distributions import Distribution, Gaussian
 from ..losses.robust import Policy, policy_perturbation, random_perturbation, worst_perturbation
 from ..losses.shapes import same_shape
@@ -23,26 +20,6 @@ from ..networks import mlp
 
 Attack = Callable[[Tensor], Tensor]
 QFunction = Callable[[Tensor, Tensor], Tensor]  # observation, action -> (...)
-
-
-class Bounds(NamedTuple):
-    """Between which the environment cuts actions, (actions,) each; infinite where it does not."""
-
-    low: Tensor
-    high: Tensor
-
-    @staticmethod
-    def of(space: gymnasium.Space[Any]) -> Bounds | None:
-        """Those of an action space; None if it is not of numbers."""
-        if not isinstance(space, Box):
-            return None
-        low, high = (np.asarray(bound, dtype=np.float32) for bound in (space.low, space.high))
-        return Bounds(torch.from_numpy(low.copy()), torch.from_numpy(high.copy()))
-
-    def cut(self, action: Tensor, leak: float = 0.0) -> Tensor:
-        """``action`` (..., actions) as it takes effect, with ``leak`` of what is beyond."""
-        cut = torch.minimum(torch.maximum(action, self.low), self.high)
-        return cut + leak * (action - cut)
 
 
 def in_effect(policy: Policy, bounds: Bounds | None, leak: float = 0.01) -> Policy:

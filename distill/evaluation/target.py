@@ -12,12 +12,12 @@ from ...hardware.errors import RetortError
 from ...sim.interface import LearningEnv
 from .. import networks
 from ..batch import Batch
+from ..bounds import Bounds
 from ..losses.robust import Policy
 from ..sources.rollout import Actor, RolloutSource, one_thread
 from ..students import Student
 from .attacks import (
     Attack,
-    Bounds,
     SarsaQ,
     Transitions,
     critic_attack,

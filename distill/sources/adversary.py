@@ -14,7 +14,8 @@ from torch import Tensor
 
 from ...hardware.checks import NOT_NEGATIVE, SHARE, at_least, check_fields
 from ...sim.interface import LearningEnv
-from ..evaluation.attacks import Bounds, in_effect
+from ..bounds import Bounds
+from ..evaluation.attacks import in_effect
 from ..losses.robust import worst_perturbation
 from ..schedules import Schedule
 from ..students import Student

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
+from ..bounds import Bounds
 from ..distributions import Distribution, Gaussian
 from ..networks import Actor, Critic
 
@@ -21,9 +22,17 @@ class BoundCritics:
 
     critics: Callable[[Tensor, Tensor], Tensor]  # observation, action -> (critics, ...)
     observation: Tensor  # (..., size)
+    bounds: Bounds | None = None  # of the actions that they have seen; of others they know nothing
 
     def __call__(self, action: Tensor) -> Tensor:
+        """Q of actions (..., actions), as they are within bounds, (critics, ...)."""
+        if self.bounds is not None:
+            action = self.bounds.hold(action)
         return self.critics(self.observation, action)
+
+    def select(self, index: Any) -> BoundCritics:
+        """Of the situations at ``index`` of the leading shape."""
+        return dataclasses.replace(self, observation=self.observation[index])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +41,7 @@ class TeacherOutput:
 
     distribution: Distribution
     value: Tensor | None = None  # (...) in units of (1 - gamma) times the return
-    q: Tensor | None = None  # (..., choices) of discrete actions
+    q: Tensor | None = None  # (..., choices) of discrete actions, in the unit of ``value``
     latent: Tensor | None = None  # (..., size)
     critics: BoundCritics | None = None  # of continuous actions
     features: dict[str, Tensor] = dataclasses.field(default_factory=dict)  # inner layers
@@ -49,7 +58,7 @@ class TeacherOutput:
             pick(self.value),
             pick(self.q),
             pick(self.latent),
-            None if critics is None else BoundCritics(critics.critics, critics.observation[index]),
+            None if critics is None else critics.select(index),
             {name: tensor[index] for name, tensor in self.features.items()},
         )
 
@@ -67,8 +76,9 @@ class ValuesOf(NamedTuple):
 class Teacher(Protocol):
     """A policy to learn from. What it remembers of an episode is in its hidden state alone.
 
-    These two methods are all that is needed. A teacher may have two attributes besides, each left
-    out where there is nothing to say:
+    These two methods are all that is needed. What it says of a situation stays the same, but for
+    one that has ``learnt``: nobody asks again about batches that are kept. A teacher may have two
+    attributes besides, each left out where there is nothing to say:
 
     - ``values_of``: ``ValuesOf``, what its values count; only those that count the same are
       compared.

@@ -87,7 +87,7 @@ class Sample:
     lambda_return: Tensor  # (T, n) of the student's own reward
     own: Tensor  # (T, n) 1.0 where the student's own policy acted, else 0.0
     fraction: float  # of the budget that is spent
-    # (T, n) V_T by the teachers' weights, ``lambda_return`` where none has a say; None without V_T.
+    # (T, n) V_T by the teachers' weights; None without V_T, and where a gate compares V_S with it.
     expected: Tensor | None = None
     teacher_index: int = 0  # of ``teacher`` among those that are heard
     generator: torch.Generator | None = None
@@ -96,8 +96,8 @@ class Sample:
     scale: Tensor | None = None  # (size,) what one unit of it is in the observation
     # Normalised observations (T, n, size) to the student's answer, hidden states held fixed.
     respond: Callable[[Tensor], Distribution] | None = None
-    # Observation groups to the teacher's answer, with gradient.
-    ask: Callable[[dict[str, Tensor]], TeacherOutput] | None = None
+    # Observation groups, (T, n, size) each, to the teacher's answer, hidden states held fixed.
+    ask: Callable[[dict[str, Tensor]], Distribution] | None = None
 
 
 class Term:
@@ -108,7 +108,9 @@ class Term:
         own: it learns from what the student itself did and from nothing else.
         needs: what must be in the sample: "features", "teacher_features", "respond"; "ratio", which
             is always there, where the student samples from its own distribution; "critics" of the
-            teacher, which no recording holds.
+            teacher, which no recording holds; "advantage", which a term must teach the student's
+            critic to tell.
+        teaches_critic: it moves ``value``, the student's critic, towards what the student earns.
         corrected: ``-loss`` of the next state is a pseudo-reward. ``untaught`` is then given its
             advantage, in units of the loss and not standardised, its lambda-return and its value.
         direction: "reverse" where it asks the teacher of what the student may do.
@@ -118,6 +120,7 @@ class Term:
     taught: bool = True
     own: bool = False
     needs: frozenset[str] = frozenset()
+    teaches_critic: bool = False
     corrected: bool = False
     direction: Direction = "forward"
     prepared: bool = True

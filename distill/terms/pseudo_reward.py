@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -25,6 +25,7 @@ def pseudo_reward(
     said: Sequence[TeacherOutput],
     weights: Tensor,
     *,
+    weigh: Callable[[Tensor, Tensor, Sequence[TeacherOutput]], Tensor],
     discount: float,
     generator: torch.Generator,
 ) -> Tensor:
@@ -36,7 +37,9 @@ def pseudo_reward(
         student: asked about every next situation, as it is now.
         teachers: asked about the last and the final ones.
         said: what they said along the batch, (T, N, ...) each.
-        weights: of the teachers, (T, N, teachers).
+        weights: of the teachers along the batch, (T, N, teachers).
+        weigh: what they weigh elsewhere, (..., teachers): of privileged observations (..., size),
+            tasks (...) and what they say there.
         discount: the learner's gamma.
         generator: of samples, where the term needs any.
     """
@@ -53,7 +56,8 @@ def pseudo_reward(
     last = {group: values[None] for group, values in batch.last_observations.items()}
     after, _ = student(last["student"], state, ended)
     there = _ask(teachers, last, [each[-1] for each in states], ended)
-    last_loss = _compare(term, after, there, weights[-1:], generator)[0]
+    weight = weigh(last["teacher"], batch.task[-1:], there)
+    last_loss = _compare(term, after, there, weight, generator)[0]
     final_loss = torch.zeros_like(batch.reward)
     if len(batch.final_index):
         tick, env = batch.final_index.unbind(-1)
@@ -65,7 +69,8 @@ def pseudo_reward(
             _, memory = student(seen[None], before, never)
         there, _ = student(final["student"], memory, never)
         taught = _ask(teachers, final, [each[tick, env] for each in states], never)
-        rows = _compare(term, there, taught, weights[tick, env][None], generator)
+        weight = weigh(final["teacher"], batch.task[tick, env][None], taught)
+        rows = _compare(term, there, taught, weight, generator)
         final_loss = spread(batch, rows[0])
     return corrected_reward(at, last_loss, final_loss, batch.terminated, batch.truncated, discount)
 

@@ -86,8 +86,8 @@ class Saliency(Term):
     (``losses.saliency_difference``), in units of the student's normaliser.
 
     Args:
-        student, teacher: positions in the two observations that mean the same; all of them, where
-            the observations are the same, when None.
+        student, teacher: positions in the observations of each that mean the same; all of them,
+            where the observations are the same, when None.
     """
 
     needs = frozenset({"respond"})
@@ -101,29 +101,35 @@ class Saliency(Term):
 
     def loss(self, sample: Sample) -> Tensor:
         assert sample.respond is not None
-        assert sample.ask is not None
-        if self.student is None and (
-            sample.observations["student"].shape != sample.observations["teacher"].shape
-        ):
+        normalised = required(sample.normalised, "saliency", "normalised observations")
+        scale = required(sample.scale, "saliency", "normalised observations")
+        _within(self.student, "student", len(scale))
+        normalised = normalised.detach().requires_grad_()
+        (ours,) = losses.input_saliency(_mode(sample.respond(normalised), "student"), normalised)
+        theirs = _attention(sample)
+        _within(self.teacher, "teacher", theirs.shape[-1])
+        if self.student is None and ours.shape != theirs.shape:
             raise TermError(
                 "saliency: teacher and student see different observations; say with the options "
                 "`student` and `teacher` which positions mean the same"
             )
-        normalised = required(sample.normalised, "saliency", "normalised observations")
-        scale = required(sample.scale, "saliency", "normalised observations")
-        for whose, positions in (("student", self.student), ("teacher", self.teacher)):
-            _within(positions, whose, sample.observations[whose].shape[-1])
-        normalised = normalised.detach().requires_grad_()
-        (ours,) = losses.input_saliency(_mode(sample.respond(normalised), "student"), normalised)
-        groups = {k: v.detach().requires_grad_() for k, v in sample.observations.items()}
-        with torch.enable_grad():
-            said = _mode(sample.ask(groups).distribution, "teacher")
-            (theirs,) = losses.input_saliency(said, groups["teacher"])
-        theirs = theirs.detach()
         if self.student is not None and self.teacher is not None:
             ours, scale = ours[..., list(self.student)], scale[list(self.student)]
             theirs = theirs[..., list(self.teacher)]
         return losses.saliency_difference(theirs * scale, ours)
+
+
+def _attention(sample: Sample) -> Tensor:
+    """What the teacher's mode hangs on among what it reads, (T, n, outputs, size): the group of
+    teachers, or the student's if it reads nothing else.
+    """
+    assert sample.ask is not None
+    groups = {k: v.detach().requires_grad_() for k, v in sample.observations.items()}
+    with torch.enable_grad():
+        said = _mode(sample.ask(groups), "teacher")
+        maps = dict(zip(groups, losses.input_saliency(said, *groups.values()), strict=True))
+    read = [group for group, found in maps.items() if bool(found.any())]
+    return maps["student" if read == ["student"] else "teacher"].detach()
 
 
 def _within(positions: tuple[int, ...] | None, whose: str, size: int) -> None:

@@ -60,7 +60,9 @@ class QValues(Term):
 
 
 class QAscent(Term):
-    """``-min_i Q_T,i(s, a_S)``: continuous actions moved uphill on the teacher's critics."""
+    """``-min_i Q_T,i(s, a_S)``: continuous actions moved uphill on the teacher's critics, as far as
+    the actions go that these have seen.
+    """
 
     needs = frozenset({"critics"})
 
@@ -76,12 +78,13 @@ class Value(Term):
 
     ``eta`` falls linearly from 1 to 0 over the first ``until`` of the budget: V_T is the value of
     the teacher's policy, right to begin with and wrong to end with. Of several teachers it is the
-    mean by their weights. A gate that closes on all of them leaves the student's own return: a
-    value that were not learnt there would never open it again.
+    mean by their weights. Where a gate compares it with them it is the student's own return alone,
+    or teachers would be compared with what they said themselves; there ``until`` says nothing.
     """
 
     taught = False
     own = True
+    teaches_critic = True
 
     def __init__(self, until: float = 0.5) -> None:
         self.until = until
@@ -96,6 +99,8 @@ class Value(Term):
 
 class Joint(Term):
     """Policy KL and value under one weight and schedule; a gate closes on the KL alone."""
+
+    teaches_critic = True
 
     def __init__(
         self,
@@ -118,7 +123,7 @@ class Reinforcement(Term):
 
     taught = False
     own = True
-    needs = frozenset({"ratio"})
+    needs = frozenset({"ratio", "advantage"})
 
     def __init__(self, clip: float = 0.2) -> None:
         check("clip", clip, CLIP)

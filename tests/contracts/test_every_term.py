@@ -17,7 +17,7 @@ from retort.distill.sources.rollout import RolloutSource
 from retort.distill.students import Interface, StudentConfig, make_student
 from retort.distill.teachers import ActorTeacher, BoundCritics
 from retort.distill.teachers.mixture import MixtureConfig
-from retort.distill.terms import TERMS, TermConfig
+from retort.distill.terms import TERMS, TermConfig, make_term
 from retort.sim import RobotEnv
 
 from .tiny import ACTIONS, TinyEnv
@@ -72,9 +72,11 @@ def make(name, heard=(0,), **changes):
         actor = make_actor(knows, env.single_action_space, (width,), initial_std=0.3)
         torch.nn.init.normal_(actor.network[-1].weight, std=0.3)
         made.append(CriticTeacher(actor, Critic(knows, (8,))))
-    terms = (TermConfig(name=term, options=options),)
+    terms = [TermConfig(name=term, options=options)]
+    if "advantage" in make_term(terms[0]).needs:  # somebody must teach the critic that tells it
+        terms.append(TermConfig(name="value"))
     settings = {"steps": NUM_ENVS * TICKS * 3, "num_envs": NUM_ENVS, "ticks": TICKS}
-    config = DistillConfig(**{**settings, "terms": terms, "episode_seconds": 0.2, **changes})
+    config = DistillConfig(**{**settings, "terms": tuple(terms), "episode_seconds": 0.2, **changes})
     distiller = Distiller(config, student, [made[i] for i in heard], critic, seed=0)
     curriculum = Curriculum(CurriculumConfig(kind="none"), env.axes, NUM_ENVS, np.zeros(5))
     source = RolloutSource(env, TICKS, running=curriculum.running)

@@ -100,7 +100,11 @@ def settings(mode="student", iterations=6, **changes):
         "minibatches": 2,
         "teacher_share": 0.25,
         "learning_rate": 1e-2,
-        "terms": (TermConfig(name="policy_kl"), TermConfig(name="rl", weight=0.1)),
+        "terms": (
+            TermConfig(name="policy_kl"),
+            TermConfig(name="rl", weight=0.1),
+            TermConfig(name="value"),
+        ),
     }
     if MODES[mode].keeps:
         common["kept_batches"] = 3

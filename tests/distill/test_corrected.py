@@ -18,6 +18,7 @@ from retort.distill.networks import Critic
 from retort.distill.students import Interface, StudentConfig, make_student
 from retort.distill.teachers import TeacherOutput
 from retort.distill.terms import TermConfig
+from retort.distill.terms.pseudo_reward import pseudo_reward
 
 STATES, CHOICES, TICKS = 4, 3, 3
 # Each state's tickets: a choice is as probable as the share of the tickets that name it.
@@ -120,7 +121,7 @@ def enumerated(direction):
 
 @pytest.mark.parametrize("direction", ["forward", "reverse"])
 @pytest.mark.parametrize("weight", [1.0, 10.0])
-@pytest.mark.parametrize("others", [(), ("rl",)], ids=["alone", "beside rl"])
+@pytest.mark.parametrize("others", [(), ("rl", "value")], ids=["alone", "beside rl"])
 def test_the_gradient_is_that_of_the_loss_over_the_student_s_own_courses(direction, weight, others):
     """Direction and size at any weight; of the environment's reward there is none."""
     corrected = TermConfig(name="corrected", weight=weight, options={"direction": direction})
@@ -129,6 +130,44 @@ def test_the_gradient_is_that_of_the_loss_over_the_student_s_own_courses(directi
     torch.nn.init.normal_(critic.network[-1].weight)  # whatever it expects
     got = gradient(distiller, every_course())
     torch.testing.assert_close(got, weight * enumerated(direction), rtol=2e-3, atol=2e-4 * weight)
+
+
+def test_what_lies_beyond_the_batch_is_weighed_there():
+    """Of two teachers the first is heard along the batch, the second after it."""
+    distiller, batch = make(TermConfig(name="corrected")), every_course()
+    on = dataclasses.replace(
+        batch, terminated=torch.zeros_like(batch.terminated), final_index=batch.final_index[:0],
+        final_observations={g: v[:0] for g, v in batch.final_observations.items()},
+        teacher_states=(torch.zeros(batch.num_envs, 0),) * 2,
+    )  # fmt: skip
+    cut = dataclasses.replace(
+        on, truncated=batch.terminated, final_index=batch.final_index,
+        final_observations=batch.final_observations,
+    )  # fmt: skip
+    first, second = Table(), Table()
+    second.logits = -first.logits
+    [(_, term)] = distiller.terms
+
+    def weigh(seen, task, said):
+        assert len(said) == 2
+        assert seen.shape[:-1] == task.shape
+        return torch.tensor([0.0, 1.0]).expand(*task.shape, 2)
+
+    def rewards(batch, teachers, weights):
+        said = [teacher(batch.observations, None, None)[0] for teacher in teachers]
+        return pseudo_reward(
+            term, batch, distiller.student, teachers, said, weights.expand(*batch.reset.shape, 2),
+            weigh=weigh, discount=GAMMA, generator=torch.Generator(),
+        )  # fmt: skip
+
+    for each in (on, cut):
+        both = rewards(each, (first, second), torch.tensor([1.0, 0.0]))
+        alone, other = (
+            rewards(each, (one, one), torch.tensor([1.0, 0.0])) for one in (first, second)
+        )
+        torch.testing.assert_close(both[:-1], alone[:-1])
+        torch.testing.assert_close(both[-1], other[-1])
+        assert not torch.allclose(both[-1], alone[-1])
 
 
 def test_half_of_it_goes_another_way():

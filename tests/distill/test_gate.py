@@ -46,14 +46,14 @@ def learn(
     terms,
     *,
     iterations=60,
-    teachers=1,
     told=None,
     reward=1.0,
     changes=(),
-    expects=(15.0, 0.0),
+    expects=15.0,
+    tell=(0.0,),
     **mixture,
 ):
-    """A student that expects 15 where there is about 9 to be had, of teachers that expect 0."""
+    """A student that expects 15 where there is about 9 to be had, of a teacher that expects 0."""
     env = Rewarding(tracking(N, autoreset=True), reward)
     settings = DistillConfig(
         steps=N * TICKS * iterations, num_envs=N, ticks=TICKS, teacher_share=0.0,
@@ -63,8 +63,8 @@ def learn(
     )  # fmt: skip
     torch.manual_seed(0)
     student = make_student(StudentConfig(hidden=(8,)), Interface.plain(2, 1, discrete=False))
-    critic = constant_critic(expects[0])
-    made = [ActorTeacher(tracker(), constant_critic(expects[1])) for _ in range(teachers)]
+    critic = constant_critic(expects)
+    made = [ActorTeacher(tracker(), constant_critic(value)) for value in tell]
     distiller = Distiller(settings, student, made, critic, seed=0)
     curriculum = Curriculum(CurriculumConfig(kind="none"), ("none",), N, np.zeros(5))
     source = RolloutSource(env, TICKS, running=curriculum.running)
@@ -91,14 +91,23 @@ def learn(
 def test_a_value_that_is_too_high_is_corrected_behind_a_closed_gate(
     tracking, tracker, terms, teachers
 ):
-    weights, value = learn(tracking, tracker, terms, teachers=teachers, warm_up=0.0, margin=-11.0)
+    tell = (0.0,) * teachers
+    weights, value = learn(tracking, tracker, terms, tell=tell, warm_up=0.0, margin=-11.0)
     assert (weights[0] == 0).all()  # it expects far too much to listen
     assert value < 11.0  # and learns that it does
     assert (weights[-1].sum(-1) == 1).all()  # until it listens
 
 
+@pytest.mark.parametrize("name", ["value", "joint"])
+def test_a_gate_opens_to_every_teacher_that_is_better_than_the_student(tracking, tracker, name):
+    terms = (TermConfig(name="policy_kl"), TermConfig(name=name))  # the mean of both would be 20
+    weights, value = learn(tracking, tracker, terms, expects=0.0, tell=(25.0, 15.0))
+    assert all((w > 0).all() for w in weights)
+    assert 5.0 < value < 13.0  # what the student earns, and not what it is told
+
+
 def test_gates_are_open_until_the_critic_is_warm(tracking, tracker):
-    terms = (TermConfig(name="policy_kl"),)  # nothing corrects the value
+    terms = (TermConfig(name="policy_kl"), TermConfig(name="value"))
     weights, _ = learn(tracking, tracker, terms, iterations=20, warm_up=0.5)
     closed = [bool((w == 0).all()) for w in weights]
     assert closed == [False] * closed.index(True) + [True] * (len(closed) - closed.index(True))
@@ -106,7 +115,7 @@ def test_gates_are_open_until_the_critic_is_warm(tracking, tracker):
 
 
 def test_what_is_kept_is_not_copied_behind_a_gate_that_has_closed(tracking, tracker):
-    terms = (TermConfig(name="policy_kl"),)
+    terms = (TermConfig(name="policy_kl"), TermConfig(name="value"))
     told = []
     weights, _ = learn(
         tracking,
@@ -131,7 +140,7 @@ def test_values_in_units_of_the_return_do_not_care_for_the_unit_of_rewards(
     def learnt(times):
         return learn(
             tracking, tracker, terms, iterations=30, reward=times, warm_up=0.3,
-            expects=(0.0, 7.0 * times), changes={"reward_scale": "return"},
+            expects=0.0, tell=(7.0 * times,), changes={"reward_scale": "return"},
         )  # fmt: skip
 
     (one, value), (other, same) = learnt(1.0), learnt(reward)

@@ -188,12 +188,13 @@ def test_the_teacher_drives_its_share_of_the_environments(trained):
 @pytest.mark.parametrize("name", ["rl", "proximal", "value", "corrected"])
 def test_what_the_teacher_drove_counts_nothing_for_terms_on_own_acts(name, trained):
     ppo, _ = trained
-    terms = (TermConfig(name=name), TermConfig(name="policy_kl"))
+    terms = tuple(TermConfig(name=each) for each in dict.fromkeys((name, "policy_kl", "value")))
     distiller, source, _ = distiller_for(ppo, terms, share=0.75)
     batch = source.collect(distiller.act, distiller.act_as_teacher)
     recorded, ids = distiller.record(batch, 0.1), torch.arange(64)
     sample, taught = distiller._sample(recorded, ids, 0.1), batch.driver == TEACHER
-    own, whole = (distiller._loss(term, sample, recorded, ids) for _, term in distiller.terms)
+    losses = {s.name: distiller._loss(t, sample, recorded, ids) for s, t in distiller.terms}
+    own, whole = losses[name], losses["policy_kl"]
     torch.testing.assert_close(own.mean(), own[:, ~taught].mean() / 4)
     assert whole[:, taught].abs().min() > 0
 
@@ -344,7 +345,8 @@ def test_terms_of_one_name_are_told_apart(trained):
         TermConfig(name="policy_kl"),
         TermConfig(name="policy_kl", options={"direction": "reverse"}),
         TermConfig(name="rl"),
+        TermConfig(name="value"),
     )
     distiller, source, curriculum = distiller_for(ppo, terms, steps=64 * 16 * 2)
     (row,) = distil(distiller, source, curriculum)
-    assert set(row["terms"]) == {"policy_kl_1", "policy_kl_2", "rl"}
+    assert set(row["terms"]) == {"policy_kl_1", "policy_kl_2", "rl", "value"}

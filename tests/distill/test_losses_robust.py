@@ -2,13 +2,12 @@
 
 import itertools
 
-import numpy as np
 import pytest
 import torch
-from gymnasium.spaces import Box, Discrete
+from gymnasium.spaces import Box
+from retort.distill.bounds import Bounds
 from retort.distill.distributions import Categorical, Gaussian
 from retort.distill.evaluation.attacks import (
-    Bounds,
     Transitions,
     critic_attack,
     fit_sarsa,
@@ -182,16 +181,6 @@ def test_an_attack_spends_nothing_on_what_the_environment_cuts_off(rng):
         changes.append((policy(seen).mean - policy(observation).mean)[:, 1].abs())
     torch.testing.assert_close(changes[1], torch.full((16,), 2 * EPSILON))
     assert changes[0].median() < 1e-5  # most of the time nothing is left for it
-
-
-def test_actions_are_cut_between_their_bounds_and_a_little_is_left_beyond():
-    bounds = Bounds.of(Box(np.array([-1.0, -np.inf]), np.array([2.0, np.inf]), dtype=np.float64))
-    action = torch.tensor([[5.0, 5.0], [-3.0, -3.0], [0.5, 0.5]])
-    torch.testing.assert_close(
-        bounds.cut(action), torch.tensor([[2.0, 5.0], [-1.0, -3.0], [0.5, 0.5]])
-    )
-    torch.testing.assert_close(bounds.cut(action, 0.01)[:, 0], torch.tensor([2.03, -1.02, 0.5]))
-    assert Bounds.of(Discrete(3)) is None
 
 
 def test_sarsa_learns_the_action_value_of_the_policy(rng):

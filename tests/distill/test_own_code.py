@@ -308,3 +308,6 @@ def test_a_mode_in_a_file_is_one_and_what_stands_there_belongs_to_what_was_learn
     ):
         with pytest.raises(ValueError, match=words):
             DistillConfig(mode=name)
+    both = file(text.replace("0.5", "0.5, keeps=True, teacher_learns=True"))
+    with pytest.raises(ValueError, match=r"distill\.mode: .* no longer say .* use one of keeps"):
+        DistillConfig(mode=both)

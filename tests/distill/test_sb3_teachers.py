@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from retort.distill.distributions import Categorical, Gaussian, TanhGaussian
+from retort.distill.losses import policy_kl
 from retort.distill.teachers import ValuesOf
 from retort.distill.teachers.foreign import ForeignTeacherError, Sb3Teacher, load_teacher_file
 
@@ -98,6 +99,20 @@ def test_sb3_sac_is_squashed_into_the_range_and_brings_its_critics(sb3, sde):
     assert said.value is None
 
 
+@pytest.mark.parametrize("floor", [None, 0.2])
+def test_sb3_a_saturated_actor_does_not_claim_to_be_certain(sb3, floor):
+    """Its actions barely vary at the ends of their range, however unsure it is before squashing."""
+    model = sb3_model(sb3, "SAC", Space())
+    model.actor.mu.weight.data[:] = 0.0
+    model.actor.mu.bias.data[:] = torch.tensor([9.0, -9.0])
+    said = ask(Sb3Teacher(model, std_floor=floor), sequence()).distribution
+    std = (floor or 0.05) * torch.tensor([2.0, 0.25])  # of half the range
+    torch.testing.assert_close(said.after_squashing().std, std.expand(said.mean.shape))
+    student = Gaussian(said.mode() + std, std.expand(said.mean.shape))  # one deviation off
+    kl = policy_kl(said.after_squashing(), student, "reverse")
+    torch.testing.assert_close(kl, torch.ones_like(kl), rtol=1e-2, atol=0.0)
+
+
 def test_sb3_critics_pull_an_action_uphill(sb3):
     model = sb3_model(sb3, "SAC", Space())
     excite(model.critic)
@@ -105,6 +120,8 @@ def test_sb3_critics_pull_an_action_uphill(sb3):
     action = said.distribution.mode().clone().requires_grad_()
     said.critics(action).min(0).values.sum().backward()
     assert (action.grad.abs() > 0).any(-1).all()
+    beyond = action.detach() + 9.0  # of which the critics have seen nothing
+    torch.testing.assert_close(said.critics(beyond), said.critics(beyond + 1.0))
 
 
 @pytest.mark.parametrize("name", ["TD3", "DDPG"])

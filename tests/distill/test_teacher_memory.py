@@ -9,12 +9,14 @@ from retort.distill.checkpoint import load_checkpoint, save_checkpoint
 from retort.distill.curriculum import Curriculum, CurriculumConfig
 from retort.distill.distill_config import DistillConfig
 from retort.distill.distiller import Distiller
+from retort.distill.distributions import Gaussian
 from retort.distill.loop import distil
 from retort.distill.networks import Critic
 from retort.distill.sources.dataset import read_dataset, write_dataset
 from retort.distill.sources.offline import DatasetSource, distil_offline
 from retort.distill.sources.rollout import RolloutSource
 from retort.distill.students import Interface, StudentConfig, make_student
+from retort.distill.teachers import TeacherOutput
 from retort.distill.terms import TermConfig
 
 from .counting import Counting
@@ -148,7 +150,7 @@ def test_terms_that_ask_anew_ask_from_the_beginning_of_the_batch(tracking):
     ids = torch.tensor([3, 1])
     sample = distiller._sample(recorded[-1], ids, 0.0)
     assert sample.ask is not None
-    said = sample.ask(sample.observations).distribution.mean[..., 0]
+    said = sample.ask(sample.observations).mean[..., 0]
     assert torch.equal(said, counted(batches)[-1][:, ids])
 
 
@@ -182,7 +184,7 @@ def test_recorded_episodes_are_asked_about_from_where_they_are_read(tmp_path):
         (before,) = recorded.batch.teacher_states
         assert torch.equal(torch.where(batch.reset[0], torch.zeros(4), before[:, 0]), now)
         ask = distiller._asking(0, recorded.batch, torch.arange(4))
-        said = ask(batch.observations).distribution.mean[0, :, 0]
+        said = ask(batch.observations).mean[0, :, 0]
         assert torch.equal(said, now + 1.0)
 
 
@@ -203,3 +205,31 @@ def test_what_no_teacher_remembers_costs_no_number_in_a_checkpoint(tracking):
     run(distiller, source)
     assert len(calls) == 5  # once about each batch that is learnt from
     assert sum(state.numel() for state in distiller.state_dict()["teacher_states"].values()) == 0
+
+
+class Fading:
+    """Adds up what it sees, and forgets half of it at every tick."""
+
+    def initial_state(self, n):
+        return torch.zeros(n, 1)
+
+    def __call__(self, observations, state, resets):
+        sums = []
+        for seen, reset in zip(observations["teacher"], resets, strict=True):
+            state = torch.where(reset[:, None], torch.zeros_like(state), state)
+            state = 0.5 * state + seen.sum(-1, keepdim=True)
+            sums.append(state)
+        mean = torch.stack(sums)
+        return TeacherOutput(Gaussian(mean, torch.ones_like(mean))), state
+
+
+def test_what_a_teacher_attends_to_now_is_not_what_it_will_remember(tracking):
+    distiller, source = started(tracking, Fading())
+    _, recorded = run(distiller, source)
+    last = next(each for each in recorded if each.batch.reset.any())
+    batch, ids = last.batch, torch.tensor([2, 0])
+    groups = {g: v[:, ids].clone().requires_grad_() for g, v in batch.observations.items()}
+    answer = distiller._asking(0, batch, ids)(groups)
+    torch.testing.assert_close(answer.mode(), last.teachers[0].distribution.mean[:, ids])
+    [gradient] = torch.autograd.grad(answer.mode().sum(), groups["teacher"])
+    assert (gradient == 1.0).all()

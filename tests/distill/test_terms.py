@@ -286,9 +286,7 @@ def linear_answers(sample):
     """The sample with a student and a teacher that answer what they see, with gradient."""
     sample.normalised, sample.scale = torch.zeros(3, 4, 5), torch.ones(5)
     sample.respond = lambda seen: Gaussian(seen[..., :2], torch.ones(3, 4, 2))
-    sample.ask = lambda groups: TeacherOutput(
-        Gaussian(2.0 * groups["teacher"][..., :2], torch.ones(3, 4, 2))
-    )
+    sample.ask = lambda groups: Gaussian(2.0 * groups["teacher"][..., :2], torch.ones(3, 4, 2))
     return sample
 
 
@@ -299,6 +297,19 @@ def test_saliency_names_a_position_that_is_not_there(student, teacher, whose):
     said = rf"the {whose} has no position {max(student, teacher)}; it sees 5 numbers, use 0 to 4"
     with pytest.raises(TermError, match=said):
         term.loss(linear_answers(make_sample()))
+
+
+def test_saliency_is_of_what_the_teacher_reads():
+    """One that reads the student's observations, though those of teachers are others."""
+    term, sample = make_term(TermConfig(name="saliency")), linear_answers(make_sample())
+    sample.observations["teacher"] = torch.zeros(3, 4, 9)
+    sample.ask = lambda groups: Gaussian(2.0 * groups["student"][..., :2], torch.ones(3, 4, 2))
+    torch.testing.assert_close(term.loss(sample), torch.zeros(3, 4))
+    sample.ask = lambda groups: Gaussian(groups["student"][..., 2:4], torch.ones(3, 4, 2))
+    torch.testing.assert_close(term.loss(sample), torch.full((3, 4), 2.0))  # all of it elsewhere
+    sample.ask = lambda groups: Gaussian(groups["teacher"][..., 2:4], torch.ones(3, 4, 2))
+    with pytest.raises(TermError, match="see different observations"):
+        term.loss(sample)
 
 
 def test_saliency_needs_answers_with_a_gradient():

@@ -176,7 +176,7 @@ def test_a_term_that_is_half_a_reward_needs_a_student_that_acts() -> None:
 
 
 def test_who_drives_is_counted_in_environments() -> None:
-    alone = 'distill.terms=[{name="rl"}]'
+    alone = 'distill.terms=[{name="rl"}, {name="value"}]'
     load_recipe("balancer", [alone, "distill.teacher_share=0.99"])
     with pytest.raises(RecipeError, match="in mode 'student' it does not act"):
         load_recipe("balancer", [alone, "distill.teacher_share=0.9995"])
@@ -229,6 +229,29 @@ def test_what_would_do_nothing_among_teachers_is_refused(teachers: str, words: s
         (
             ["distill.mode=offline", "distill.teachers.gated=true"],
             r"distill\.teachers\.gated .* set it to false",
+        ),
+        (
+            ["distill.mode=teacher", "distill.teachers.gated=true"],
+            r"distill\.teachers\.gated .* in mode 'teacher' it does not act",
+        ),
+        (
+            ["distill.teachers.gated=true", 'distill.terms=[{name="policy_kl"}]'],
+            r"distill\.teachers\.gated asks the student's critic .* add the term 'value'",
+        ),
+        (
+            ['distill.terms=[{name="policy_kl"}, {name="rl"}]'],
+            r"distill\.terms\[1\] \(rl\) asks the student's critic .* add the term 'value'",
+        ),
+        (
+            [
+                "distill.teachers.gated=true",
+                'distill.terms=[{name="policy_kl"}, {name="value", options={until=0.2}}]',
+            ],
+            r"distill\.terms\[1\]: value has until = 0\.2, and with distill\.teachers\.gated",
+        ),
+        (
+            ["distill.mode=concurrent", "distill.teachers.gated=true"],
+            r"teacher\.fall_penalty goes from 0\.3 to 3\.0 .* set both to distill\.fall_penalty",
         ),
         (["distill.mode=clone"], r"distill\.mode is 'clone'; use one of offline, student, .*mixed"),
         (["distill.recorded_steps=0"], r"distill\.recorded_steps is 0"),

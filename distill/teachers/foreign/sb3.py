@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from ....hardware.checks import POSITIVE, check
+from ...bounds import Bounds
 from ...distributions import Categorical, Distribution, Gaussian, TanhGaussian
 from ...networks import activations
 from ..teacher import BoundCritics, TeacherOutput, ValuesOf
@@ -51,8 +52,10 @@ class Sb3Teacher(ForeignTeacher):
             absent.
         temperature: of DQN's softmax, in the units of ``q``: about the gap between the two best
             actions (``losses.gap_temperature``); 0.01 when absent.
-        std_floor: least deviation that PPO, A2C and SAC may claim, in units of their action (before
-            squashing for SAC); 0.001 when absent.
+        std_floor: least deviation that PPO, A2C and SAC may claim, in units of their action; of
+            actions that are squashed both before it and after it, there in units of half the range.
+            When absent 0.05 of squashed ones, which would claim to be certain near its ends, else
+            0.001.
         group: the observations it knows.
 
     Raises:
@@ -106,7 +109,8 @@ class Sb3Teacher(ForeignTeacher):
         self.policy.requires_grad_(False)
         self.noise_std = 0.1 if noise_std is None else noise_std
         self.temperature = 0.01 if temperature is None else temperature
-        self.std_floor = 1e-3 if std_floor is None else std_floor
+        squashes = name == "SAC" or getattr(model.policy, "squash_output", False)
+        self.std_floor = std_floor or (0.05 if squashes else 1e-3)
         self._describe: Callable[[Tensor, Tensor], TeacherOutput] = {
             "PPO": self._actor_critic,
             "A2C": self._actor_critic,
@@ -124,6 +128,7 @@ class Sb3Teacher(ForeignTeacher):
         self._unit = (1.0 - model.gamma) * reward_scale
         self.values_of = None if name == "SAC" else ValuesOf(model.gamma)
         self._scale, self._shift = _range(actions)
+        self._bounds = Bounds.of(actions)
 
     def describe(self, observation: Tensor) -> TeacherOutput:
         return self._describe(observation, self._seen(observation))
@@ -164,7 +169,7 @@ class Sb3Teacher(ForeignTeacher):
             std = actor.log_std(latent).clamp(-20.0, 2.0).exp()  # the library's own bounds
         return TeacherOutput(
             self._squashed(mean, std),
-            critics=BoundCritics(self._critics, observation),
+            critics=BoundCritics(self._critics, observation, self._bounds),
             features=hidden,
         )
 
@@ -177,7 +182,7 @@ class Sb3Teacher(ForeignTeacher):
         return TeacherOutput(
             Gaussian(mean, torch.full_like(mean, self.noise_std)),
             self._critics(observation, mean).min(0).values,
-            critics=BoundCritics(self._critics, observation),
+            critics=BoundCritics(self._critics, observation, self._bounds),
             features=hidden,
         )
 
@@ -193,8 +198,10 @@ class Sb3Teacher(ForeignTeacher):
         """Of u's mean and deviation, over the range of actions."""
         std = std.clamp(min=self.std_floor)
         if self._scale.unique().numel() == self._shift.unique().numel() == 1:
-            return TanhGaussian(mean, std, float(self._scale[0]), float(self._shift[0]))
-        return TanhGaussian(mean, std, self._scale.expand_as(mean), self._shift.expand_as(mean))
+            scale, shift = float(self._scale[0]), float(self._shift[0])
+        else:
+            scale, shift = self._scale.expand_as(mean), self._shift.expand_as(mean)
+        return TanhGaussian(mean, std, scale, shift, self.std_floor)
 
     def _critics(self, observation: Tensor, action: Tensor) -> Tensor:
         """Q(s, a) of every critic, (critics, ...)."""
