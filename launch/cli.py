@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import select
 import shlex
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..hardware.checks import nearest
@@ -133,11 +134,16 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     if hasattr(options, "others") and not any(word.startswith("-") for word in rest):
         options.others += [Path(word) for word in rest]  # argparse takes none behind an option
     elif rest:
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+        verb = verbs[options.verb]
+        near = nearest(rest[0].partition("=")[0], re.findall(r"--[a-z-]+", verb.format_usage()))
+        verb.error(
+            f"there is nothing to do with {rest[0]!r}{near}; `retort {options.verb} --help` lists "
+            "what there is"
+        )
     return options
 
 
-def _parser() -> tuple[argparse.ArgumentParser, Collection[str]]:
+def _parser() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentParser]]:
     """The parser, and the verbs it knows."""
     parser = argparse.ArgumentParser(
         prog="retort",

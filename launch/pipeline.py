@@ -17,6 +17,7 @@ from ..distill.stages.rehearsal import rehearse
 from ..hardware import load_robot
 from ..hardware.errors import PortError, RetortError
 from ..hardware.find_port import find_port
+from ..hardware.virtual import FaultError
 from . import run_config, virtual
 from .figures import missed
 from .files import at_work, refusal
@@ -43,22 +44,26 @@ def launch(options: argparse.Namespace) -> int:
         if recipe.distill.dataset is None:
             require_other_runs(recipe)
     if "run" in stages_of(recipe) and (options.fresh or not Ledger(folder, recipe).complete("run")):
-        _require_ports(recipe)
+        _require_run(recipe)
     with at_work(folder):
         return _launch(recipe, folder, options)
 
 
-def _require_ports(recipe: Recipe) -> None:
-    """What the run will open is there before hours of training.
+def _require_run(recipe: Recipe) -> None:
+    """What the run will open is there, and fits the robot, before hours of training.
 
     Raises:
         StageError: it is not.
     """
-    port = recipe.run.port
+    port, robot = recipe.run.port, load_robot(recipe.robot_world().robot)
     if port == VIRTUAL:
+        try:
+            virtual.check_faults(recipe.virtual, robot)
+        except FaultError as error:
+            raise StageError(f"virtual.faults: {error}") from error
         return
     try:
-        for name in named_ports(load_robot(recipe.robot_world().robot), port).values():
+        for name in named_ports(robot, port).values():
             find_port(name)
     except (OptionError, PortError) as error:
         raise StageError(

@@ -119,6 +119,12 @@ def find_recipe(name: str | Path) -> Path:
     shipped = RECIPES / f"{name}{SUFFIX}"
     if shipped.is_file():
         return shipped
+    if path.suffix == SUFFIX:
+        raise RecipeError(f"there is no file {path}; give the path of a recipe, or the name of one")
+    if path.is_dir():
+        raise RecipeError(
+            f"the folder {path} holds no recipe{SUFFIX}; give that of a run, or a {SUFFIX} file"
+        )
     known = sorted(file.stem for file in RECIPES.glob(f"*{SUFFIX}"))
     raise RecipeError(
         f"there is no recipe {str(name)!r}{nearest(str(name), known)}; retort has "

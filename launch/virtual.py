@@ -18,7 +18,7 @@ from ..hardware.checks import NOT_NEGATIVE, SEED, SHARE, check_fields
 from ..hardware.clock import RealClock
 from ..hardware.errors import RetortError
 from ..hardware.robot import Robot
-from ..hardware.virtual import FaultError, Faults, VirtualRobot, load_faults
+from ..hardware.virtual import FaultError, Faults, VirtualRobot, check_names, load_faults
 from ..hardware.virtual.faults import KINDS, Corrupt, Drop
 from .files import unwritable
 
@@ -101,6 +101,16 @@ def from_options(options: argparse.Namespace) -> VirtualConfig:
     except (FaultError, ValueError) as error:
         raise OptionError(str(error)) from error
     return config
+
+
+def check_faults(config: VirtualConfig, robot: Robot) -> None:
+    """That the profile of faults, if there is one, can be read and fits the robot.
+
+    Raises:
+        FaultError: it cannot, or does not.
+    """
+    for fault in load_faults(config.faults) if config.faults else ():
+        check_names(fault, robot)
 
 
 def as_options(config: VirtualConfig) -> list[str]:

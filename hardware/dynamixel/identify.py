@@ -128,7 +128,7 @@ def _problems(
         if joint.mode == name and math.isfinite(want) and limits[name] < want:
             found.append(
                 f"{who} limits itself to {limits[name]:.3g} {unit}, robot.toml allows {want:.3g}; "
-                f"raise its limit register or lower `{name}` in robot.toml"
+                f"raise its limit register or lower `limits.{name}` in robot.toml"
             )
     if joint.mode == "position" and registers["operating_mode"] == 3:
         found += position_problems(device, joint, limits)

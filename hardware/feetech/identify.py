@@ -138,12 +138,12 @@ def _limit_problems(device: Device, joint: Joint, limits: dict[str, float]) -> l
     if joint.mode == "velocity" and limits["velocity"] < wanted.velocity < math.inf:
         found.append(
             f"{device} limits itself to {limits['velocity']:.3g} rad/s, robot.toml allows "
-            f"{wanted.velocity:.3g}; lower `velocity` in robot.toml"
+            f"{wanted.velocity:.3g}; lower `limits.velocity` in robot.toml"
         )
     if limits["effort"] < wanted.effort < math.inf:
         found.append(
             f"{device} limits itself to {limits['effort']:.3g} N·m, robot.toml allows "
-            f"{wanted.effort:.3g}; raise its max_torque or lower `effort` in robot.toml"
+            f"{wanted.effort:.3g}; raise its max_torque or lower `limits.effort` in robot.toml"
         )
     if joint.mode != "position":
         return found

@@ -2,7 +2,7 @@
 
 from . import faults
 from .emulator import Emulator
-from .faults import FaultError, Faults, load_faults
+from .faults import FaultError, Faults, check_names, load_faults
 from .injection import FaultCounts
 from .lockstep import LockstepClock, LockstepPort
 from .plant import RigidPlant
@@ -17,6 +17,7 @@ __all__ = [
     "LockstepPort",
     "RigidPlant",
     "VirtualRobot",
+    "check_names",
     "faults",
     "load_faults",
 ]

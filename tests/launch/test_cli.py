@@ -86,6 +86,16 @@ def test_what_the_system_refuses_is_said_with_what_to_do(refused, words, monkeyp
             "there is no verb 'trian' (did you mean 'train'?); the verbs are lau",
         ),
         (["train", "balanser"], "there is no recipe 'balanser' (did you mean 'balancer'?); retort"),
+        (["train", "nobody.toml"], "there is no file nobody.toml; give the path of a recipe"),
+        (["train", "."], "the folder . holds no recipe.toml; give that of a run"),
+        (
+            ["train", "balancer", "--set", "task=stand.py"],
+            "there is no file stand.py; give the path of one that defines TASK",
+        ),
+        (
+            ["launch", "balancer", "--set", "virtual.faults=nothing.toml"],
+            "virtual.faults: ",
+        ),
         (
             ["emulate", "arm7"],
             "there is no robot 'arm7' (did you mean 'arm6'?), neither as a folder",
@@ -108,6 +118,17 @@ def test_what_there_is_not_is_said_with_what_was_meant(given, words, tmp_path, c
     assert main([*given, *out]) == 2
     assert words in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_faults_that_do_not_fit_the_robot_are_said_before_anything_is_trained(tmp_path, capsys):
+    from retort.launch.cli import main
+
+    profile = tmp_path / "faults.toml"
+    profile.write_text('[[fault]]\nkind = "stuck_encoder"\ndevice = "left_wheal"\nat = 1.0\n')
+    given = ["launch", "balancer", "--set", f"virtual.faults={profile}"]
+    assert main([*given, "--out", str(tmp_path / "run")]) == 2
+    assert "virtual.faults: stuck_encoder has device 'left_wheal'" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == [profile]
 
 
 def test_the_version_is_that_of_the_package(capsys):

@@ -185,10 +185,21 @@ def test_runs_may_stand_on_both_sides_of_an_option(
     assert given[0].others == [Path(other) for other in others]
 
 
-@pytest.mark.parametrize("words", ["eval a --colour b", "train a b", "train a --colour"])
-def test_what_no_verb_takes_is_refused(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("words", "given"),
+    [
+        ("eval a --colour b", "'--colour'"),
+        ("train a b", "'b'"),
+        ("train a --sett x=1", "'--sett' (did you mean '--set'?)"),
+    ],
+)
+def test_what_no_verb_takes_is_refused(
+    words: str, given: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(words.split()) == 2
-    assert "unrecognized arguments" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"there is nothing to do with {given}" in said
+    assert f"`retort {words.split()[0]} --help`" in said
 
 
 def test_sweeps_are_of_one_run(
