@@ -147,24 +147,39 @@ def shown_by_interval(
     return verdict(True, group, seeds, *peers) if whole else "not shown"
 
 
-def plot_profiles(scores: Mapping[str, np.ndarray], at: np.ndarray, path: Path, what: str) -> str:
-    """Performance profiles with their bands: share of runs above each score, a line per arm.
+def plot_profiles(
+    scores: Mapping[str, np.ndarray],
+    at: np.ndarray,
+    path: Path,
+    what: str,
+    near: tuple[float, float],
+) -> str:
+    """Performance profiles with their bands: share of runs above each score, a line per arm; once
+    whole and once from near.
 
     Args:
         scores: arm: (runs, tasks).
         at: scores on the axis, rising.
         path: of the figure.
         what: a score is.
+        near: scores between which most lie.
     """
-    figure, axis = plt.subplots(figsize=(6.5, 3.4), layout="constrained")
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.8), layout="constrained", sharey=True)
     for number, (arm, values) in enumerate(scores.items()):
-        middle, low, high = bootstrap_profile(values, at, np.random.default_rng(0))
+        found = np.stack([at, *bootstrap_profile(values, at, np.random.default_rng(0))])
+        steps = (np.diff(found[1:]) != 0.0).any(0)  # between them there is nothing to be drawn
+        x, middle, low, high = found[:, np.r_[True, steps[:-1], True]]
         colour = f"C{number}"
-        axis.plot(at, middle, label=arm, linewidth=1.2, color=colour, drawstyle="steps-post")
-        axis.fill_between(at, low, high, color=colour, alpha=0.12, step="post")
-    axis.set(xlabel=what, ylabel="share of runs above", ylim=(-0.02, 1.02))
-    axis.grid(alpha=0.3)
-    figure.legend(fontsize=8, loc="outside lower center", ncols=4)
+        for axis in axes:
+            axis.plot(x, middle, label=arm, linewidth=1.2, color=colour, drawstyle="steps-post")
+            axis.fill_between(x, low, high, color=colour, alpha=0.12, step="post")
+    for axis, (least, most) in zip(axes, ((at[0], at[-1]), near), strict=True):
+        axis.set(xlim=(least, most), ylim=(-0.02, 1.02), xlabel=what)
+        axis.locator_params(axis="x", nbins=6)
+        axis.grid(alpha=0.3)
+    axes[0].set_ylabel("share of runs above")
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, fontsize=8, loc="outside lower center", ncols=4)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, metadata={"Date": None})
     plt.close(figure)
@@ -219,7 +234,7 @@ def cost_cells(group: Sequence[Result]) -> list[str]:
 
 def budgets_said(results: Sequence[Result]) -> str:
     """Environment steps that the runs had, each number of them once."""
-    budgets = sorted({result.budget for result in results})
+    budgets = sorted({result.budget for result in results if result.budget})
     return ", ".join(f"{budget / 1e6:g} M" for budget in budgets)
 
 

@@ -316,6 +316,10 @@ def report(results: Path, figures: Path) -> str:
             paragraph(_GRADIENT_COSTS),
             markdown_table(header, students),
             markdown_table(wanted, switched),
+            paragraph(
+                "Mean over the seeds that have a steady rate; what is above 1.4 or below 0 is cut "
+                "off."
+            ),
             f"![Rates around each switch]({image})",
             settings_note(every),
         ]

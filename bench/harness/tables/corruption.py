@@ -213,12 +213,14 @@ _WHAT = (
     "256-256, its critic aside; students of 128-64 learn from what is left. All is relative to "
     "the clean teacher's return, by seed. Published for Atari at 0.05 (Spigler 2025): teacher "
     f"0.34, student-driven 0.46, proximal 0.64. Wanted of ours: at least {WANTED}, and more than "
-    "student-driven distillation. `ours let go` has the student's own reward from the start, no "
-    "KL after 30 % of its steps, and a teacher that may not claim to be surer than PPO is at first "
-    "(a student as sure as its teacher tries nothing else once it is let go of). The "
-    "teacher's own row says what the noise leaves of it. Where that is next to nothing, there is "
-    "next to nothing to distil, and a student is what its own reward makes of it in these steps. "
-    "0.04, meant to leave about what was published, leaves no more than 0.05 does."
+    "student-driven distillation, on the seeds that both have: there it stands above with all "
+    "that it is held against, here every row has its own. `ours let go` has the student's own "
+    "reward from the start, no KL after 30 % of its steps, and a teacher that may not claim to be "
+    "surer than PPO is at first (a student as sure as its teacher tries nothing else once it is "
+    "let go of). The teacher's own row says what the noise leaves of it. Where that is next to "
+    "nothing, there is next to nothing to distil, and a student is what its own reward makes of "
+    "it in these steps. 0.04, meant to leave about what was published, leaves no more than 0.05 "
+    "does."
 )
 
 

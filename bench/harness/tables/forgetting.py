@@ -80,6 +80,11 @@ def report(results: Path, figures: Path) -> str:
                 ["task", "curriculum", "seeds", *(f"level {x}" for x in levels), "worst", "met"],
                 rows,
             ),
+            paragraph(
+                f"Seed {min(r.seed for r in every)} of each: score at every level, of its best, "
+                "after training at each; a row for each time that the curriculum moved on, and for "
+                "the end."
+            ),
             f"![Score at every level after training at each]({image})",
             settings_note(every),
         ]

@@ -218,7 +218,7 @@ def report(results: Path, figures: Path) -> str:
             *_returns(every),
             paragraph(
                 "A line per run: ours black, a colour per library, solid with our fast settings, "
-                "broken with others; the target is dotted."
+                "broken or dotted with others; the line across is the target."
             ),
             f"![Return against environment steps and seconds]({image})",
             settings_note(every),

@@ -370,7 +370,7 @@ def _costs(every: Sequence[Result], taught: Sequence[Result], arms: Sequence[str
                 ]
             )
     header = ["task", "row", *COSTS, f"S/T at {_EARLY / 1e6:g} M steps", "return"]
-    return markdown_table([*header, "S/T", "to `policy_kl`"], rows)
+    return markdown_table([*header, "S/T", "to `policy_kl` of the same student"], rows)
 
 
 def _early(result: Result) -> Result:
