@@ -11,7 +11,7 @@ import dataclasses
 import functools
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,14 +28,12 @@ from .ppo import learning_reward
 from .return_scale import ReturnScale
 from .sources.kept import KeptBatches, Recorded
 from .students import Student
-from .teachers import Teacher, TeacherOutput, ValuesOf, states_after
-from .teachers.memories import Memories
+from .teachers import Teacher, TeacherOutput, ValuesOf
 from .teachers.mixture import check_compared, mix, teacher_weights
+from .teachers.panel import Panel
 from .terms import Sample, Term, TermError, make_term
 from .terms.base import require_finite
 from .terms.pseudo_reward import pseudo_reward
-
-T = TypeVar("T")
 
 
 class Distiller:
@@ -66,21 +64,29 @@ class Distiller:
     ) -> None:
         self.config = config
         self.student, self.critic = student, critic
-        given = tuple(teachers) if isinstance(teachers, Sequence) else (teachers,)
-        self.teachers: tuple[Teacher, ...] = self._heard(given)
-        compared = [getattr(teacher, "values_of", None) for teacher in self.teachers]
-        check_compared(config.teachers, compared, ValuesOf(config.gamma, config.fall_penalty))
         self.terms = [(term, make_term(term)) for term in config.terms]
         self.labels = _labels([term.label for term in config.terms])
         self.needs = frozenset[str]().union(*(term.needs for _, term in self.terms))
+        given = tuple(teachers) if isinstance(teachers, Sequence) else (teachers,)
+        self.panel = Panel(given, config.teachers, features="teacher_features" in self.needs)
+        compared = [getattr(teacher, "values_of", None) for teacher in self.teachers]
+        check_compared(config.teachers, compared, ValuesOf(config.gamma, config.fall_penalty))
         # What corrected terms expect of their pseudo-rewards: critics like the student's own.
         self.critics = {term: _blank(critic) for _, term in self.terms if term.corrected}
         self.generator = torch.Generator().manual_seed(seed)
-        self.queries = 0  # situations the teachers have labelled
         self._kept = KeptBatches(config.kept_batches)
         self._return_scale = ReturnScale(config.gamma)
-        self._memories = Memories()
         self._optimise()
+
+    @property
+    def teachers(self) -> tuple[Teacher, ...]:
+        """Those that have a say."""
+        return self.panel.teachers
+
+    @property
+    def queries(self) -> int:
+        """Situations that teachers have labelled."""
+        return self.panel.queries
 
     @torch.no_grad()
     def act(
@@ -98,12 +104,12 @@ class Distiller:
         self, groups: dict[str, Tensor], state: Tensor, reset: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The first teacher's sampled action; as ``act``, whose state it leaves alone."""
-        action, log_prob = self._memories.drive(self.teachers, groups, reset, self.generator)
+        action, log_prob = self.panel.drive(groups, reset, self.generator)
         return action, log_prob, state
 
     def follow(self, batch: Batch) -> None:
         """Let the teachers that remember see a batch from which nothing is learnt."""
-        self._memories.follow(self.teachers, batch)
+        self.panel.follow(batch)
 
     @torch.no_grad()
     def record(self, batch: Batch, fraction: float) -> Recorded:
@@ -114,11 +120,11 @@ class Distiller:
             fraction: of the budget that is spent, 0 to 1.
         """
         config = self.config
-        batch = dataclasses.replace(batch, teacher_states=self._before(batch))
+        batch = dataclasses.replace(batch, teacher_states=self.panel.before(batch))
         self._prepare(batch)
         if config.reward_scale == "return":
             self._return_scale.update(batch)
-        teachers = self._label(batch)
+        teachers = self.panel.label(batch)
         weights = self._weigh_along(batch, teachers, fraction)
         own = (batch.driver == STUDENT).to(batch.reward.dtype).expand_as(batch.reward)
         reward = learning_reward(batch, config.gamma, config.fall_penalty) / self._value_unit
@@ -270,7 +276,7 @@ class Distiller:
         """A sample once with every teacher; as it is, it is with the first."""
         yield sample
         for i, said in enumerate(recorded.teachers[1:], start=1):
-            ask = self._asking(i, recorded.batch, ids)
+            ask = self.panel.asking(i, recorded.batch, ids)
             taught = said.select((slice(None), ids))
             yield dataclasses.replace(sample, teacher=taught, ask=ask, teacher_index=i)
 
@@ -309,7 +315,7 @@ class Distiller:
             sample.normalised = self.student.normaliser(observations["student"])
             sample.scale = self.student.normaliser.std
             sample.respond = lambda normalised: self.student.respond(normalised, held)
-            sample.ask = self._asking(0, batch, ids)
+            sample.ask = self.panel.asking(0, batch, ids)
         return sample
 
     def _student(
@@ -320,59 +326,12 @@ class Distiller:
             return distribution, features
         return self.student(sequence, state, reset)[0], {}
 
-    def _label(self, batch: Batch) -> tuple[TeacherOutput, ...]:
-        """What every teacher says of a batch; what stands in it already, if anything does."""
-        if batch.labels is not None:
-            return self._heard(batch.labels)
-        self.queries += batch.ticks * batch.num_envs * len(self.teachers)
-        labels, states = zip(*self._said(batch), strict=True)
-        self._memories.advance(states)
-        return labels
-
-    def _said(self, batch: Batch) -> Iterator[tuple[TeacherOutput, Tensor]]:
-        """What every teacher says of a batch, and its hidden state after it."""
-        for teacher, before in zip(self.teachers, self._before(batch), strict=True):
-            output, after = teacher(batch.observations, before, batch.reset)
-            if "teacher_features" not in self.needs:
-                output = dataclasses.replace(output, features={})
-            yield output, after
-
-    def _relabel(self, batch: Batch) -> tuple[TeacherOutput, ...]:
-        """As ``_label``, of a batch that was labelled before: nothing goes on from it."""
-        return tuple(output for output, _ in self._said(batch))
-
-    def _heard(self, each: tuple[T, ...]) -> tuple[T, ...]:
-        """Of what there is of each teacher, that of those which have a say."""
-        return tuple(each[i] for i in self.config.teachers.heard(len(each)))
-
-    def _before(self, batch: Batch) -> tuple[Tensor, ...]:
-        return self._memories.before(self.teachers, batch)
-
-    def _asking(
-        self, number: int, batch: Batch, ids: Tensor
-    ) -> Callable[[dict[str, Tensor]], Distribution]:
-        """A function from observation groups along ``ids`` of a batch to what a teacher says, its
-        hidden states held fixed: every tick is a row of its own.
-        """
-        teacher, before = self.teachers[number], self._before(batch)[number][ids]
-        reset = batch.reset[:, ids]
-        rows = torch.arange(reset.numel()).view(reset.shape)
-
-        def answer(groups: dict[str, Tensor]) -> Distribution:
-            after = states_after(teacher, groups, before, reset)
-            held = torch.cat([before[None], after[:-1]]).flatten(0, 1)
-            single = {group: values.flatten(0, 1)[None] for group, values in groups.items()}
-            said, _ = teacher(single, held, reset.flatten()[None])
-            return said.distribution.select((0, rows))
-
-        return answer
-
     def _prepare(self, batch: Batch) -> None:
         """Let terms size what they learn on the first batch; then the optimiser knows it too."""
         waiting = [(i, term) for i, (_, term) in enumerate(self.terms) if not term.prepared]
         if not waiting:
             return
-        teachers = self._heard(batch.labels) if batch.labels else self._relabel(batch)
+        teachers = self.panel.heard(batch.labels) if batch.labels else self.panel.relabel(batch)
         blank = torch.zeros_like(batch.reward)
         recorded = Recorded(
             batch, teachers, torch.ones(*blank.shape, len(teachers)), blank, blank, blank
@@ -448,10 +407,9 @@ class Distiller:
             "critics": {str(i): each.state_dict() for i, each in enumerate(self.critics.values())},
             "optimiser": optimiser_state(self.optimiser),
             "generator": self.generator.get_state(),
-            "queries": self.queries,
             "kept": self._kept.state_dict(),
             "return_scale": self._return_scale.state_dict(),
-            "teacher_states": self._memories.state_dict(),
+            **self.panel.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -472,10 +430,9 @@ class Distiller:
         self._optimise()
         load_optimiser_state(self.optimiser, state["optimiser"])
         self.generator.set_state(state["generator"])
-        self.queries = int(state["queries"])
+        self.panel.load_state_dict(state)
         with torch.no_grad():
-            self._kept.load_state_dict(state.get("kept", {}), self._relabel)
-        self._memories.load_state_dict(state.get("teacher_states", {}))
+            self._kept.load_state_dict(state.get("kept", {}), self.panel.relabel)
         self._return_scale.load_state_dict(state.get("return_scale", {}))
 
 

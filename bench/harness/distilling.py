@@ -356,7 +356,7 @@ def labelled(recording: Recording, distiller: Distiller) -> Recording:
     seen = {group: rows[:-1, None] for group, rows in recording.observations.items()}
     never = torch.zeros(len(recording), 1, dtype=torch.bool)
     said = [t(seen, t.initial_state(1), never)[0] for t in distiller.teachers]
-    distiller.queries += len(recording) * len(said)
+    distiller.panel.queries += len(recording) * len(said)
     plain = [dataclasses.replace(one.select((slice(None), 0)), features={}) for one in said]
     return dataclasses.replace(recording, labels=tuple(plain))
 

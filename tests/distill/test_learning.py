@@ -252,7 +252,7 @@ def test_teachers_are_routed_by_the_tasks_a_source_names(trained):
     ppo, _ = trained
     terms = (TermConfig(name="policy_kl"), TermConfig(name="policy_kl", weight=0.5))
     distiller, _, _ = distiller_for(ppo, terms, teachers=MixtureConfig(weighting="task"))
-    distiller.teachers = (distiller.teachers[0], ActorTeacher(GaussianActor(33, 2, (4,))))
+    distiller.panel.teachers = (distiller.teachers[0], ActorTeacher(GaussianActor(33, 2, (4,))))
     env = Line(num_envs=4, episode_seconds=0.2)
     tasks = torch.tensor([0, 1, 1, 0])
     source = RolloutSource(env, 8, tasks=tasks)

@@ -293,8 +293,9 @@ def test_a_source_that_does_not_fit_is_refused(linear):
         start(settings(), [RecordedTeacher(), RecordedTeacher()])
     with pytest.raises(DatasetError, match="16 ticks of 8 columns, the distiller expects 16 of 4"):
         start(settings(num_envs=4), source.teachers)
+    terms = (TermConfig(name="policy_kl"), TermConfig(name="value"))
     with pytest.raises(DatasetError, match="gated = false"):
-        start(settings(teachers=MixtureConfig(gated=True)), source.teachers)
+        start(settings(teachers=MixtureConfig(gated=True), terms=terms), source.teachers)
 
 
 def test_choices_in_other_data_are_cloned(tmp_path):

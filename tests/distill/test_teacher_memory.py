@@ -183,7 +183,7 @@ def test_recorded_episodes_are_asked_about_from_where_they_are_read(tmp_path):
         recorded = distiller.record(batch, 0.0)
         (before,) = recorded.batch.teacher_states
         assert torch.equal(torch.where(batch.reset[0], torch.zeros(4), before[:, 0]), now)
-        ask = distiller._asking(0, recorded.batch, torch.arange(4))
+        ask = distiller.panel.asking(0, recorded.batch, torch.arange(4))
         said = ask(batch.observations).mean[0, :, 0]
         assert torch.equal(said, now + 1.0)
 
@@ -229,7 +229,7 @@ def test_what_a_teacher_attends_to_now_is_not_what_it_will_remember(tracking):
     last = next(each for each in recorded if each.batch.reset.any())
     batch, ids = last.batch, torch.tensor([2, 0])
     groups = {g: v[:, ids].clone().requires_grad_() for g, v in batch.observations.items()}
-    answer = distiller._asking(0, batch, ids)(groups)
+    answer = distiller.panel.asking(0, batch, ids)(groups)
     torch.testing.assert_close(answer.mode(), last.teachers[0].distribution.mean[:, ids])
     [gradient] = torch.autograd.grad(answer.mode().sum(), groups["teacher"])
     assert (gradient == 1.0).all()
