@@ -86,14 +86,19 @@ def make(name, heard=(0,), **changes):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_it_trains_changes_the_student_or_critic_and_stays_finite(name):
+def test_it_trains_the_student_and_the_critic_if_that_is_what_it_teaches(name):
     distiller, source, curriculum = make(name)
-    before = [p.detach().clone() for p in distiller.parameters]
+    student, critic = ([*each.parameters()] for each in (distiller.student, distiller.critic))
+    before = [[p.detach().clone() for p in each] for each in (student, critic)]
     rows = list(distil(distiller, source, curriculum))
     assert all(np.isfinite(value) for row in rows for value in row["terms"].values())
-    learnt = [*distiller.student.parameters(), *distiller.critic.parameters()]
-    assert all(bool(torch.isfinite(p).all()) for p in learnt)
-    assert any(not torch.equal(a, b) for a, b in zip(before, learnt, strict=False))
+    assert all(bool(torch.isfinite(p).all()) for p in (*student, *critic))
+    moved = [
+        not all(map(torch.equal, was, now))
+        for was, now in zip(before, (student, critic), strict=True)
+    ]
+    teaches = any(term.teaches_critic for _, term in distiller.terms)
+    assert moved == [name != "value", teaches]
 
 
 @pytest.mark.parametrize("name", NAMES)
