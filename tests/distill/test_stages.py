@@ -246,7 +246,7 @@ def test_every_curriculum_resumes_to_the_bit(finished, tmp_path, kind):
     resumes_to_the_bit(finished, tmp_path, dataclasses.replace(SMALL, curriculum=curriculum))
     rows = (tmp_path / "parts" / "distillation" / "progress.jsonl").read_text().splitlines()
     played = [json.loads(row)["level_histogram"] for row in rows]
-    assert played[0] != played[-1]
+    assert any(levels != played[0] for levels in played)
 
 
 def resumes_to_the_bit(finished, tmp_path, chosen):
