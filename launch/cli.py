@@ -137,8 +137,8 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
         verb = verbs[options.verb]
         near = nearest(rest[0].partition("=")[0], re.findall(r"--[a-z-]+", verb.format_usage()))
         verb.error(
-            f"there is nothing to do with {rest[0]!r}{near}; `retort {options.verb} --help` lists "
-            "what there is"
+            f"{rest[0]!r} is nothing that it takes{near}; `retort {options.verb} --help` lists all "
+            "that is"
         )
     return options
 

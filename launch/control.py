@@ -24,6 +24,7 @@ def add_parser(verbs) -> None:
     parser.add_argument(
         "values",
         nargs="*",
+        default=[],  # without, argparse calls them required
         type=_value,
         metavar="KEY=VALUE",
         help="what the command takes; a value is JSON, or else text",

@@ -231,13 +231,11 @@ def load_task(name: str | Path) -> Task:
     path = Path(name)
     if path.suffix != ".py":
         path = TASKS / f"{name}.py"
-    elif not path.is_file():
-        raise TaskError(f"there is no file {path}; give the path of one that defines TASK")
-    if not path.is_file():
-        known = sorted(p.stem for p in TASKS.glob("*.py") if p.stem != "__init__")
-        raise TaskError(
-            f"there is no task {str(name)!r}; retort has {', '.join(known)}, or name a .py file"
-        )
+        if not path.is_file():
+            known = sorted(p.stem for p in TASKS.glob("*.py") if p.stem != "__init__")
+            raise TaskError(
+                f"there is no task {str(name)!r}; retort has {', '.join(known)}, or name a .py file"
+            )
     if path.parent == TASKS:
         task = importlib.import_module(f".tasks.{path.stem}", __package__).TASK
     else:

@@ -153,17 +153,17 @@ def test_what_lies_beyond_the_batch_is_weighed_there():
         assert seen.shape[:-1] == task.shape
         return torch.tensor([0.0, 1.0]).expand(*task.shape, 2)
 
-    def rewards(batch, teachers, weights):
+    def rewards(batch, *teachers):
+        weights = torch.tensor([1.0, 0.0]).expand(*batch.reset.shape, 2)
         said = [teacher(batch.observations, None, None)[0] for teacher in teachers]
         return pseudo_reward(
-            term, batch, distiller.student, teachers, said, weights.expand(*batch.reset.shape, 2),
+            term, batch, distiller.student, teachers, said, weights,
             weigh=weigh, discount=GAMMA, generator=torch.Generator(),
         )  # fmt: skip
 
     for each in (on, cut):
-        both = rewards(each, (first, second), torch.tensor([1.0, 0.0]))
-        alone, other = (
-            rewards(each, (one, one), torch.tensor([1.0, 0.0])) for one in (first, second)
+        both, alone, other = (
+            rewards(each, *pair) for pair in ((first, second), (first, first), (second, second))
         )
         torch.testing.assert_close(both[:-1], alone[:-1])
         torch.testing.assert_close(both[-1], other[-1])

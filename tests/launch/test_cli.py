@@ -94,8 +94,9 @@ def test_what_the_system_refuses_is_said_with_what_to_do(refused, words, monkeyp
         ),
         (
             ["launch", "balancer", "--set", "virtual.faults=nothing.toml"],
-            "virtual.faults: ",
+            "nothing.toml cannot be read: No such file or directory",
         ),
+        (["control", "/tmp/nobody"], "the following arguments are required: command\n"),
         (
             ["emulate", "arm7"],
             "there is no robot 'arm7' (did you mean 'arm6'?), neither as a folder",

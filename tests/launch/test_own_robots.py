@@ -19,7 +19,8 @@ MISTAKES = {  # robot, file, what stands there, what is written instead, what is
     ),
     "more effort than the servo has": (
         ("arm6", "robot.toml", "effort = 1.9 }", "effort = 3.5 }"),
-        "limits itself to 1.91 N·m, robot.toml allows 3.5; raise its max_torque or lower `limits.",
+        "limits itself to 1.91 N·m, robot.toml allows 3.5; raise its max_torque or lower "
+        "`limits.effort`",
     ),
     "limits that the servo's turn does not hold": (
         ("arm6", "robot.toml", "zero = 3.141592653589793", "zero = 0.0"),

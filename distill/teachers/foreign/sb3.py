@@ -109,8 +109,7 @@ class Sb3Teacher(ForeignTeacher):
         self.policy.requires_grad_(False)
         self.noise_std = 0.1 if noise_std is None else noise_std
         self.temperature = 0.01 if temperature is None else temperature
-        squashes = name == "SAC" or getattr(model.policy, "squash_output", False)
-        self.std_floor = std_floor or (0.05 if squashes else 1e-3)
+        self.std_floor = std_floor or (0.05 if self.policy.squash_output else 1e-3)
         self._describe: Callable[[Tensor, Tensor], TeacherOutput] = {
             "PPO": self._actor_critic,
             "A2C": self._actor_critic,
@@ -127,8 +126,8 @@ class Sb3Teacher(ForeignTeacher):
             )
         self._unit = (1.0 - model.gamma) * reward_scale
         self.values_of = None if name == "SAC" else ValuesOf(model.gamma)
-        self._scale, self._shift = _range(actions)
         self._bounds = Bounds.of(actions)
+        self._scale, self._shift = _range(self._bounds)
 
     def describe(self, observation: Tensor) -> TeacherOutput:
         return self._describe(observation, self._seen(observation))
@@ -295,13 +294,11 @@ def _check_spaces(observations: Any, actions: Any) -> None:
         )
 
 
-def _range(actions: Any) -> tuple[Tensor, Tensor]:
+def _range(bounds: Bounds | None) -> tuple[Tensor, Tensor]:
     """Half width and middle of the range of actions, (actions,) each; 1 and 0 if unbounded."""
-    if not isinstance(actions, gymnasium.spaces.Box) or not actions.is_bounded():
+    if bounds is None or not all(bool(each.isfinite().all()) for each in bounds):
         return torch.ones(1), torch.zeros(1)
-    low, high = (
-        torch.from_numpy(np.asarray(x, dtype=np.float32)) for x in (actions.low, actions.high)
-    )
+    low, high = bounds
     return (high - low) / 2.0, (high + low) / 2.0
 
 
