@@ -31,7 +31,7 @@ class Line(RobotEnv):
         return observation, reward, terminated, truncated, info
 
 
-def learn(config, iterations=50):
+def learn(config, iterations=25):
     env = Line(num_envs=N, level=1.0, episode_seconds=0.2)
     steps = N * TICKS * iterations
     ppo = PPO(
@@ -75,7 +75,7 @@ def test_both_learn(config):
     rows, _, _ = learn(config)
     for who in ("reward_teacher", "reward_student"):
         reward = [row[who] for row in rows]
-        assert np.mean(reward[-5:]) > 1.15 * np.mean(reward[:3]), who
+        assert np.mean(reward[-5:]) > 1.5 * np.mean(reward[:3]), who
     assert rows[-1]["divergences"] == 0
 
 

@@ -17,26 +17,35 @@ def bench_on_path():
 
 
 @pytest.fixture(scope="module")
-def hopper_place():
-    """A place of a tiny budget with a teacher of Hopper, removed afterwards; runs one thread."""
-    import tempfile
-
+def few_episodes(bench_on_path):
+    """Evaluation by as few episodes as a table's arithmetic needs; torch on one thread."""
     import torch
-
-    sys.path.insert(0, str(BENCH))
-    from harness import runs
-    from harness.teaching import teacher_run
+    from harness import attacking, measures, training
+    from harness.tables import partial_observation
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        parts = (folder / part for part in ("results", "checkpoints", "working"))
-        place = runs.Place(*parts, scale=1e-9)
-        runs.go_on([teacher_run("Hopper", 1)], place, lambda text: None)
-        yield place
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "CURVE_EPISODES", 1)
+        for module in (training, attacking, partial_observation):
+            patch.setattr(module, "FINAL_EPISODES", 3)
+        patch.setattr(attacking, "_PUSHED", 1)
+        patch.setattr(measures, "_EPISODES", 2)
+        yield
     torch.set_num_threads(threads)
-    sys.path.remove(str(BENCH))
+
+
+@pytest.fixture(scope="module")
+def hopper_place(few_episodes, tmp_path_factory):
+    """A place of a tiny budget with a teacher of Hopper."""
+    from harness import runs
+    from harness.teaching import teacher_run
+
+    folder = tmp_path_factory.mktemp("hopper")
+    parts = (folder / part for part in ("results", "checkpoints", "working"))
+    place = runs.Place(*parts, scale=1e-9)
+    runs.go_on([teacher_run("Hopper", 1)], place, lambda text: None)
+    return place
 
 
 def made_result(**told):
@@ -90,19 +99,9 @@ class Trial:
 
 
 @pytest.fixture(scope="module")
-def trial(tmp_path_factory):
-    """A trial that the tests of a module share, with few episodes and torch on one thread."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    sys.path.insert(0, str(BENCH))  # scripts are started from their own folder
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("harness.training.CURVE_EPISODES", 1)
-        patch.setattr("harness.training.FINAL_EPISODES", 3)
-        yield Trial(tmp_path_factory.mktemp("bench"))
-    sys.path.remove(str(BENCH))
-    torch.set_num_threads(threads)
+def trial(few_episodes, tmp_path_factory):
+    """A trial that the tests of a module share."""
+    return Trial(tmp_path_factory.mktemp("bench"))
 
 
 @pytest.fixture
