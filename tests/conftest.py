@@ -5,7 +5,7 @@ import signal
 
 from hypothesis import settings
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.setdefault("MUJOCO_GL", "egl")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # begun in a shell's background

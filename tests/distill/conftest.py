@@ -1,4 +1,4 @@
-"""An environment that can be reckoned by hand: say what you see, and lose what you are off by."""
+"""Short measurements for all, and an environment that can be reckoned by hand."""
 
 import functools
 
@@ -19,7 +19,9 @@ def few_measured():
 
 
 class Tracking:
-    """Observation of two uniform numbers; reward ``10 - |action - first|``, minus the difficulty.
+    """Say what you see, and lose what you are off by.
+
+    Observation of two uniform numbers; reward ``10 - |action - first|``, minus the difficulty.
 
     ``groups`` see the same. Actions have no effect on what follows.
     """

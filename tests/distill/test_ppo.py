@@ -16,14 +16,6 @@ from retort.sim.gymnasium_tasks import TASKS, GymnasiumTaskEnv
 from retort.sim.wrapped import WrappedEnv
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def test_cartpole_is_solved_by_discrete_actions():
     config = discrete_ppo(steps=32_000)
     env = WrappedEnv("CartPole-v1", config.num_envs)

@@ -18,21 +18,20 @@ def bench_on_path():
 
 @pytest.fixture(scope="module")
 def few_episodes(bench_on_path):
-    """Evaluation by as few episodes as a table's arithmetic needs; torch on one thread."""
-    import torch
-    from harness import attacking, measures, training
-    from harness.tables import partial_observation
+    """Evaluation by as few episodes as a table's arithmetic needs."""
+    from harness import attacking, measures, training, varied
+    from harness.tables import curriculum, partial_observation
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "CURVE_EPISODES", 1)
-        for module in (training, attacking, partial_observation):
-            patch.setattr(module, "FINAL_EPISODES", 3)
+        for module in (training, varied):
+            patch.setattr(module, "CURVE_EPISODES", 2)
+        for module in (training, varied, attacking, partial_observation):
+            patch.setattr(module, "FINAL_EPISODES", 4)
         patch.setattr(attacking, "_PUSHED", 1)
         patch.setattr(measures, "_EPISODES", 2)
+        patch.setattr(varied, "_RANDOM_EPISODES", 2)
+        patch.setattr(curriculum, "_EPISODES", 2)
         yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

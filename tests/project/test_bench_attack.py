@@ -4,10 +4,7 @@ import dataclasses
 
 import pytest
 
-
-def quiet(text):
-    pass
-
+from .conftest import quiet
 
 # Those that differ in how they learn; the others are these with a term more or less.
 KINDS = (

@@ -1,12 +1,10 @@
 """What the tables are to show stands before them, with what falls short and why."""
 
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-BENCH = Path(__file__).parents[2] / "bench"
-
+from .conftest import BENCH
 
 pytestmark = pytest.mark.usefixtures("bench_on_path")
 

@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-
-def quiet(text):
-    pass
+from .conftest import quiet
 
 
 @pytest.fixture

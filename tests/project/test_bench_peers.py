@@ -1,29 +1,14 @@
 """Other libraries on the same clock and the same episodes as ours, from a run to its table."""
 
 import dataclasses
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from retort.distill.ppo_settings import gymnasium_ppo
 
-from .conftest import made_result
+from .conftest import made_result, quiet
 
-BENCH = Path(__file__).parents[2] / "bench"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def bench_on_path():
-    """Scripts are started from their own folder; nothing of theirs is installed."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    sys.path.insert(0, str(BENCH))
-    yield
-    sys.path.remove(str(BENCH))
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("bench_on_path")
 
 
 @pytest.fixture
@@ -32,10 +17,6 @@ def place(tmp_path):
 
     folders = (tmp_path / "results", tmp_path / "checkpoints", tmp_path / "working")
     return Place(*folders, scale=1e-9)
-
-
-def quiet(text):
-    pass
 
 
 # The peers that are timed and their fastest settings; RLtools needs a compiler and half a minute.

@@ -3,14 +3,10 @@
 import dataclasses
 import json
 import sys
-from pathlib import Path
 
 import pytest
 
 from .conftest import quiet
-
-BENCH = Path(__file__).parents[2] / "bench"
-
 
 pytestmark = pytest.mark.usefixtures("bench_on_path")
 

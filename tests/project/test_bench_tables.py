@@ -6,15 +6,10 @@ import itertools
 import re
 import shutil
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
-from .conftest import finished, quiet, table, tables
-
-BENCH = Path(__file__).parents[2] / "bench"
-
+from .conftest import BENCH, finished, quiet, table, tables
 
 pytestmark = pytest.mark.usefixtures("bench_on_path")
 
@@ -35,9 +30,8 @@ def test_runs_of_one_seed_come_before_those_of_the_next():
 
 
 @pytest.fixture(scope="module")
-def more_seeds(tmp_path_factory):
+def more_seeds(bench_on_path, tmp_path_factory):
     """The committed results with seed 10 beside the first one in all, and 4 in some runs only."""
-    sys.path.insert(0, str(BENCH))
     from harness import results
 
     folder = tmp_path_factory.mktemp("more") / "results"

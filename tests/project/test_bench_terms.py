@@ -5,13 +5,9 @@ import torch
 from retort.distill.modes import MODES
 from retort.distill.terms import TERMS
 
-from .conftest import made_result
+from .conftest import made_result, quiet
 
 _PURPOSES = ("action_change", "noisy_return", "attacked_return")
-
-
-def quiet(text):
-    pass
 
 
 @pytest.fixture(scope="module")

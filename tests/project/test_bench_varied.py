@@ -1,46 +1,23 @@
 """Tables about curricula, forgetting and adaptation: from tiny budgets to their sections."""
 
 import dataclasses
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
-from .conftest import made_result
+from .conftest import made_result, quiet
 
-BENCH = Path(__file__).parents[2] / "bench"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def bench_on_path():
-    """Scripts are started from their own folder; nothing of theirs is installed."""
-    sys.path.insert(0, str(BENCH))
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-    sys.path.remove(str(BENCH))
+pytestmark = pytest.mark.usefixtures("few_episodes")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def few_episodes(bench_on_path):
-    """Held-out episodes enough for a table's arithmetic."""
-    from harness import varied
-    from harness.tables import adaptation, curriculum
+def few_switches(few_episodes):
+    """A number that the page names, so that it is changed for these tables alone."""
+    from harness.tables import adaptation
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(varied, "FINAL_EPISODES", 4)
-        patch.setattr(varied, "CURVE_EPISODES", 2)
-        patch.setattr(varied, "_RANDOM_EPISODES", 2)
-        patch.setattr(curriculum, "_EPISODES", 2)
         patch.setattr(adaptation, "_EPISODES", 4)
         yield
-
-
-def quiet(text):
-    pass
 
 
 def done(table, task, arms, folder):
@@ -65,7 +42,7 @@ def cells(text, *words):
 
 
 @pytest.fixture(scope="module")
-def half_cheetah(tmp_path_factory):
+def half_cheetah(few_episodes, tmp_path_factory):
     from harness.tables import curriculum
 
     arms = ("teacher", "gated", "promoted", "particles", "none", "gated without replay")

@@ -1,13 +1,8 @@
 """What counts as met, of few seeds and of runs that never got there."""
 
-from pathlib import Path
-
 import pytest
 
 from .conftest import finished, table
-
-BENCH = Path(__file__).parents[2] / "bench"
-
 
 pytestmark = pytest.mark.usefixtures("bench_on_path")
 
