@@ -376,7 +376,8 @@ def _untrained(task: str, group: Sequence[Result]) -> list[list[str]]:
 def _plot(every: Sequence[Result], taught: Sequence[Result], path: Path) -> str:
     """Interquartile mean of returns against noise and the range of seeds, a line per arm."""
     tasks = [task for task in TASKS if any(r.task == task for r in every)]
-    drawn, axes = plt.subplots(1, len(tasks), figsize=(4.5 * len(tasks), 3), squeeze=False)
+    size = (4.5 * len(tasks), 3)
+    drawn, axes = plt.subplots(1, len(tasks), figsize=size, squeeze=False, layout="constrained")
     for axis, task in zip(axes[0], tasks, strict=True):
         teachers = [r.mean_return for r in taught if r.task == task]
         if teachers:
@@ -398,8 +399,8 @@ def _plot(every: Sequence[Result], taught: Sequence[Result], path: Path) -> str:
         axis.set_ylim(bottom=0.0)
         axis.grid(alpha=0.3)
     axes[0, 0].set_ylabel("return")
-    axes[0, 0].legend(fontsize=8)
-    drawn.tight_layout()
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    drawn.legend(handles, labels, fontsize=8, loc="outside lower center", ncols=5)
     path.parent.mkdir(parents=True, exist_ok=True)
     drawn.savefig(path, metadata={"Date": None})
     plt.close(drawn)
