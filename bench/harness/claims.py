@@ -53,14 +53,15 @@ def scorecard(tables: Sequence[Claiming], results: Path) -> str:
     parts = [
         "## Wanted and found",
         paragraph(
-            f"{met} of {len(found)} are met: all seeds named are done, and what is judged passes, "
-            "which is the middle value over seeds but where the table says more, so that a seed by "
-            f"itself may fall short. {so_far} more are so far, by the seeds that are done; what "
-            "rests on an interval is open while there is one seed, and what no run has shown yet "
-            "has no row. `not shown`: the middle value passes and its interval does not; `neither "
-            "was thrown off`: there was nothing to come back from. The tables below say how each "
-            "was measured. A task, or a difficulty of it, has a row of its own; where several arms "
-            "or libraries would do, the table says which one is judged."
+            "A row is met when all seeds named are done and the middle value over seeds passes, or "
+            f"the interval where the table says so: {met} of {len(found)}. Single seeds may still "
+            f"fall short. Passing by the seeds that are done so far: {so_far} more; what rests on "
+            "an interval is open while there is one seed, and what no run has shown yet has no "
+            "row. "
+            "`not shown`: the middle value passes and its interval does not; `neither was thrown "
+            "off`: there was nothing to come back from. The tables below say how each was "
+            "measured. A task, or a difficulty of it, has a row of its own; where several arms or "
+            "libraries would do, the table says which one is judged."
         ),
         markdown_table(["table", "what", "wanted", "found", "met"], rows),
     ]

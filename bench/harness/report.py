@@ -62,6 +62,15 @@ def paired_ratio(ours: Sequence[Result], theirs: Sequence[Result]) -> Interval |
     return bootstrap(interquartile_mean, scores, np.random.default_rng(0))
 
 
+def paired_difference(ours: Sequence[Result], theirs: Sequence[Result]) -> Interval | None:
+    """Interquartile mean of paired differences of returns with its 95 % interval; None without."""
+    by_seed = {result.seed: result.mean_return for result in theirs}
+    scores = np.array([[r.mean_return - by_seed[r.seed]] for r in ours if r.seed in by_seed])
+    if not len(scores):
+        return None
+    return bootstrap(interquartile_mean, scores, np.random.default_rng(0))
+
+
 def ratio_over_seeds(ours: Sequence[Result], theirs: Sequence[Result]) -> str:
     """``paired_ratio`` in words."""
     found = paired_ratio(ours, theirs)

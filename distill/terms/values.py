@@ -60,8 +60,8 @@ class QValues(Term):
 
 
 class QAscent(Term):
-    """``-min_i Q_T,i(s, a_S)``: continuous actions moved uphill on the teacher's critics, as far as
-    the actions go that these have seen.
+    """``-min_i Q_T,i(s, a_S) / mean |Q_T|``: continuous actions moved uphill on the teacher's
+    critics, as far as the actions go that these have seen.
     """
 
     needs = frozenset({"critics"})

@@ -24,8 +24,9 @@ def test_claims_are_counted_and_reasons_given_once(tmp_path):
     from harness.claims import scorecard
 
     text = scorecard([claiming("a", "yes", "no"), claiming("b", "yes, so far", "no, so far")], "")
-    assert "1 of 4 are met: all seeds named are done" in text
-    assert "1 more are so far" in " ".join(text.split())
+    words = " ".join(text.split())
+    assert "where the table says so: 1 of 4." in words
+    assert "that are done so far: 1 more;" in words
     assert "| a | thing 0 | 1 | 2 | yes |" in text
     assert text.endswith("- it is hard: a, thing 1; b, thing 1.")
 

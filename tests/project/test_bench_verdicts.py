@@ -178,3 +178,26 @@ def test_compression_is_met_by_middle_lower_end_and_published_ratio(harness, tmp
     [claim] = table("compression").claims(tmp_path)
     assert claim.met == met
     assert claim.found.endswith("by `ours`")
+
+
+@pytest.mark.parametrize(
+    ("ours", "met"), [((1.0, 0.7, 0.9), "yes"), ((1.0, 0.7, 0.5), "not shown")]
+)
+def test_a_damaged_teacher_is_the_same_for_both_so_that_seeds_are_pairs(
+    harness, tmp_path, ours, met
+):
+    driven = (0.9, 0.0, 0.1)  # whose highest is above the lowest of ours
+    every = [
+        finished(harness, name, arm, seed, final=100.0 * share)
+        for seed in (1, 2, 3)
+        for name, arm, share in (
+            ("teachers", "teacher", 1.0),
+            ("corruption", "student-driven 0.05", driven[seed - 1]),
+            ("corruption", "ours let go 0.05", ours[seed - 1]),
+        )
+    ] + [finished(harness, "compression", "ppo 128-64", 1, final=80.0)]
+    section(harness, "corruption", every, tmp_path)
+    [claim] = table("corruption").claims(tmp_path)
+    assert claim.met == met
+    assert "PPO without any 0.800 (seed 1)" in claim.found  # which says nothing of the others
+    assert claim.found.startswith(f"{sum(ours) / 3:.3f} ")

@@ -250,6 +250,37 @@ def claims(results: Path) -> list[Claim]:
     return made
 
 
+_WHAT = (
+    "Robots that change in mid-episode: payload as a share of the whole mass, motor strength and "
+    "friction relative to nominal; what else is randomised stays. Teacher and students learnt with "
+    "mass, payload, friction and motors drawn anew in every episode and each of the three changing "
+    "in half of them. The oracle is told the dynamics; the recurrent student (GRU) and the "
+    "memoryless one (MLP) see the same single observation: the balancer's without the previous "
+    "action, HalfCheetah's positions without velocities. The gradient-based one is the memoryless "
+    f"one whose last {_META_SHARE:.0%} of steps went into a start by first-order MAML, and which "
+    "takes gradient steps on its own last moments by foretelling its observations, always from "
+    f"that start. Rates are reward per second in windows of half a second, over {_EPISODES} "
+    "episodes; falls earn nothing, and the switch comes at the same time in all."
+)
+_COLUMNS = (
+    "`standing`: how many of the episodes still stand at the switch; all rates are means over "
+    "these.",
+    "`steady rate`: the rate before the switch.",
+    f"`after {WINDOW:g} to {SOON:g} s`: the rate in that window relative to what the same policy "
+    "earns in the same window of the same episodes without the switch, which is its own steady "
+    "state with the commands' ups and downs.",
+    "`of that from the start`: relative to the same policy in the same episodes of a robot that "
+    "has been so from the start, where there is nothing to recover from; the mean over those that "
+    "still stand then, which are others where not all do. Empty where that is under "
+    f"{LEAST:g} of the steady rate.",
+    f"`back after`: the end of the first of two successive windows at {TARGET:g} if the mean from "
+    f"there on is at {TARGET:g} too; median over seeds, and each seed's, with ? where it has no "
+    "steady rate to be back at, which makes the median a range. A memoryless policy does the same "
+    "from the first tick on: where it earns less with the changed robot, it is `never` back.",
+    f"`of the oracle's after {SOON:g} s`: the rate from then on, paired by seed.",
+)
+
+
 def report(results: Path, figures: Path) -> str:
     """The section of the documentation, and its figure."""
     every = read_results(results, TABLE)
@@ -281,35 +312,10 @@ def report(results: Path, figures: Path) -> str:
     return "\n\n".join(
         [
             "## Adaptation",
+            paragraph(_WHAT),
+            "\n".join(paragraph(f"- {column}", "  ") for column in _COLUMNS),
             paragraph(
-                "Robots that change in mid-episode: payload as a share of the whole mass, motor "
-                "strength and friction relative to nominal; what else is randomised stays. Teacher "
-                "and students learnt with mass, payload, friction and motors drawn anew in every "
-                "episode and each of the three changing in half of them. The oracle is told the "
-                "dynamics; the recurrent student (GRU) and the memoryless one (MLP) see the same "
-                "single observation: the balancer's without the previous action, HalfCheetah's "
-                "positions without velocities; the gradient-based one is the "
-                f"memoryless one whose last {_META_SHARE:.0%} of steps went into a start by "
-                "first-order MAML, and which takes "
-                "gradient steps on its own last moments by foretelling its observations, always "
-                "from that start. Rates are reward per second in windows of half a second, mean "
-                f"over those of {_EPISODES} episodes that still stand at the switch, which comes "
-                "at the same time in all, relative to what the "
-                "same policy earns in the same windows of the same episodes without the switch, "
-                "which is its own steady state with the commands' ups and downs; falls earn "
-                "nothing. Steady rate: that before the switch. From the start: the same "
-                "policy in the same episodes of a robot that has been so from the start, where "
-                "there is nothing to recover from, mean over those that still stand then, which "
-                "are others where not all do; empty where that is under "
-                f"{LEAST:g} of the steady rate. Back after: the end of "
-                f"the first of two successive windows at {TARGET:g} of it if the mean from there "
-                f"on is at {TARGET:g} too, median over seeds (and each seed's, ? without a steady "
-                "rate), from the soonest to the latest that "
-                "it can be where a seed has no steady rate to be back at; a policy without memory "
-                "cannot be anything but `never` back where it earns less with the changed robot, "
-                "be it that from the start. Of the oracle's: the rate from then on, "
-                f"paired by seed. Wanted: the recurrent one back within {SOON:g} s where the "
-                "memoryless one is not."
+                f"Wanted: the recurrent one back within {SOON:g} s where the memoryless one is not."
             ),
             paragraph(_EARLIER),
             paragraph(_otherwise(every)),
@@ -317,8 +323,9 @@ def report(results: Path, figures: Path) -> str:
             markdown_table(header, students),
             markdown_table(wanted, switched),
             paragraph(
-                "Mean over the seeds that have a steady rate; what is above 1.4 or below 0 is cut "
-                "off."
+                "Mean over the seeds that have a steady rate: before the switch relative to the "
+                f"mean rate then, after it as in the table. Dotted: {TARGET:g}, at which it counts "
+                "as back. What is above 1.4 or below 0 is cut off."
             ),
             f"![Rates around each switch]({image})",
             settings_note(every),
@@ -364,10 +371,13 @@ def _otherwise(every: Sequence[Result]) -> str:
             if other != judge(change, groups):
                 found.append(f"{task}, {change.name}: {other}")
     if not found:
-        return "With the mean rate before the switch for the steady state no verdict is another."
+        return (
+            "Measured against the mean rate before the switch, instead of the same episodes "
+            "without it, no verdict would change."
+        )
     return (
-        "With the mean rate before the switch for the steady state, which does not know what the "
-        f"same episodes would have brought, these verdicts would be others: {'; '.join(found)}."
+        "Measured against the mean rate before the switch, instead of the same episodes without "
+        f"it, these verdicts would be: {'; '.join(found)}."
     )
 
 
@@ -398,7 +408,7 @@ def _plot(every: Sequence[Result], path: Path) -> str:
             axis.set_title(f"{task}: {change.name}", fontsize=8)
             axis.grid(alpha=0.3)
             axis.set(xlabel="seconds since the switch")
-        row[0].set(ylabel="of its own rate unswitched", ylim=(0.0, 1.4))
+        row[0].set(ylabel="of its steady rate", ylim=(0.0, 1.4))
     handles = [Line2D([], [], color=f"C{n}", label=arm) for n, arm in enumerate(ARMS)]
     axes[0, 0].legend(handles=handles, fontsize=7)
     figure.tight_layout()

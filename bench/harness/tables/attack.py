@@ -60,12 +60,13 @@ _WHY_HARMED = "those that return as much as their teacher keep less of it under 
 _EARLIER = (
     "Earlier rounds stand in the history of the results. Each fell short on the seeds that were "
     "run, and the next was chosen on tuning seeds, so that these were not blind. On seed 1 the "
-    "clean return of `attacked` over its teacher's and what it kept of it were, round by round: on "
-    "Walker2d 0.893 and 0.85, 0.625 and 0.62, 0.878 and 0.95, 0.947 and 0.94; on Hopper 0.919 and "
-    "0.19, 0.875 and 1.00, 0.889 and 0.99 (these three with 0.5 M steps), 0.921 and 1.00, 0.930 "
-    "and 0.79, 0.923 and 0.98. What changed was for how much of the time it is lied to, within "
-    "how large a box, for how long it listens to its teacher, and the steps. Hopper's seeds 2 and "
-    "3 were run in this round only."
+    "clean return of `attacked` over its teacher's and what it kept of it were, in the rounds "
+    "before this one: on Walker2d 0.893 and 0.85, 0.625 and 0.62 (these two with 0.5 M steps), "
+    "0.878 and 0.95, 0.947 and 0.94; on Hopper 0.919 and 0.19, 0.875 and 1.00, 0.889 and 0.99 "
+    "(these three with 0.5 M), 0.921 and 1.00, 0.930 and 0.79, 0.923 and 0.98. What changed was "
+    "for how much of the time it is lied to, within how large a box, for how long it listens to "
+    "its teacher, and the steps. Walker2d's seed 3 and Hopper's seeds 2 and 3 were run in this "
+    "round only."
 )
 _PASSES = {"epochs": 5, "minibatches": 4}  # large minibatches: ten steps of ascent in every one
 
@@ -287,7 +288,8 @@ def _arms_said() -> str:
         "Walker2d 4912 to 2468 (0.50), Hopper 3523 to 1403 (0.40), under the worst of several "
         "Robust-Sarsa values where here is one: the attacks here may be weaker, since on Walker2d "
         "the teacher, which was never attacked, keeps more than that. Wanted: kept at least "
-        f"{KEPT} and a clean return of at least {CLEAN} of the teacher's."
+        f"{KEPT} and a clean return of at least {CLEAN} of the teacher's, by whichever arm of "
+        "those with most seeds comes nearest to both."
     )
 
 

@@ -98,6 +98,7 @@ def report(results: Path, figures: Path) -> str:
                 "over those of `ours` are paired by seed."
             ),
             markdown_table(header, _rows(every, taught)),
+            paragraph("A line per run; the seconds of `behaviour-cloning` begin with recording."),
             f"![Return against environment steps and seconds]({image})",
             settings_note(every),
         ]

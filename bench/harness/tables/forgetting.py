@@ -69,11 +69,11 @@ def report(results: Path, figures: Path) -> str:
                 "The gated students of the table above and the same without replay of earlier "
                 "levels. A student is kept whenever the curriculum moves on; all of them and the "
                 "last one are scored at every level on the same episodes, and a level is forgotten "
-                "by (best - final) / best. Interquartile mean over seeds, the best of several "
-                "scores being a little above what any is expected to be; worst is the level most "
-                f"of which is forgotten in each run. Wanted with replay: at most {MOST:.2f}. All "
-                f"begin at level {curriculum.START} of {curriculum.LEVELS}, so that easier ones "
-                "were never a frontier and are met by replay alone; after the last move "
+                "by (best - final) / best. Interquartile mean over seeds; the best of several "
+                "noisy scores is a little too high, so that this errs upwards. Worst: in each run, "
+                f"the level of which most was forgotten. Wanted with replay: at most {MOST:.2f}. "
+                f"All begin at level {curriculum.START} of {curriculum.LEVELS}, so that easier "
+                "ones were never a frontier and are met by replay alone; after the last move "
                 f"{_left(every)} of the steps were left to forget in."
             ),
             markdown_table(
@@ -81,9 +81,9 @@ def report(results: Path, figures: Path) -> str:
                 rows,
             ),
             paragraph(
-                f"Seed {min(r.seed for r in every)} of each: score at every level, of its best, "
-                "after training at each; a row for each time that the curriculum moved on, and for "
-                "the end."
+                f"Seed {min(r.seed for r in every)} of each: a row for each time that the "
+                "curriculum moved on, and for the end; a column for each level, its scores divided "
+                "by the best of them. What is below 0.5 has the colour of 0.5."
             ),
             f"![Score at every level after training at each]({image})",
             settings_note(every),

@@ -29,6 +29,7 @@ from ..report import (
     interval_over_seeds,
     markdown_table,
     mean_figure,
+    paired_difference,
     paragraph,
     ratio_over_seeds,
     said,
@@ -226,6 +227,8 @@ def claims(results: Path) -> list[Claim]:
                 if common
             }
             found = ", ".join(f"{arm} {value}" for arm, value in means.items())
+            if any({r.seed for r in group} != common for group in compared.values()):
+                found += f" (seeds {', '.join(map(str, sorted(common)))}, which all have)"
             made.append(
                 Claim(
                     what=f"{task}, noise {noise:g}",
@@ -265,11 +268,12 @@ def report(results: Path, figures: Path) -> str:
             "convolution over the last "
             f"frames ({', '.join(f'{n} on {task}' for task, n in FRAMES.items())}; 128 wide), a "
             "layer of 64 and the head, which is a perceptron on a window of history, and learn "
-            "with `whiten`, as the critic of `ppo` does. `ours` has on HalfCheetah the student's "
-            "own reward from the start and no KL after 30 % of its steps; on Hopper too, and a KL "
-            f"that falls to {_KL_END:g}. `dagger` regresses on the teacher's mean and keeps 50 "
-            "batches, as in the table of compression (on a tuning seed of Hopper's, noise 0.2, "
-            "all of them made 0.57 of the teacher, 50 made 0.58 and 0.59); `asymmetric-ppo` is "
+            "with `whiten`, as the critic of `ppo` does. `ours` learns from the "
+            "student's own reward from the start; its KL is gone after 30 % of the steps on "
+            f"HalfCheetah and falls to {_KL_END:g} over all steps on Hopper. `dagger` regresses "
+            "on the teacher's mean and keeps 50 batches, as in the table of compression (on a "
+            "tuning seed of Hopper's, noise 0.2, all of them made 0.57 of the teacher, 50 made "
+            "0.58 and 0.59); `asymmetric-ppo` is "
             "PPO with the student as actor and a critic that sees everything (Pinto et al. 2018); "
             "`ppo` (P) has a critic that sees the student's window and no more. Both have no "
             "teacher but begin behind the normaliser of one, as all students here do, and learn "
@@ -290,6 +294,10 @@ def report(results: Path, figures: Path) -> str:
             "wholly above zero, not shown if only the middles are)."
         ),
         markdown_table(header, rows),
+        paragraph(
+            "Interquartile means over the seeds that each arm has, and from the lowest to the "
+            "highest of them; noise in the unit of the table."
+        ),
         f"![Return against noise]({_plot(every, taught, figures / 'partial-observation.svg')})",
     ]
     if untrained:
@@ -326,24 +334,14 @@ def _closure(
 ) -> Interval | None:
     """(S - P)/(T - P) over the seeds that have all three; None without any."""
     p, t = ({r.seed: r.mean_return for r in group} for group in (alone, teachers))
-    return _over_seeds(
-        [
-            (r.mean_return - p[r.seed]) / (t[r.seed] - p[r.seed])
-            for r in ours
-            if r.seed in p and r.seed in t and t[r.seed] > p[r.seed]
-        ]
-    )
-
-
-def _difference(ours: Sequence[Result], theirs: Sequence[Result]) -> Interval | None:
-    by_seed = {r.seed: r.mean_return for r in theirs}
-    return _over_seeds([r.mean_return - by_seed[r.seed] for r in ours if r.seed in by_seed])
-
-
-def _over_seeds(values: Sequence[float]) -> Interval | None:
-    if not values:
+    closed = [
+        [(r.mean_return - p[r.seed]) / (t[r.seed] - p[r.seed])]
+        for r in ours
+        if r.seed in p and r.seed in t and t[r.seed] > p[r.seed]
+    ]
+    if not closed:
         return None
-    return bootstrap(interquartile_mean, np.array(values)[:, None], np.random.default_rng(0))
+    return bootstrap(interquartile_mean, np.array(closed), np.random.default_rng(0))
 
 
 def _met(noise: float, closed: Interval | None, groups: dict[str, list[Result]]) -> str:
@@ -352,7 +350,7 @@ def _met(noise: float, closed: Interval | None, groups: dict[str, list[Result]])
     if noise == 0.1:
         return "" if closed is None else verdict(closed.value >= CLOSURE, ours, SEEDS)
     peers = [groups[arm] for arm in ("dagger", "asymmetric-ppo")]
-    others = [found for peer in peers if (found := _difference(ours, peer)) is not None]
+    others = [found for peer in peers if (found := paired_difference(ours, peer)) is not None]
     if len(others) < 2:
         return ""
     if noise == 0.0:

@@ -316,9 +316,9 @@ _WHAT = (
     "3 epochs of 4 minibatches per 2048 steps. Terms that are no objective by themselves stand "
     "beside `policy_kl` and are to be compared with it. Return of 50 held-out deterministic "
     "episodes; S/T is paired by seed, once early, for who was quick, and once at the end. The "
-    "last column is the paired ratio of returns to `policy_kl` alone: an interval around 1 says "
-    "that a row brings nothing. A full round has 10 seeds, 2 M steps and 10 epochs of 8 "
-    "minibatches, about 60 times the work of 3 seeds and 0.3 M."
+    "last column is the paired ratio of returns to `policy_kl` alone: an interval that holds 1 "
+    "shows no difference, which is not to say that there is none. A full round has 10 seeds, 2 M "
+    "steps and 10 epochs of 8 minibatches, about 60 times the work of 3 seeds and 0.3 M."
 )
 _Q = (
     "`q` belongs to discrete actions and has a table of its own, of Q-values. `q_ascent` climbs "

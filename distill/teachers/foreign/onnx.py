@@ -27,7 +27,7 @@ class OnnxTeacher(ForeignTeacher):
         noise_std: stated deviation, in units of the action; 0.1 when absent.
         discrete: the output is one logit per choice.
         temperature: logits are divided by it.
-        input, output: names, where the file has several of them.
+        output: its name, where the file has several.
         group: the observations it knows.
 
     Raises:
@@ -43,7 +43,6 @@ class OnnxTeacher(ForeignTeacher):
         noise_std: float | None = None,
         discrete: bool = False,
         temperature: float = 1.0,
-        input: str | None = None,
         output: str | None = None,
         group: str = "teacher",
     ) -> None:
@@ -61,14 +60,19 @@ class OnnxTeacher(ForeignTeacher):
         check("temperature", temperature, POSITIVE)
         self.path = path
         self._session = _session(path)
-        (self._input, self._batch, inputs) = _port(path, "input", self._session.get_inputs(), input)
-        if len(self._session.get_inputs()) > 1:
-            names = ", ".join(port.name for port in self._session.get_inputs())
+        entering, leaving = self._session.get_inputs(), self._session.get_outputs()
+        if len(entering) != 1:
             raise ForeignTeacherError(
-                f"{path} has inputs {names}, expected the observation alone; export the policy "
-                "without hidden state and with constants inside"
+                f"{path} has inputs {_said(entering)}, expected the observation alone; export the "
+                "policy without hidden state and with constants inside"
             )
-        self._output, _, outputs = _port(path, "output", self._session.get_outputs(), output)
+        chosen = [port for port in leaving if output in (None, port.name)]
+        if len(chosen) != 1:
+            raise ForeignTeacherError(
+                f"{path} has outputs {_said(leaving)}, expected one; name it with the option output"
+            )
+        self._input, self._batch, inputs = _port(path, "input", entering[0])
+        self._output, _, outputs = _port(path, "output", chosen[0])
         self.noise_std, self.temperature = noise_std, temperature
         if outputs is None:
             if inputs is None:
@@ -121,15 +125,13 @@ def _session(path: Path) -> Any:
         ) from error
 
 
-def _port(path: Path, kind: str, ports: list[Any], name: str | None) -> tuple[str, Any, Any]:
+def _said(ports: list[Any]) -> str:
+    """Names and shapes."""
+    return ", ".join(f"{port.name} {port.shape}" for port in ports)
+
+
+def _port(path: Path, kind: str, port: Any) -> tuple[str, Any, Any]:
     """Name, batch and size of an input or output; None where the file leaves them open."""
-    names = ", ".join(f"{port.name} {port.shape}" for port in ports)
-    chosen = [port for port in ports if name in (None, port.name)]
-    if len(chosen) != 1:
-        raise ForeignTeacherError(
-            f"{path} has {kind}s {names}, expected one; name it with the option {kind}"
-        )
-    (port,) = chosen
     if len(port.shape) != 2 or port.type != "tensor(float)":
         raise ForeignTeacherError(
             f"{path}: {kind} {port.name} is {port.type} of shape {port.shape}, expected float of "
