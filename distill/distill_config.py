@@ -48,6 +48,7 @@ class DistillConfig:
     kept_batches: int = 50  # of ``aggregate``; the oldest go first
     epsilon: float | None = None  # of discrete actions, share that is random
     dataset: str | None = None  # of ``offline``
+    dataset_noise_std: float | None = None  # of whoever acted, in units of the action; None is 0.1
     recorded_steps: int = 200_000  # of the teacher, for ``offline`` without a data set
     terms: tuple[TermConfig, ...] = (
         TermConfig(name="policy_kl", weight=1.0, end=0.05, schedule="linear"),
@@ -83,6 +84,7 @@ class DistillConfig:
             **LEARNING,
             teacher_share=SHARE,
             epsilon=SHARE,
+            dataset_noise_std=POSITIVE,
             kept_batches=between(1, 10**6),
             recorded_steps=between(1, 10**9),
             std_floor=POSITIVE,
@@ -143,6 +145,13 @@ class DistillConfig:
                 "that does not, such as 'policy_kl', or use mode 'student' with a teacher_share "
                 "below 1"
             )
+        if not any(
+            term.weight or (term.schedule != "constant" and term.end) for term in self.terms
+        ):
+            raise ValueError(
+                "distill.terms all weigh 0 from first to last, so that nothing would be learnt; "
+                "give one a weight"
+            )
         self._check_critic(made)
 
     def _check_data(self, mode: Mode) -> None:
@@ -154,6 +163,11 @@ class DistillConfig:
             )
         if self.dataset == "":
             raise ValueError("distill.dataset is empty; name a Minari data set or a folder")
+        if self.dataset_noise_std is not None and self.dataset is None:
+            raise ValueError(
+                f"distill.dataset_noise_std is {self.dataset_noise_std} and no distill.dataset is "
+                "named whose actions it could be of; leave it out"
+            )
         why = f"mode is {self.mode!r}"
         if not mode.keeps:
             check_unused(self, ["kept_batches"], why)

@@ -32,7 +32,7 @@ from .teachers import Teacher, TeacherOutput, ValuesOf
 from .teachers.mixture import check_compared, mix, teacher_weights
 from .teachers.panel import Panel
 from .terms import Sample, Term, TermError, make_term
-from .terms.base import require_finite
+from .terms.base import require_finite, require_gradient
 from .terms.pseudo_reward import pseudo_reward
 
 
@@ -194,8 +194,8 @@ class Distiller:
         """Work out the loss of every term, whatever its weight, and learn nothing.
 
         Raises:
-            RetortError: a term cannot be worked out here or is not finite, or the teachers cannot
-                be weighed.
+            RetortError: a term cannot be worked out here, is not finite or teaches nothing, or the
+                teachers cannot be weighed.
         """
         recorded = self.record(batch, 0.0)
         ids = torch.arange(batch.num_envs)
@@ -206,6 +206,7 @@ class Distiller:
                 loss = self._loss(term, sample, recorded, ids)
                 if acted or not term.own:
                     require_finite(term, loss)
+                    require_gradient(loss)
 
     def update(
         self, recorded: Recorded, fraction: float, relative_score: float

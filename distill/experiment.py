@@ -181,6 +181,8 @@ class Experiment:
             parts = tuple(name for name in parts if name not in ("environment", "gymnasium"))
         if not self.switches:  # as it was before there were any
             parts = tuple(name for name in parts if name != "switches")
+        if self.distill.dataset_noise_std is None:  # as it was before it could be said
+            del data["distill"]["dataset_noise_std"]
         said = {name: data[name] for name in parts}
         if code := self.code(parts):  # as it was before there was any
             said["code"] = code

@@ -23,6 +23,13 @@ class Mode:
     teacher_learns: bool = False  # beside its student, from what it does itself
 
     def __post_init__(self) -> None:
+        shares = [self.share(0.5, tenth / 10.0) for tenth in range(11)]
+        if sorted(shares, reverse=True) != shares or not 1.0 >= shares[0] >= shares[-1] >= 0.0:
+            raise DefinitionError(
+                f"a mode's share of environments that the teacher drives, with a teacher_share of "
+                f"0.5 and along the budget, is {', '.join(f'{share:.3g}' for share in shares)}; "
+                "let it stay within 0 to 1 and never rise"
+            )
         if self.keeps and self.teacher_learns:
             raise DefinitionError(
                 "a mode keeps labelled batches and lets the teacher learn, which would no longer "

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import os
+import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -49,15 +51,36 @@ class Run:
     folder: Path
     recipe: Recipe
 
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What makes two runs two seeds of one arm."""
-        return sections(self.recipe, _TRAINING)
+    def is_another_seed_of(self, other: Run) -> bool:
+        """They were trained alike. Each may have teachers and data of its own seed, if that is what
+        tells their names apart, as ``sac-s1.zip`` and ``sac-s2.zip``.
+        """
+        one, two = (sections(run.recipe, _TRAINING) for run in (self, other))
+        mine, theirs = ((said["distill"].pop("dataset", ""), _others(said)) for said in (one, two))
+        return one == two and _alike(mine, theirs, (self.recipe.seed, other.recipe.seed))
+
+
+def _others(said: dict[str, Any]) -> Any:
+    """Takes the other teachers out of a recipe's sections."""
+    return said["distill"].get("teachers", {}).pop("others", [])
+
+
+def _alike(one: Any, two: Any, seeds: tuple[int, int]) -> bool:
+    """TOML data that differ in nothing but each having its seed where the other has its own."""
+    if isinstance(one, dict) and isinstance(two, dict):
+        return one.keys() == two.keys() and all(_alike(one[k], two[k], seeds) for k in one)
+    if isinstance(one, list | tuple) and isinstance(two, list | tuple):
+        pairs = itertools.zip_longest(one, two)
+        return len(one) == len(two) and all(_alike(a, b, seeds) for a, b in pairs)
+    if isinstance(one, str) and isinstance(two, str):
+        parts = itertools.zip_longest(*(re.split(r"(\d+)", text) for text in (one, two)))
+        return all(a == b or (a, b) == tuple(map(str, seeds)) for a, b in parts)
+    return bool(one == two)
 
 
 @dataclasses.dataclass(frozen=True)
 class Arm:
-    """Runs that differ in nothing but their seed."""
+    """Runs that differ in nothing but their seed, and teachers and data of that seed."""
 
     runs: tuple[Run, ...]
 
@@ -183,7 +206,7 @@ def group(runs: Sequence[Run]) -> list[Arm]:
     for run in runs:
         for arm in arms:
             seeds = {other.recipe.seed for other in arm}
-            if run.settings == arm[0].settings and run.recipe.seed not in seeds:
+            if run.is_another_seed_of(arm[0]) and run.recipe.seed not in seeds:
                 arm.append(run)
                 break
         else:

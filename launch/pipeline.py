@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 
 from ..controller import load_bundle
+from ..distill.diverged import DivergedError
 from ..distill.stages.finished import require_other_runs
 from ..distill.stages.rehearsal import rehearse
 from ..hardware import load_robot
@@ -73,7 +74,7 @@ def _require_run(recipe: Recipe) -> None:
 
 
 def _launch(recipe: Recipe, folder: Path, options: argparse.Namespace) -> int:
-    done, failed = [], None
+    done, failed, again = [], None, True
     for name in stages_of(recipe):
         try:
             if _do(name, recipe, folder, fresh=options.fresh):
@@ -82,14 +83,16 @@ def _launch(recipe: Recipe, folder: Path, options: argparse.Namespace) -> int:
             raise  # nothing was begun
         except RetortError as error:
             failed = f"{name} failed: {error}"
+            again = not isinstance(error, DivergedError)  # which the same recipe would do again
             break
         except OSError as error:
             failed = f"{name} failed: {refusal(error)}"
             break
     if failed:
         print(f"retort: {failed}", file=sys.stderr)
-        line = command_line("launch", recipe, folder, options)
-        print(f"`{line}` goes on from there", file=sys.stderr)
+        if again:
+            line = command_line("launch", recipe, folder, options)
+            print(f"`{line}` goes on from there", file=sys.stderr)
     page = folder / "report.html"
     if (folder / "recipe.toml").is_file() and (done or failed or not page.is_file()):
         page, _ = write_report(folder)

@@ -82,7 +82,11 @@ def chosen_recipe(options: argparse.Namespace) -> Recipe:
     print(
         f"student: {chosen.config.kind} of width {chosen.width}, {chosen.parameters:,} parameters, "
         f"expected to take {chosen.p50:.1f} us of {budget:g}"
-        + (f"; width {larger.width} is expected to take {larger.p50:.1f} us" if larger else "")
+        + (
+            f"; width {larger.width} is expected to take {larger.p50:.1f} us"
+            if larger
+            else "; no larger width is among those of `retort bench host`"
+        )
     )
     return dataclasses.replace(recipe, student=chosen.config)
 

@@ -102,7 +102,11 @@ class WrappedEnv(EpisodesEnv):
         actions = inner.single_action_space
         box = isinstance(actions, Box) and len(actions.shape) == 1
         if not box and not isinstance(actions, Discrete):
-            raise WrapError(f"actions are {actions}, expected a Box of one axis or Discrete")
+            raise WrapError(
+                f"actions are {actions}, expected a Box of one axis or Discrete; register it with "
+                "a gymnasium.ActionWrapper around it that has such a space, in a module of your "
+                "own, and name that as module:Name-v0"
+            )
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

@@ -22,6 +22,7 @@ from torch import Tensor
 from ...hardware.checks import POSITIVE, check
 from ..batch import Batch
 from ..teachers import Teacher, TeacherOutput, ValuesOf
+from .flat import flat, space_as_written
 from .recording import DatasetError, Recording, imitated, label, label_arrays, label_kind
 
 _FACTS = "metadata.json"  # of every data set of Minari's, in data/
@@ -137,34 +138,42 @@ def find_dataset(name: str) -> Path:
     )
 
 
-def read_dataset(path: Path, *, noise_std: float = 0.1, most: int | None = None) -> list[Recording]:
+def read_dataset(path: Path, *, noise_std: float | None = None) -> list[Recording]:
     """The episodes of a Minari data set, in memory.
 
     Without labels of ours, whoever acted is taken for the teacher: a Gaussian of ``noise_std``
-    around a continuous action, all probability on a discrete one (behaviour cloning).
+    around a continuous action, all probability on a discrete one (behaviour cloning). Observations
+    that are not ours are flattened as ``gymnasium.spaces.flatten`` does.
 
     Args:
         path: its folder, of ours or one that Minari downloaded (``~/.minari/datasets/<id>``).
-        noise_std: in units of the action.
-        most: read no more episodes than this; all when None.
+        noise_std: in units of the action; 0.1 when None.
 
     Raises:
-        DatasetError: Minari is missing, the folder holds no data set, or observations or actions
-            are of a kind that students do not have.
+        DatasetError: Minari is missing, the folder holds no data set, observations or actions are
+            of a kind that students do not have, or not finite, or ``noise_std`` would do nothing.
         RangeError: a ``noise_std`` that is not above 0.
     """
-    check("noise_std", noise_std, POSITIVE)
+    check("noise_std", 0.1 if noise_std is None else noise_std, POSITIVE)
     storage, _ = _minari()
     folder = (path / "data" if (path / "data").is_dir() else path).resolve()
     try:
-        data = storage.read(folder)
-        ours = data.metadata.get(_KEY)
+        data, facts = storage.read(folder), storage.read_raw_metadata(folder)
+        ours = facts.get(_KEY)
         kinds = ours["teachers"] if ours else []
         choices = _choices(path, data.action_space)
-        total = int(data.total_episodes)
-        count = total if most is None else min(most, total)
+        if noise_std is not None and (kinds or choices):
+            why = "there are teachers' labels" if kinds else "actions are discrete"
+            raise DatasetError(
+                f"noise_std is {noise_std} and does nothing with {path}, where {why}; leave it out"
+            )
+        written = facts.get("observation_space")
+        space = data.observation_space if written is None else space_as_written(written)
+        count = int(data.total_episodes)
+        if not count:
+            return []  # there may be no file yet
         return [
-            _recording(path, saved, kinds, noise_std, choices, _OURS if ours else ())
+            _recording(path, space, saved, kinds, noise_std or 0.1, choices, _OURS if ours else ())
             for saved in data.get_episodes(range(count))
         ]
     except (OSError, ValueError, KeyError) as error:
@@ -301,6 +310,7 @@ def _values_of(kind: dict[str, Any]) -> ValuesOf | None:
 
 def _recording(
     path: Path,
+    space: gymnasium.Space[Any],
     saved: dict[str, Any],
     kinds: list[dict[str, Any]],
     noise_std: float,
@@ -310,9 +320,15 @@ def _recording(
     """An episode from Minari's arrays, ``kept`` infos among them."""
     ticks = len(saved["rewards"])
     infos = saved["infos"] or {}
+    reward = torch.from_numpy(np.asarray(saved["rewards"], dtype=np.float32))
     action = torch.from_numpy(np.asarray(saved["actions"]))
     if choices:
         action = action.reshape(ticks).long() - choices.start
+        if bool(((action < 0) | (action >= len(choices))).any()):
+            raise DatasetError(
+                f"episode {saved['id']} of {path} has actions that are none of its {len(choices)} "
+                "choices; leave it out, or write the data again with the space they are of"
+            )
     else:
         action = action.reshape(ticks, -1).float()
     if kinds:
@@ -329,11 +345,20 @@ def _recording(
         for key in ("terminations", "truncations")
     )
     truncated[-1] |= not terminated[-1]  # some data sets just stop
+    observations = _groups(path, space, saved["observations"])
+    for name, values in {**observations, "actions": action, "rewards": reward}.items():
+        wrong = (~torch.isfinite(values.reshape(len(values), -1))).any(1).nonzero()
+        if len(wrong):
+            name = f"observations ({name})" if name in observations else name
+            raise DatasetError(
+                f"episode {saved['id']} of {path} has {name} that are not finite, at first in tick "
+                f"{int(wrong[0])}; leave that episode out, or record it again"
+            )
     return Recording(
-        observations=_groups(path, saved["observations"], ticks),
+        observations=observations,
         action=action,
         log_prob=labels[0].distribution.log_prob(action) if log_prob is None else log_prob,
-        reward=torch.from_numpy(np.asarray(saved["rewards"], dtype=np.float32)),
+        reward=reward,
         terminated=terminated,
         truncated=truncated,
         level=ours.get("level", torch.zeros(ticks, 0)),
@@ -343,16 +368,12 @@ def _recording(
     )
 
 
-def _groups(path: Path, observations: Any, ticks: int) -> dict[str, Tensor]:
+def _groups(path: Path, space: gymnasium.Space[Any], observations: Any) -> dict[str, Tensor]:
     """Observations by group; those of other people's data sets are flat, and the same in both."""
     if isinstance(observations, dict) and {"student", "teacher"} <= observations.keys():
         return {group: torch.from_numpy(values) for group, values in observations.items()}
-    parts = list(observations.values()) if isinstance(observations, dict) else [observations]
-    if not all(isinstance(part, np.ndarray) and part.dtype.kind in "fiub" for part in parts):
-        raise DatasetError(
-            f"{path} has observations that are not numbers, or nested more than once; write it "
-            "again with flat ones"
-        )
-    flat = np.concatenate([part.reshape(ticks + 1, -1) for part in parts], axis=1)
-    tensor = torch.from_numpy(flat.astype(np.float32))
+    try:
+        tensor = torch.from_numpy(flat(space, observations))
+    except ValueError as error:
+        raise DatasetError(f"{path}: {error}") from error
     return {"student": tensor, "teacher": tensor}

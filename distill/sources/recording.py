@@ -48,11 +48,22 @@ class Recording:
 
 
 def label_kind(said: TeacherOutput) -> dict[str, Any]:
-    """What must be known of a label beside its arrays: family, and the range if it is squashed."""
+    """What must be known of a label beside its arrays: family, and of a squashed one its range and
+    least deviation.
+
+    Raises:
+        DatasetError: a distribution of another family.
+    """
     distribution = said.distribution
-    family = next(name for name, kind in _FAMILIES.items() if type(distribution) is kind)
+    family = next((name for name, kind in _FAMILIES.items() if type(distribution) is kind), None)
+    if family is None:
+        raise DatasetError(
+            f"a teacher says {type(distribution).__name__}, which data sets have no columns for; "
+            f"let it say one of {', '.join(kind.__name__ for kind in _FAMILIES.values())}"
+        )
     kind: dict[str, Any] = {"family": family}
     if isinstance(distribution, TanhGaussian):
+        kind["least_std"] = distribution.least_std
         size = distribution.mean.shape[-1]
         for name in ("scale", "shift"):
             value = torch.as_tensor(getattr(distribution, name), dtype=torch.float32)
@@ -80,7 +91,10 @@ def label(arrays: dict[str, Any], kind: dict[str, Any]) -> TeacherOutput:
     else:
         mean = arrays["mean"]
         scale, shift = (torch.tensor(kind[name]).expand_as(mean) for name in ("scale", "shift"))
-        distribution = TanhGaussian(mean, arrays["std"], scale, shift)
+        least = {
+            name: kind[name] for name in ("least_std",) if name in kind
+        }  # older sets have none
+        distribution = TanhGaussian(mean, arrays["std"], scale, shift, **least)
     said = {name: arrays.get(name) for name in _OPTIONAL}
     return TeacherOutput(distribution, **said, features=arrays.get("features", {}))
 

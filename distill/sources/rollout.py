@@ -10,9 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...hardware.errors import RetortError
 from ...sim.interface import LearningEnv
 from ..batch import STUDENT, TEACHER, Batch, Episodes, no_episodes
 from .source import Actor
+
+
+class RolloutError(RetortError):
+    """An environment, or whoever acts in it, has left the finite numbers."""
 
 
 class RolloutSource:
@@ -68,7 +73,12 @@ class RolloutSource:
         self.drivers = drivers
 
     def collect(self, student: Actor, teacher: Actor | None = None) -> Batch:
-        """Let the drivers act for ``ticks`` ticks."""
+        """Let the drivers act for ``ticks`` ticks.
+
+        Raises:
+            RolloutError: an action, a reward or an observation is not finite. What is not finite is
+                given to nobody.
+        """
         with one_thread():
             return self._collect(student, teacher)
 
@@ -87,8 +97,10 @@ class RolloutSource:
             action, log_prob, self._hidden = student(groups, self._hidden, self._reset)
             if teacher is not None and bool(by_teacher.any()):
                 other, other_log_prob, _ = teacher(groups, self._hidden, self._reset)
+                _require_finite("what the teacher does", other, _SAYS)
                 action = torch.where(by_teacher.view(-1, *[1] * (action.ndim - 1)), other, action)
                 log_prob = torch.where(by_teacher, other_log_prob, log_prob)
+            _require_finite("what the student does", action, _SAYS)
             for group, values in groups.items():
                 observations[group].append(values)
             keep["action"].append(action)
@@ -97,12 +109,14 @@ class RolloutSource:
             keep["level"].append(torch.from_numpy(env.levels.astype(np.float32)))
             running = self._running()
             _, reward[t], terminated[t], truncated[t], info = env.step(action.numpy())
+            _require_finite("the reward", torch.from_numpy(reward[t]), _GIVES)
             done = terminated[t] | truncated[t]
             ids = np.flatnonzero(done)
             if len(ids):
                 final_index.append(np.stack([np.full(len(ids), t), ids], axis=1))
+                last = _groups({group: info[f"final_{group}"][ids] for group in final})
                 for group, values in final.items():
-                    values.append(torch.from_numpy(info[f"final_{group}"][ids]))
+                    values.append(last[group])
                 whole = ids[self._whole[ids]]
                 score, fell = info["episode_score"][whole], terminated[t][whole]
                 episodes.append((whole, score, fell, running[whole]))
@@ -189,8 +203,26 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
+_SAYS = "look at its weights, its normaliser and its file"
+_GIVES = "what it gives must be finite: look at its step() and reset(), or at its simulation"
+
+
 def _groups(info: dict[str, Any]) -> dict[str, Tensor]:
-    return {group: torch.from_numpy(info[group]) for group in _GROUPS}
+    groups = {group: torch.from_numpy(info[group]) for group in _GROUPS}
+    for group, values in groups.items():
+        _require_finite(f"the observation of group {group!r}", values, _GIVES)
+    return groups
+
+
+def _require_finite(what: str, values: Tensor, why: str) -> None:
+    """Of every environment, (N, ...)."""
+    if bool(torch.isfinite(values).all()):
+        return
+    wrong = (~torch.isfinite(values.reshape(len(values), -1))).any(1)
+    raise RolloutError(
+        f"{what} is not finite in {int(wrong.sum())} of {len(wrong)} environments at once; {why}. "
+        "Nothing was learnt from it"
+    )
 
 
 def _mean(values: Tensor) -> float | None:

@@ -33,21 +33,23 @@ from .finished import distillation_key, load_teachers, teacher_digests
 _KEY = "key.json"  # beside recorded data: what they are of
 
 
-def require_data(experiment: Experiment) -> None:
-    """What mode ``offline`` learns from must be there and fit; nothing in other modes.
+def named_data(experiment: Experiment) -> list[Recording] | None:
+    """All of the data set that mode ``offline`` is to learn from; None where none is named.
 
     Raises:
-        DatasetError: Minari is missing, there is no such data set, or it does not fit.
+        DatasetError: Minari is missing in that mode, there is no such data set, or it does not fit.
     """
     config = experiment.distill
     if MODES[config.mode].acts:
-        return
+        return None
     require_minari()
-    if config.dataset is not None:
-        path = find_dataset(config.dataset)
-        recordings = read_dataset(path, most=1)
-        _check_fit(path, recordings, experiment.world)
-        _check_labels(path, recordings[0], config.teachers)
+    if config.dataset is None:
+        return None
+    path = find_dataset(config.dataset)
+    recordings = read_dataset(path, noise_std=config.dataset_noise_std)
+    _check_fit(path, recordings, experiment.world)
+    _check_labels(path, recordings[0], config.teachers)
+    return recordings
 
 
 def distil_from_data(
@@ -61,14 +63,11 @@ def distil_from_data(
         KeyboardInterrupt: after Ctrl-C, with everything saved.
     """
     config = experiment.distill
-    require_data(experiment)
-    teachers: Sequence[Teacher] | None = None
-    if config.dataset is None:
-        path, teachers = _record(experiment, folder, fresh=fresh, progress=progress)
-    else:
-        path = find_dataset(config.dataset)
-    recordings = read_dataset(path)
-    _check_fit(path, recordings, experiment.world)
+    recordings, teachers = named_data(experiment), None
+    where: Path | str | None = config.dataset
+    if recordings is None:
+        where, teachers = _record(experiment, folder, fresh=fresh, progress=progress)
+        recordings = read_dataset(where)
     source = DatasetSource(
         recordings, num_envs=config.num_envs, ticks=config.ticks, seed=experiment.seed + 1
     )
@@ -80,7 +79,7 @@ def distil_from_data(
     if saved is not None:
         if saved["data"] != digest:
             raise DatasetError(
-                f"the data set {path} is not what distillation in {folder} began with; give the "
+                f"the data set {where} is not what distillation in {folder} began with; give the "
                 "old one back, or start over with --fresh"
             )
         distiller.load_state_dict(saved["learner"])

@@ -6,7 +6,9 @@ Nothing is learnt and nothing is left behind. Untrained networks stand in for te
 from __future__ import annotations
 
 import dataclasses
+import traceback
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 
@@ -21,15 +23,15 @@ from ..modes import MODES
 from ..networks import Critic
 from ..ppo import PPO
 from ..sources.adversary import lied_to
-from ..sources.dataset import find_dataset, read_dataset
 from ..sources.offline import DatasetSource
-from ..sources.recording import label, label_arrays, label_kind
+from ..sources.recording import Recording, label, label_arrays, label_kind
 from ..sources.rollout import RolloutSource
 from ..students import Student
 from ..students.runtime import check_runtime
 from ..teachers import ActorTeacher, Teacher, ValuesOf
+from ..teachers.own import check_actions
 from .finished import check_weighting, is_to_come, learning_teacher, load_named
-from .offline import require_data
+from .offline import named_data
 
 _ENVS, _TICKS = 2, 4
 _SHARE = 0.5  # of the teacher: one environment each
@@ -57,18 +59,23 @@ def rehearse(experiment: Experiment) -> None:
     )
     try:
         check_weighting(experiment)
-        require_data(experiment)
+        recordings = named_data(experiment)
         with torch.random.fork_rng():
-            if config.dataset is not None:
-                _with_data(experiment, config, config.dataset)
+            if recordings is not None:
+                _with_data(experiment, config, recordings)
             else:
                 _with_teachers(experiment, config)
     except RetortError as error:
         raise RehearsalError(str(error)) from error
+    except Exception as error:
+        if (place := _own_line(experiment, error)) is None:
+            raise
+        raise RehearsalError(f"{place}: {type(error).__name__}: {error}") from error
 
 
-def _with_data(experiment: Experiment, config: DistillConfig, dataset: str) -> None:
-    recordings = read_dataset(find_dataset(dataset), most=1)
+def _with_data(
+    experiment: Experiment, config: DistillConfig, recordings: Sequence[Recording]
+) -> None:
     source = DatasetSource(recordings, num_envs=_ENVS, ticks=_TICKS, seed=experiment.seed)
     student, critic = experiment.make_learner(source.observations["teacher"].shape[-1])
     distiller = Distiller(config, student, source.teachers, critic, experiment.seed)
@@ -81,6 +88,8 @@ def _with_teachers(experiment: Experiment, config: DistillConfig) -> None:
         _ENVS, episode_seconds=config.episode_seconds, event_rate=config.event_rate
     )
     student, critic = experiment.make_learner(env.groups["teacher"])
+    if is_file(experiment.student.kind):
+        _check_own_student(experiment.student.kind, student, env)
     teachers = _teachers(experiment, env, student, critic)
     distiller = Distiller(config, student, teachers, critic, experiment.seed)
     try:
@@ -96,6 +105,24 @@ def _with_teachers(experiment: Experiment, config: DistillConfig) -> None:
     if not MODES[config.mode].acts:
         batch = _as_recorded(batch, teachers)
     _try(distiller, batch)
+
+
+@torch.no_grad()
+def _check_own_student(path: str, student: Student, env: LearningEnv) -> None:
+    seen = torch.zeros(1, 2, env.groups["student"])
+    said, _ = student(seen, student.initial_state(2), torch.ones(1, 2, dtype=torch.bool))
+    check_actions(f"the student {path}", said, env.single_action_space)
+
+
+def _own_line(experiment: Experiment, error: Exception) -> str | None:
+    """Where it was raised, if that is in a file which the recipe names, or that calls what did."""
+    distill = experiment.distill
+    named = [distill.mode, experiment.student.kind, *(term.name for term in distill.terms)]
+    named += [teacher.path for teacher in distill.teachers.named]
+    own = {str(Path(name).resolve()) for name in named if is_file(name)}
+    frames = traceback.extract_tb(error.__traceback__)
+    own_frames = [frame for frame in frames if str(Path(frame.filename).resolve()) in own]
+    return f"{own_frames[-1].filename}, line {own_frames[-1].lineno}" if own_frames else None
 
 
 def _try(distiller: Distiller, batch: Batch) -> None:

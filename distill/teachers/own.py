@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import gymnasium
 import torch
 from gymnasium.spaces import Discrete
 
 from ...hardware.parsing import parse
 from ...sim.definition import DefinitionError, defined_in, option_types
 from ...sim.interface import LearningEnv
-from ..distributions import Categorical
+from ..distributions import Categorical, Distribution
 from .foreign import ForeignTeacherError
-from .teacher import Teacher
+from .teacher import Teacher, TeacherOutput
 
 
 def own_options(path: str, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -65,8 +66,21 @@ def _check(path: str, teacher: Teacher, env: LearningEnv) -> None:
     """
     groups = {group: torch.zeros(1, 2, size) for group, size in env.groups.items()}
     state, resets = teacher.initial_state(2), torch.ones(1, 2, dtype=torch.bool)
-    said = teacher(groups, state, resets)[0].distribution
-    space = env.single_action_space
+    said = teacher(groups, state, resets)
+    if not (isinstance(said, tuple) and len(said) == 2 and isinstance(said[0], TeacherOutput)):
+        raise ForeignTeacherError(
+            f"the teacher {path} gives a {type(said).__name__}; let it give a TeacherOutput and "
+            "its hidden state after that, as initial_state() has it"
+        )
+    check_actions(f"the teacher {path}", said[0].distribution, env.single_action_space)
+
+
+def check_actions(who: str, said: Distribution, space: gymnasium.Space[Any]) -> None:
+    """What somebody says of two environments at one tick must be of their actions.
+
+    Raises:
+        ForeignTeacherError: it is of something else.
+    """
     if isinstance(space, Discrete):
         wanted = f"a Categorical of shape (1, 2) over {space.n} choices"
     else:
@@ -78,6 +92,6 @@ def _check(path: str, teacher: Teacher, env: LearningEnv) -> None:
         got = f"continuous actions of shape {tuple(said.mode().shape)}"
     if got != wanted:
         raise ForeignTeacherError(
-            f"the teacher {path} says {got} of two environments at one tick; actions here are "
+            f"{who} says {got} of two environments at one tick; actions here are "
             f"those of {space}, let it say {wanted}"
         )

@@ -203,6 +203,19 @@ def require_finite(term: Term, loss: Tensor) -> None:
     raise TermError(f"its loss is {float(wrong[0]):.3g} before anything is learnt; {why}")
 
 
+def require_gradient(loss: Tensor) -> None:
+    """A term's loss must depend on something that learns.
+
+    Raises:
+        TermError: it does not.
+    """
+    if not loss.requires_grad:
+        raise TermError(
+            "its loss has no gradient, so that nothing would be learnt from it; work it out from "
+            "what the student says, without detach() or no_grad()"
+        )
+
+
 def layer(features: dict[str, Tensor], name: str | None, whose: str) -> Tensor:
     """One inner layer by name; the last when None.
 

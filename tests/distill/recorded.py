@@ -20,7 +20,9 @@ def said_of(observation, family):
         return TeacherOutput(Gaussian(mean, std), value, features={"layer0": observation * 2})
     if family == "tanh_gaussian":
         scale = torch.tensor([2.0, 0.5]).expand_as(mean)
-        return TeacherOutput(TanhGaussian(mean, std, scale, 0.25), latent=observation[..., :1])
+        return TeacherOutput(
+            TanhGaussian(mean, std, scale, 0.25, 0.05), latent=observation[..., :1]
+        )
     return TeacherOutput(Categorical(observation), value, q=observation * 3)
 
 
@@ -76,7 +78,7 @@ def make_batches(count=3, *, family="gaussian", labelled=True, seed=0, axes=2):
 def foreign_data(path, observations, actions, episodes=4):
     """A data set as Minari writes it for anyone, without labels; the episodes just stop.
 
-    Observations are one array, ``at`` and ``goal`` apart, or those two under ``deep``.
+    Observations are one array, or its parts ``at`` and ``goal``, or those two under ``deep``.
     """
     from minari.data_collector.episode_buffer import EpisodeBuffer
     from minari.dataset.minari_storage import MinariStorage

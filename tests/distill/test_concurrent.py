@@ -1,5 +1,7 @@
 """Teacher and student learning at the same time: both learn, heads are shared, nothing diverges."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -112,6 +114,31 @@ def test_what_the_student_learns_leaves_a_shared_head_to_the_teacher():
     assert torch.equal(ppo.actor(seen).mean, said.mean)
     assert torch.equal(ppo.actor(seen).std, said.std)
     assert torch.equal(ppo.critic(seen), value)
+
+
+def test_a_pull_leaves_a_shared_head_as_it_would_be_without():
+    def after_one_update(pull):
+        _, ppo, distiller = learn(ConcurrentConfig(shared_layers=1), iterations=2)
+        # One step, of which clipping would make one part depend on another.
+        one = {"epochs": 1, "minibatches": 1, "max_gradient_norm": 1e9}
+        ppo.config = dataclasses.replace(ppo.config, **one)
+        learning = LearningTeacher(ppo, ConcurrentConfig(pull=pull))
+        source = RolloutSource(Line(num_envs=N, episode_seconds=0.2), TICKS)
+        source.share_with_teacher(1.0)
+        source.start(1)
+        learning.learn(source.collect(distiller.act, ppo.act), distiller.student, 0.0)
+        shared = {id(each) for each in distiller.student.parameters()}
+        every = list(ppo.actor.parameters())
+        return [[p for p in every if (id(p) in shared) == with_it] for with_it in (True, False)]
+
+    (head, encoder), (pulled_head, pulled_encoder) = map(after_one_update, (0.0, 100.0))
+    assert head
+    for one, other in zip(head, pulled_head, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
+    moved = [
+        not torch.allclose(*pair, atol=1e-4) for pair in zip(encoder, pulled_encoder, strict=True)
+    ]
+    assert all(moved)
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,16 @@
 """Recorded experience comes back as it was, ours and other people's."""
 
 import sys
+from collections import OrderedDict
 from pathlib import Path
 
 import gymnasium
 import numpy as np
 import pytest
 import torch
-from gymnasium.spaces import Discrete
+from gymnasium.spaces import Box, Discrete
 from retort.distill.sources.dataset import read_dataset, write_dataset
+from retort.distill.sources.flat import flat, space_as_written
 from retort.distill.sources.offline import DatasetSource
 from retort.distill.sources.recording import DatasetError
 from retort.distill.teachers import TeacherOutput, ValuesOf
@@ -17,7 +19,7 @@ from retort.hardware.checks import RangeError
 from .recorded import ACTIONS, ENVS, TICKS, box, foreign_data, make_batches, said_of
 
 minari = pytest.importorskip("minari")
-pytest.importorskip("h5py")
+h5py = pytest.importorskip("h5py")
 
 
 class Plain:
@@ -78,6 +80,8 @@ def test_what_is_written_is_read_exactly(tmp_path, family, axes):
             if isinstance(want[0], torch.Tensor):
                 rows_of_it = [x[t, env] for x, (_, t) in zip(want, rows, strict=True)]
                 assert torch.equal(getattr(label.distribution, name), torch.stack(rows_of_it))
+            else:
+                assert getattr(label.distribution, name) == pytest.approx(want[0]), name
         for name in ("value", "q", "latent"):
             want = [getattr(batch.labels[0], name) for batch, _ in rows]
             if want[0] is None:
@@ -100,6 +104,7 @@ def test_a_squashed_teacher_keeps_its_range(tmp_path):
     direct = said_of(recording.observations["teacher"][:-1], "tanh_gaussian").distribution
     torch.testing.assert_close(said.mode(), direct.mode())
     torch.testing.assert_close(said.log_prob(recording.action), direct.log_prob(recording.action))
+    torch.testing.assert_close(said.after_squashing().std, direct.after_squashing().std)
 
 
 def test_minari_itself_reads_what_is_written(tmp_path):
@@ -161,12 +166,48 @@ def test_whoever_acted_in_other_data_is_the_teacher(tmp_path):
         assert recording.truncated.tolist() == [False] * 39 + [True]
 
 
-def test_several_observations_of_other_data_are_put_side_by_side(tmp_path):
-    space = gymnasium.spaces.Dict({"at": box(2), "goal": box(2)})
+def parts_as(*order):
+    return gymnasium.spaces.Dict(OrderedDict((name, box(2)) for name in order))
+
+
+@pytest.mark.parametrize(
+    ("space", "columns"),
+    [
+        (gymnasium.spaces.Dict({"goal": box(2), "at": box(2)}), [0, 1, 2, 3]),  # sorts a dict
+        (parts_as("at", "goal"), [0, 1, 2, 3]),
+        (parts_as("goal", "at"), [2, 3, 0, 1]),
+        (gymnasium.spaces.Dict(OrderedDict(deep=parts_as("goal", "at"))), [2, 3, 0, 1]),
+    ],
+)
+def test_parts_of_other_data_stand_as_the_environment_flattens_them(tmp_path, space, columns):
     apart = read_dataset(foreign_data(tmp_path / "apart", space, ACTIONS))
     flat = read_dataset(foreign_data(tmp_path / "flat", box(4), ACTIONS))
     for a, b in zip(apart, flat, strict=True):
-        assert torch.equal(a.observations["student"], b.observations["student"])
+        assert torch.equal(a.observations["student"], b.observations["student"][:, columns])
+
+
+def test_what_is_counted_becomes_what_gymnasium_makes_of_it():
+    from minari.serialization import serialize_space
+
+    space = gymnasium.spaces.Tuple(
+        [
+            Discrete(3, start=-1),
+            gymnasium.spaces.MultiDiscrete([2, 4]),
+            gymnasium.spaces.MultiBinary(3),
+            gymnasium.spaces.Dict(OrderedDict(b=box(2), a=Box(0, 255, (2, 2), np.uint8))),
+        ]
+    )
+    space.seed(0)
+    seen = [space.sample() for _ in range(20)]
+    rows = tuple(np.stack([each[i] for each in seen]) for i in range(3))
+    deep = {key: np.stack([each[3][key] for each in seen]) for key in "ab"}
+    expected = np.stack([gymnasium.spaces.flatten(space, each) for each in seen])
+    written = space_as_written(serialize_space(space))
+    np.testing.assert_array_equal(flat(written, (*rows, deep)), expected)
+    with pytest.raises(ValueError, match="none of its 3 values"):
+        flat(Discrete(3), np.array([0, 3]))
+    with pytest.raises(ValueError, match="no numbers that a student could see"):
+        flat(gymnasium.spaces.Text(3), np.array(["a"]))
 
 
 def test_mistakes_say_what_to_do(tmp_path):
@@ -186,11 +227,37 @@ def test_mistakes_say_what_to_do(tmp_path):
         read_dataset(strange)
 
 
-def test_kinds_of_data_that_students_do_not_have_are_refused(tmp_path):
-    parts = gymnasium.spaces.Dict({"at": box(2), "goal": box(2)})
-    deep = gymnasium.spaces.Dict({"deep": parts})
-    with pytest.raises(DatasetError, match="nested more than once"):
-        read_dataset(foreign_data(tmp_path / "deep", deep, ACTIONS))
+@pytest.mark.parametrize(
+    ("column", "row", "words"),
+    [
+        ("observations", 7, r"episode 2 of .* has observations \(student\) .* first in tick 7; le"),
+        ("actions", 3, r"episode 2 of .* has actions that are not finite, at first in tick 3"),
+        ("rewards", 0, r"episode 2 of .* has rewards that are not finite, at first in tick 0"),
+    ],
+)
+def test_what_is_not_finite_in_other_data_is_found_with_its_place(tmp_path, column, row, words):
+    path = foreign_data(tmp_path, box(4), ACTIONS)
+    with h5py.File(path / "data" / "main_data.hdf5", "a") as file:
+        file[f"episode_2/{column}"][row] = np.nan
+    with pytest.raises(DatasetError, match=words):
+        read_dataset(path)
+
+
+def test_choices_that_there_are_not_and_data_without_episodes(tmp_path):
+    path = foreign_data(tmp_path / "wrong", box(4), Discrete(2))
+    with h5py.File(path / "data" / "main_data.hdf5", "a") as file:
+        file["episode_1/actions"][5] = 2
+    with pytest.raises(DatasetError, match=r"episode 1 of .* none of its 2 choices; leave it out"):
+        read_dataset(path)
+    assert read_dataset(foreign_data(tmp_path / "none", box(4), ACTIONS, episodes=0)) == []
+
+
+def test_a_deviation_that_would_be_nobody_s_is_refused(tmp_path):
+    write_dataset(tmp_path / "ours", make_batches(1), ACTIONS, name="test/said-v0")
+    foreign_data(tmp_path / "choices", box(4), Discrete(2))
+    for name, words in (("ours", "there are teachers' labels"), ("choices", "are discrete")):
+        with pytest.raises(DatasetError, match=rf"noise_std is 0.3 and does nothing .*{words}"):
+            read_dataset(tmp_path / name, noise_std=0.3)
 
 
 def test_choices_are_recorded_as_the_environment_calls_them_and_read_from_0(tmp_path):
@@ -235,4 +302,3 @@ def test_a_folder_may_be_relative(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     count = write_dataset(Path("here") / "data-set", make_batches(), ACTIONS, name="test/here-v0")
     assert len(read_dataset(Path("here") / "data-set")) == count
-    assert len(read_dataset(Path("here") / "data-set", most=2)) == 2

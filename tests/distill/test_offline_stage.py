@@ -13,13 +13,13 @@ from retort.distill.checkpoint import load_checkpoint
 from retort.distill.distill_config import DistillConfig
 from retort.distill.distributions import Gaussian
 from retort.distill.evaluation import EvaluationConfig
-from retort.distill.experiment import Experiment
+from retort.distill.experiment import STUDENT_PARTS, Experiment
 from retort.distill.ppo import PPOConfig
 from retort.distill.sources.dataset import find_dataset, read_dataset
 from retort.distill.sources.recording import DatasetError
 from retort.distill.stages import offline as offline_stage
 from retort.distill.stages import verbs as stages
-from retort.distill.stages.offline import require_data
+from retort.distill.stages.offline import named_data
 from retort.distill.stages.rehearsal import RehearsalError, rehearse
 from retort.distill.students import StudentConfig
 from retort.distill.teachers.mixture import MixtureConfig
@@ -30,7 +30,7 @@ from .counting import Counting
 from .recorded import ACTIONS, box, foreign_data, make_batches
 
 pytest.importorskip("minari")
-pytest.importorskip("h5py")
+h5py = pytest.importorskip("h5py")
 
 BATCH = 32 * 24
 OWN = Experiment(
@@ -220,10 +220,10 @@ def test_a_data_set_is_found_by_its_folder_and_by_its_id(finished, tmp_path, mon
 
 def test_a_data_set_that_is_missing_or_does_not_fit_is_refused_at_once(tmp_path):
     with pytest.raises(DatasetError, match="there is no data set 'nowhere'"):
-        require_data(changed(dataset="nowhere"))
+        named_data(changed(dataset="nowhere"))
     foreign_data(tmp_path / "short", box(4), ACTIONS)
     with pytest.raises(DatasetError, match="has observations of 4 numbers and the student on"):
-        require_data(changed(dataset=str(tmp_path / "short")))
+        named_data(changed(dataset=str(tmp_path / "short")))
     size = OWN.world.interface().observation_size
     for name, actions, words in (
         ("three", box(3), "has 3 actions and balancer has 2"),
@@ -231,7 +231,23 @@ def test_a_data_set_that_is_missing_or_does_not_fit_is_refused_at_once(tmp_path)
     ):
         wide_data(tmp_path / name, size, actions)
         with pytest.raises(DatasetError, match=words):
-            require_data(changed(dataset=str(tmp_path / name)))
+            named_data(changed(dataset=str(tmp_path / name)))
+
+
+def test_whoever_acted_in_a_named_data_set_is_as_sure_as_the_recipe_says(tmp_path):
+    data = str(foreign_data(tmp_path, box(3), box(1)))
+    with h5py.File(tmp_path / "data" / "main_data.hdf5", "a") as file:
+        for episode in file.values():
+            seen, did = episode["observations"][:, :3], episode["actions"][:, :1]
+            del episode["observations"], episode["actions"]
+            episode["observations"], episode["actions"] = seen, did
+    for stated, std in ((None, 0.1), (0.4, 0.4)):
+        config = DistillConfig(mode="offline", dataset=data, dataset_noise_std=stated)
+        experiment = Experiment(environment="Pendulum-v1", distill=config)
+        [said] = named_data(experiment)[0].labels
+        assert (said.distribution.std == std).all()
+        key = experiment.key(STUDENT_PARTS)
+        assert ("dataset_noise_std" in key) == (stated is not None)  # or as it was before there was
 
 
 @pytest.mark.parametrize("name", ["policy_kl", "cross_entropy", "joint"])
@@ -277,8 +293,8 @@ def wide_data(path, size, actions):
 def test_without_minari_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "minari.dataset.minari_storage", None)
     with pytest.raises(DatasetError, match=r"pip install '\.\[data\]'"):
-        require_data(OWN)
-    require_data(changed(mode="student", recorded_steps=DistillConfig.recorded_steps))
+        named_data(OWN)
+    named_data(changed(mode="student", recorded_steps=DistillConfig.recorded_steps))
 
 
 def test_a_teacher_that_is_not_there_is_said_to_be_missing(tmp_path):

@@ -104,6 +104,13 @@ def test_a_loss_that_is_not_one_number_per_sample_is_found_before_anything_train
     with pytest.raises(RehearsalError, match=r"terms\[0\] \(mine\): its loss has the shape \(\)"):
         rehearse(learning_by(TermConfig(name=file(mean))))
     rehearse(learning_by(TermConfig(name=file(FUNCTION))))
+    deaf = FUNCTION.replace("off.abs()", "off.detach().abs()")
+    with pytest.raises(RehearsalError, match=r"\(mine\): its loss has no gradient, .* detach\(\)"):
+        rehearse(learning_by(TermConfig(name=file(deaf))))
+    broken = FUNCTION.replace("off.abs()", "off[7].abs()")
+    words = r"mine\.py, line 4: IndexError: index 7 is out of bounds"
+    with pytest.raises(RehearsalError, match=words):
+        rehearse(learning_by(TermConfig(name=file(broken))))
     undefined = "def TERM(sample):\n    return sample.student.mode().sum(-1) * float('nan')\n"
     with pytest.raises(RehearsalError, match=r"\(mine\): its loss is nan before .* leave this ter"):
         rehearse(learning_by(TermConfig(name=file(undefined))))
@@ -198,6 +205,16 @@ def test_what_is_no_teacher_or_no_option_of_it_is_refused_when_it_is_read(
             + "\nfrom retort.distill.distributions import Categorical",
             r"says a Categorical of shape \(1, 2\) over 2 choices .* those of Box",
         ),
+        (
+            TEACHER.replace(
+                "TeacherOutput(Gaussian(mean, torch.full_like(mean, self.std)))", "mean"
+            ),
+            r"others\[0\]: the teacher .* gives a tuple; let it give a TeacherOutput and its",
+        ),
+        (
+            TEACHER.replace("self.std))", "float('nan')))"),
+            r"what the teacher does is not finite in 2 of 2 environments",
+        ),
     ],
 )
 def test_a_teacher_of_other_actions_is_found_before_anything_trains(file, text, words):
@@ -259,6 +276,21 @@ def test_what_the_robot_could_not_run_is_found_before_anything_trains(file, chan
         rehearse(with_student(file(STUDENT.replace(*change))))
 
 
+def test_a_student_of_other_actions_is_found_before_anything_trains(file):
+    text = (
+        "from retort.distill.distributions import Gaussian\n"
+        "from retort.distill.students import MlpStudent\n"
+        "class STUDENT(MlpStudent):\n"
+        "    def distribution(self, output):\n"
+        "        said = super().distribution(output)\n"
+        "        return Gaussian(said.mean[..., :1], said.std[..., :1])\n"
+    )
+    with pytest.raises(
+        RehearsalError, match=r"the student .*mine\.py says continuous .* \(1, 2, 1"
+    ):
+        rehearse(with_student(file(text)))
+
+
 def test_a_student_that_remembers_more_than_the_robot_does_is_found_too(file):
     text = "from retort.distill.students import MlpStudent\nclass STUDENT(MlpStudent):\n"
     with pytest.raises(RehearsalError, match=r"remember 1 numbers and the robot's runtime 0"):
@@ -308,6 +340,9 @@ def test_a_mode_in_a_file_is_one_and_what_stands_there_belongs_to_what_was_learn
     ):
         with pytest.raises(ValueError, match=words):
             DistillConfig(mode=name)
+    for share in ("fraction", "2.0 - fraction"):
+        with pytest.raises(ValueError, match=r"within 0 to 1 and never rise"):
+            DistillConfig(mode=file(text.replace("0.5", share)))
     both = file(text.replace("0.5", "0.5, keeps=True, teacher_learns=True"))
     with pytest.raises(ValueError, match=r"distill\.mode: .* no longer say .* use one of keeps"):
         DistillConfig(mode=both)

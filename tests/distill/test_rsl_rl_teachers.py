@@ -126,7 +126,7 @@ def test_a_checkpoint_that_would_run_code_is_refused(tmp_path):
             return (print, ("run",))
 
     torch.save({"model_state_dict": Harmful()}, tmp_path / "model.pt")
-    with pytest.raises(ForeignTeacherError, match=r"cannot read .* as tensors"):
+    with pytest.raises(ForeignTeacherError, match=r"does not hold tensors alone; give"):
         load_teacher_file(tmp_path / "model.pt")
 
 

@@ -12,14 +12,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from retort.distill.distill_config import DistillConfig
 from retort.distill.evaluation import Outcome, run_episodes
 from retort.distill.evaluation.comparison import ArmScores, compare_arms
 from retort.distill.evaluation.outcomes import fingerprint
 from retort.distill.evaluation.statistics import Interval, StatisticsError
 from retort.launch import evaluate
 from retort.launch.cli import main
-from retort.launch.compare import CompareError, group, load_runs, table
-from retort.launch.recipe import load_recipe, save_recipe
+from retort.launch.compare import CompareError, Run, group, load_runs, table
+from retort.launch.recipe import Recipe, load_recipe, save_recipe
 from retort.launch.results import load_results
 
 SMALL = (
@@ -104,6 +105,35 @@ def test_seeds_of_one_arm_are_put_together_and_the_same_seed_twice_is_not(
     arms = group(load_runs([*runs, copy]))
     assert [[run.recipe.seed for run in arm.runs] for arm in arms] == [[1, 2], [1], [1]]
     assert arms[0].name.endswith("wide")
+
+
+def taught_by(seed: int, *others: Any, dataset: str = "data") -> Run:
+    """A run whose folder nobody looks into."""
+    recipe = load_recipe("balancer", [f"seed={seed}"])
+    teachers = dataclasses.replace(recipe.distill.teachers, others=others)
+    changes = {"teachers": teachers, "mode": "offline", "dataset": dataset}
+    changes["recorded_steps"] = DistillConfig.recorded_steps
+    distill = dataclasses.replace(recipe.distill, **changes)
+    return Run(Path(f"run-{seed}"), dataclasses.replace(recipe, distill=distill))
+
+
+def test_seeds_of_one_arm_may_have_teachers_and_data_of_their_own_seed() -> None:
+    def run(seed: int, other: int, name: str = "a-s{}/t.onnx", **changes: Any) -> Run:
+        table = {"file": f"/9/b{other}.pt", "gamma": 0.9}
+        return taught_by(seed, name.format(other), table, dataset=f"d_{other}", **changes)
+
+    same = [run(1, 1), run(12, 12), run(3, 3)]
+    assert [len(arm.runs) for arm in group(same)] == [3]
+    assert [len(arm.runs) for arm in group([run(1, 5), run(2, 5)])] == [2]  # the same ones
+    for other in (run(2, 3), run(2, 2, "b-s{}/t.onnx"), run(2, 2, "a-s{}/t2.onnx")):
+        assert [len(arm.runs) for arm in group([run(1, 1), other])] == [1, 1]
+    longer = run(2, 2)
+    longer = dataclasses.replace(longer, recipe=_longer(longer.recipe))
+    assert [len(arm.runs) for arm in group([run(1, 1), longer])] == [1, 1]
+
+
+def _longer(recipe: Recipe) -> Recipe:
+    return dataclasses.replace(recipe, distill=dataclasses.replace(recipe.distill, steps=10**7))
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from retort.distill.diverged import DivergedError
 from retort.hardware import RetortError
 from retort.launch import pipeline
 from retort.launch.cli import main
@@ -21,6 +22,7 @@ from retort.launch.stages import ORDER
     ("error", "sentence"),
     [
         (RetortError("the teacher is ill; feed it"), "distill failed: the teacher is ill; feed it"),
+        (DivergedError("it left"), "distill failed: it left"),
         (
             OSError(errno.ENOSPC, "No space left on device", "x/y"),
             "x/y cannot be read or written (No space left on device)",
@@ -50,7 +52,8 @@ def test_a_failed_stage_is_reported_and_sets_the_exit_code(
     said = capsys.readouterr().err
     assert done == ["train", "distill"]
     assert sentence in said
-    assert f"`retort launch {out}` goes on from there" in said
+    again = f"`retort launch {out}` goes on from there" in said
+    assert again != isinstance(error, DivergedError)  # whose sentence says what to change first
     assert (out / "report.html").is_file()
 
 

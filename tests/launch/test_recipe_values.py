@@ -98,6 +98,7 @@ def test_a_value_out_of_its_range_is_refused_by_its_key(key: str, value: str) ->
         ('[{name="policy_kl", options={temperature=0.0}}]', r"temperature is 0\.0"),
         ('[{name="q", options={kind="foo"}}]', r"distill\.terms\[0\]: .*'sharpened'"),
         ("[]", r"distill\.terms is empty"),
+        ('[{name="policy_kl", weight=0.0}]', r"distill\.terms all weigh 0 from first to last"),
         ('[{name="rl", end=0.0}]', r"distill\.terms\[0\]\.end is 0\.0 .*schedule is 'constant'"),
         ('[{name="rl", until=0.5}]', r"distill\.terms\[0\]\.until is 0\.5 and does nothing"),
         ('[{name="value", schedule="progress", begin=0.1}]', r"begin is 0\.1 .* is 'progress'"),
@@ -227,6 +228,14 @@ def test_what_would_do_nothing_among_teachers_is_refused(teachers: str, words: s
         (["distill.dataset=x"], r"distill\.dataset belongs to mode 'offline'.*'student'"),
         (["distill.mode=offline", 'distill.dataset=""'], r"distill\.dataset is empty"),
         (
+            ["distill.dataset_noise_std=0.2"],
+            r"dataset_noise_std is 0\.2 and no distill\.dataset is",
+        ),
+        (
+            ["distill.mode=offline", "distill.dataset=x", "distill.dataset_noise_std=0.0"],
+            r"dataset_noise_std is 0\.0",
+        ),
+        (
             ["distill.mode=offline", "distill.teachers.gated=true"],
             r"distill\.teachers\.gated .* set it to false",
         ),
@@ -295,6 +304,7 @@ FAILURES = {
     "PortError",
     "RecorderError",
     "RetortError",
+    "RolloutError",
     "ShapeError",
     "StatisticsError",
     "SweepRunError",

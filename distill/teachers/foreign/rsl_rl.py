@@ -153,10 +153,12 @@ def _read(path: Path) -> dict[str, Any]:
     """A checkpoint's contents, without running code."""
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+    except OSError as error:
+        raise ForeignTeacherError(f"cannot read {path}: {error}; name one that is there") from error
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:  # which advises to run it
         raise ForeignTeacherError(
-            f"cannot read {path} as tensors ({str(error).splitlines()[0]}); give the model_<n>.pt "
-            "that rsl_rl's runner saved, not an exported policy"
+            f"{path} does not hold tensors alone; give the model_<n>.pt that rsl_rl's runner "
+            "saved, not an exported policy"
         ) from error
     if not isinstance(saved, dict):
         raise ForeignTeacherError(
