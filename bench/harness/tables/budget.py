@@ -189,10 +189,10 @@ def report(results: Path, figures: Path) -> str:
                 "which takes out how fast the computer happens to be at the moment. The budgets "
                 "are half way between neighbouring widths of which the grid says that the larger "
                 "is slower, one too little for any, and one that is enough for all. Met: the pick "
-                f"keeps the budget, and no larger one does. A pick leaves {MARGIN:.0%} of its "
-                "budget free; with the margin: no larger one "
-                f"takes less than {1.0 - MARGIN:.0%} of the budget. Where nothing fits, the "
-                "next larger one is the smallest there is."
+                "keeps the budget, and no larger one of the table does. A pick leaves "
+                f"{MARGIN:.0%} of its budget free; with the margin: no larger one takes less than "
+                f"{1.0 - MARGIN:.0%} of the budget. Where nothing fits, the next larger one is the "
+                "smallest there is."
             ),
             markdown_table(
                 [*header, "next larger", "takes", "met", "with the margin"], _rows(result)
