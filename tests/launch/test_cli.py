@@ -150,7 +150,7 @@ sys.exit(main())
 
 
 def test_a_training_that_can_write_no_more_says_where_and_what_to_do(tmp_path):
-    # Without -B what it imports would be compiled into files of 2 kB too, for everyone to stumble over.
+    # Without -B what it imports would be compiled into files of 2 kB too, for all to stumble over.
     command = [sys.executable, "-B", "-c", TRAINING, str(tmp_path / "run")]
     ended = subprocess.run(command, capture_output=True, text=True)
     assert ended.returncode == 1
