@@ -57,9 +57,8 @@ def scorecard(tables: Sequence[Claiming], results: Path) -> str:
             f"the interval where the table says so: {met} of {len(found)}. Single seeds may still "
             f"fall short. Passing by the seeds that are done so far: {so_far} more; what rests on "
             "an interval is open while there is one seed, and what no run has shown yet has no "
-            "row. "
-            "`not shown`: the middle value passes and its interval does not; `neither was thrown "
-            "off`: there was nothing to come back from. The tables below say how each was "
+            "row. `not shown`: the middle value passes and its interval does not; `neither was "
+            "thrown off`: there was nothing to come back from. The tables below say how each was "
             "measured. A task, or a difficulty of it, has a row of its own; where several arms or "
             "libraries would do, the table says which one is judged."
         ),

@@ -26,6 +26,7 @@ from .flat import flat, space_as_written
 from .recording import DatasetError, Recording, imitated, label, label_arrays, label_kind
 
 _FACTS = "metadata.json"  # of every data set of Minari's, in data/
+_NOISE_STD = 0.1  # of whoever acted, where nothing is said; in units of the action
 _KEY = "retort"  # of what we add to a data set's metadata
 _OURS = ("log_prob", "level", "task")  # infos of every data set of ours
 
@@ -154,7 +155,8 @@ def read_dataset(path: Path, *, noise_std: float | None = None) -> list[Recordin
             of a kind that students do not have, or not finite, or ``noise_std`` would do nothing.
         RangeError: a ``noise_std`` that is not above 0.
     """
-    check("noise_std", 0.1 if noise_std is None else noise_std, POSITIVE)
+    std = _NOISE_STD if noise_std is None else noise_std
+    check("noise_std", std, POSITIVE)
     storage, _ = _minari()
     folder = (path / "data" if (path / "data").is_dir() else path).resolve()
     try:
@@ -173,7 +175,7 @@ def read_dataset(path: Path, *, noise_std: float | None = None) -> list[Recordin
         if not count:
             return []  # there may be no file yet
         return [
-            _recording(path, space, saved, kinds, noise_std or 0.1, choices, _OURS if ours else ())
+            _recording(path, space, saved, kinds, std, choices, _OURS if ours else ())
             for saved in data.get_episodes(range(count))
         ]
     except (OSError, ValueError, KeyError) as error:

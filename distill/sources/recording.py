@@ -91,10 +91,8 @@ def label(arrays: dict[str, Any], kind: dict[str, Any]) -> TeacherOutput:
     else:
         mean = arrays["mean"]
         scale, shift = (torch.tensor(kind[name]).expand_as(mean) for name in ("scale", "shift"))
-        least = {
-            name: kind[name] for name in ("least_std",) if name in kind
-        }  # older sets have none
-        distribution = TanhGaussian(mean, arrays["std"], scale, shift, **least)
+        least = kind.get("least_std", 1e-6)  # older sets do not say
+        distribution = TanhGaussian(mean, arrays["std"], scale, shift, least)
     said = {name: arrays.get(name) for name in _OPTIONAL}
     return TeacherOutput(distribution, **said, features=arrays.get("features", {}))
 

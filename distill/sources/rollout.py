@@ -100,7 +100,7 @@ class RolloutSource:
                 _require_finite("what the teacher does", other, _SAYS)
                 action = torch.where(by_teacher.view(-1, *[1] * (action.ndim - 1)), other, action)
                 log_prob = torch.where(by_teacher, other_log_prob, log_prob)
-            _require_finite("what the student does", action, _SAYS)
+            _require_finite("what the learner does", action, _SAYS)
             for group, values in groups.items():
                 observations[group].append(values)
             keep["action"].append(action)

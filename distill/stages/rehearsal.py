@@ -18,7 +18,7 @@ from ...sim.interface import LearningEnv
 from ..batch import Batch
 from ..distill_config import DistillConfig
 from ..distiller import Distiller
-from ..experiment import Experiment
+from ..experiment import STUDENT_PARTS, Experiment
 from ..modes import MODES
 from ..networks import Critic
 from ..ppo import PPO
@@ -29,7 +29,7 @@ from ..sources.rollout import RolloutSource
 from ..students import Student
 from ..students.runtime import check_runtime
 from ..teachers import ActorTeacher, Teacher, ValuesOf
-from ..teachers.own import check_actions
+from ..teachers.own import other_actions
 from .finished import check_weighting, is_to_come, learning_teacher, load_named
 from .offline import named_data
 
@@ -111,15 +111,15 @@ def _with_teachers(experiment: Experiment, config: DistillConfig) -> None:
 def _check_own_student(path: str, student: Student, env: LearningEnv) -> None:
     seen = torch.zeros(1, 2, env.groups["student"])
     said, _ = student(seen, student.initial_state(2), torch.ones(1, 2, dtype=torch.bool))
-    check_actions(f"the student {path}", said, env.single_action_space)
+    if wrong := other_actions(said, env.single_action_space):
+        raise RehearsalError(f"the student {path} {wrong}")
 
 
 def _own_line(experiment: Experiment, error: Exception) -> str | None:
     """Where it was raised, if that is in a file which the recipe names, or that calls what did."""
-    distill = experiment.distill
-    named = [distill.mode, experiment.student.kind, *(term.name for term in distill.terms)]
-    named += [teacher.path for teacher in distill.teachers.named]
-    own = {str(Path(name).resolve()) for name in named if is_file(name)}
+    teachers = [teacher.path for teacher in experiment.distill.teachers.named]
+    named = [*experiment.code(STUDENT_PARTS), *filter(is_file, teachers)]
+    own = {str(Path(name).resolve()) for name in named}
     frames = traceback.extract_tb(error.__traceback__)
     own_frames = [frame for frame in frames if str(Path(frame.filename).resolve()) in own]
     return f"{own_frames[-1].filename}, line {own_frames[-1].lineno}" if own_frames else None

@@ -72,14 +72,13 @@ def _check(path: str, teacher: Teacher, env: LearningEnv) -> None:
             f"the teacher {path} gives a {type(said).__name__}; let it give a TeacherOutput and "
             "its hidden state after that, as initial_state() has it"
         )
-    check_actions(f"the teacher {path}", said[0].distribution, env.single_action_space)
+    if wrong := other_actions(said[0].distribution, env.single_action_space):
+        raise ForeignTeacherError(f"the teacher {path} {wrong}")
 
 
-def check_actions(who: str, said: Distribution, space: gymnasium.Space[Any]) -> None:
-    """What somebody says of two environments at one tick must be of their actions.
-
-    Raises:
-        ForeignTeacherError: it is of something else.
+def other_actions(said: Distribution, space: gymnasium.Space[Any]) -> str:
+    """How what somebody says of two environments at one tick, (1, 2), is not of actions in
+    ``space``; empty where it is.
     """
     if isinstance(space, Discrete):
         wanted = f"a Categorical of shape (1, 2) over {space.n} choices"
@@ -90,8 +89,9 @@ def check_actions(who: str, said: Distribution, space: gymnasium.Space[Any]) -> 
         got = f"a Categorical of shape {shape} over {said.logits.shape[-1]} choices"
     else:
         got = f"continuous actions of shape {tuple(said.mode().shape)}"
-    if got != wanted:
-        raise ForeignTeacherError(
-            f"{who} says {got} of two environments at one tick; actions here are "
-            f"those of {space}, let it say {wanted}"
-        )
+    if got == wanted:
+        return ""
+    return (
+        f"says {got} of two environments at one tick; actions here are those of {space}, let it "
+        f"say {wanted}"
+    )

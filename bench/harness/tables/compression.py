@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from retort.distill.evaluation.statistics import normalised_ratio
+from retort.distill.evaluation.statistics import Interval, normalised_ratio
 from retort.distill.students import StudentConfig
 
 from ..claims import Claim
@@ -118,7 +118,7 @@ def claims(results: Path) -> list[Claim]:
             if (found := paired_ratio(_group(every, task, f"{arm} {size}"), teachers)) is not None
         }
         if arms:
-            best = max(arms, key=lambda arm: min(arms[arm].value, arms[arm].low / LOWER * MIDDLE))
+            best = max(arms, key=lambda arm: _least(task, arms[arm]))
             group = _group(every, task, f"{best} {size}")
             made.append(
                 Claim(
@@ -131,6 +131,11 @@ def claims(results: Path) -> list[Claim]:
                 )
             )
     return made
+
+
+def _least(task: str, found: Interval) -> float:
+    """The least of three shares: the middle and both ends, of what is wanted of each."""
+    return min(found.value / MIDDLE, found.low / LOWER, found.high / PUBLISHED[task])
 
 
 def _group(every: Sequence[Result], task: str, arm: str) -> list[Result]:

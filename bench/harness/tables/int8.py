@@ -208,10 +208,9 @@ def report(results: Path, figures: Path) -> str:
                 f"furthest from 0. Wanted: the interval of every student within ±{MOST:.0%}. It "
                 f"knows nothing of what is rarer than it has met: with no fall in {BLOCK} "
                 f"episodes, up to {3 / BLOCK:.1%} of all may still end in one (95 %) and lose as "
-                "much of the "
-                f"return, which is more than is allowed; {3 / MOST:.0f} would bound "
-                "that. `return` in the files "
-                f"is of {FINAL_EPISODES} episodes in float32. Actions: root mean square of how far "
+                "much of the return, which is more than is allowed; "
+                f"{3 / MOST:.0f} would bound that. `return` in the files is of {FINAL_EPISODES} "
+                "episodes in float32. Actions: root mean square of how far "
                 "they are from float32's in the same situations, and how far they would be with "
                 "every weight rounded to the nearest step."
             ),
