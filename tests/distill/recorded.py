@@ -20,9 +20,7 @@ def said_of(observation, family):
         return TeacherOutput(Gaussian(mean, std), value, features={"layer0": observation * 2})
     if family == "tanh_gaussian":
         scale = torch.tensor([2.0, 0.5]).expand_as(mean)
-        return TeacherOutput(
-            TanhGaussian(mean, std, scale, 0.25, 0.4), latent=observation[..., :1]
-        )
+        return TeacherOutput(TanhGaussian(mean, std, scale, 0.25, 0.4), latent=observation[..., :1])
     return TeacherOutput(Categorical(observation), value, q=observation * 3)
 
 

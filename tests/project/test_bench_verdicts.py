@@ -201,3 +201,21 @@ def test_a_damaged_teacher_is_the_same_for_both_so_that_seeds_are_pairs(
     assert claim.met == met
     assert "PPO without any 0.800 (seed 1)" in claim.found  # which says nothing of the others
     assert claim.found.startswith(f"{sum(ours) / 3:.3f} ")
+
+
+def test_the_arm_that_has_all_that_is_wanted_is_judged_before_one_with_a_higher_middle(
+    harness, tmp_path
+):
+    shares = {"student-driven 128-64": (1.0, 1.0, 1.0), "ours 128-64": (0.991, 0.992, 1.01)}
+    every = [
+        finished(harness, table_name, arm, seed, final=100.0 * share[seed - 1])
+        for seed in (1, 2, 3)
+        for table_name, arm, share in (
+            ("teachers", "teacher", (1.0, 1.0, 1.0)),
+            *(("compression", arm, share) for arm, share in shares.items()),
+        )
+    ]
+    section(harness, "compression", every, tmp_path)
+    [claim] = table("compression").claims(tmp_path)
+    assert (claim.met, claim.why) == ("yes", "")
+    assert claim.found.endswith("by `ours`")
