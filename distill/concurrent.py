@@ -60,7 +60,8 @@ class LearningTeacher:
     """A teacher that goes on learning: a PPO learner, and the guard over its student.
 
     Args:
-        ppo: the learner; its optimiser is made anew where layers are shared.
+        ppo: the learner, whose falls cost from now on what they cost in the end; its optimiser is
+            made anew where layers are shared.
         config: settings.
         student: whose last layers are shared, if any are.
         critic: the student's, whose last layers are shared, if any are.
@@ -80,6 +81,7 @@ class LearningTeacher:
         std_floor: float = 0.05,
     ) -> None:
         self.ppo, self.config = ppo, config
+        ppo.grown_up = True
         if config.shared_layers:
             if student is None:
                 raise ValueError("shared_layers needs a student of kind 'mlp'")

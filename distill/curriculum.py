@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections import deque
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
 from ..hardware.checks import NOT_NEGATIVE, SHARE, RangeError, between, check_fields, check_rising
-from .score_window import Gains, ScoreWindow, mean_relative_score
+from .score_window import Gains, ScoreWindow, mean_relative_score, most
 
 REPLAY = -1  # "axis" of an episode that replays earlier levels
 UNASSIGNED = -2  # and of one whose difficulty, if it has any, the curriculum did not choose
+_HEEDED = 40  # of the teacher's last episodes at a level at least: ten cannot tell that it fails
 _RETRY = 10  # decisions until a level that a learning teacher failed at is tried again
 
 
@@ -81,7 +83,7 @@ class CurriculumConfig:
         return self.kind not in ("fixed", "none")
 
 
-class _Ended(NamedTuple):
+class Ended(NamedTuple):
     """A finished episode at the frontier."""
 
     order: int
@@ -93,7 +95,7 @@ class _Ended(NamedTuple):
 class _Axis:
     frontier: int
     window: ScoreWindow
-    ended: list[_Ended] = dataclasses.field(default_factory=list)  # before one begun earlier has
+    ended: list[Ended] = dataclasses.field(default_factory=list)  # before one begun earlier has
     failed: int | None = None  # the lowest level at which the teacher itself was found to fail
     waited: int = 0  # decisions since
 
@@ -138,7 +140,12 @@ class Curriculum:
         start = config.levels if config.kind == "none" else config.start
         self.random_score = np.asarray(random_score, dtype=float)
         self.teacher_learns = teacher_learns
-        self._best_gain = 0.0  # J_T - J_0, the most that has been seen
+        # Gains of the teacher's last episodes by axis and level, and the best mean seen of any.
+        self._taught: list[list[deque[float]]] = [
+            [deque(maxlen=max(config.window, _HEEDED)) for _ in range(config.levels + 1)]
+            for _ in axes
+        ]
+        self._best_gain = 0.0
         if teacher_score is not None:
             self._best_gain = max(0.0, teacher_score - float(self.random_score[0]))
         window = functools.partial(ScoreWindow, config.window, config.teacher_least)
@@ -202,15 +209,22 @@ class Curriculum:
         for number, axis in enumerate(self.axes):
             current = (began[:, 0] == number) & (began[:, 1] == axis.frontier)
             orders, scores = began[current, 2].tolist(), score[current].tolist()
-            axis.ended += map(_Ended, orders, scores, by_teacher[current].tolist())
-            running = (self.axis_of == number) & (self.frontier_of == axis.frontier)
-            first = self.order_of[running].min(initial=self._begun)
-            counted = sorted(each for each in axis.ended if each.order < first)
-            axis.ended = [each for each in axis.ended if each.order >= first]
+            axis.ended += map(Ended, orders, scores, by_teacher[current].tolist())
+            counted = self.in_order(axis.ended, number, axis.frontier)
             axis.window.add(
                 np.array([each.score for each in counted]),
                 np.array([each.by_teacher for each in counted], dtype=bool),
             )
+
+    def in_order(self, ended: list[Ended], axis: int, level: int) -> list[Ended]:
+        """Take from ``ended`` those before which nobody began, on that axis at that level, who is
+        still running; in the order in which they began.
+        """
+        running = (self.axis_of == axis) & (self.frontier_of == level)
+        first = self.order_of[running].min(initial=self._begun)
+        counted = sorted(each for each in ended if each.order < first)
+        ended[:] = [each for each in ended if each.order >= first]
+        return counted
 
     def _assigned(self, began: np.ndarray, score: np.ndarray, by_teacher: np.ndarray) -> np.ndarray:
         """Which episodes, (K,) bool, run what it assigned; takes in the others."""
@@ -232,11 +246,11 @@ class Curriculum:
         """
         config, moves = self.config, {}
         self._unassigned.take(self._random_score(self._unassigned_level))
-        for name, axis in zip(self.names, self.axes, strict=True):
+        for number, (name, axis) in enumerate(zip(self.names, self.axes, strict=True)):
             gains = axis.window.take(self._random_score(axis.frontier))
             move = 0
             if config.kind == "gated" and gains is not None:
-                move = self._decide(axis, gains)
+                move = self._decide(number, gains)
             elif config.kind == "fixed":
                 # The last level gets as long as each before it.
                 left = config.levels - config.start
@@ -253,11 +267,13 @@ class Curriculum:
         """J_0 at a level; there may be one for all."""
         return float(self.random_score[min(level, len(self.random_score) - 1)])
 
-    def _decide(self, axis: _Axis, gains: Gains) -> int:
+    def _decide(self, number: int, gains: Gains) -> int:
         """The move of an axis whose window is full."""
-        config = self.config
+        config, axis = self.config, self.axes[number]
         back = -1 if axis.frontier > 0 else 0
-        if self._teacher_fails(gains):
+        taught = self._taught[number][axis.frontier]
+        taught.extend(gains.teacher.tolist())
+        if self._teacher_fails(taught):
             axis.failed, axis.waited = axis.frontier, 0
             return back
         if gains.teacher.mean() <= 0:  # there is nothing to compare the student with
@@ -266,16 +282,24 @@ class Curriculum:
             axis.waited += 1
             is_good_there = axis.frontier >= axis.failed
             if is_good_there or (self.teacher_learns and axis.waited >= _RETRY):
+                for forgotten in self._taught[number][axis.failed :]:
+                    forgotten.clear()
                 axis.failed = None
         if gains.bound(config.bar, -config.confidence) > 0:
             return 1 if axis.frontier < self._top(axis) else 0
         return back if gains.bound(config.fall_bar, config.confidence) < 0 else 0
 
-    def _teacher_fails(self, gains: Gains) -> bool:
-        """The teacher confidently earns too little: one unlucky window closes no level."""
-        self._best_gain = max(self._best_gain, float(gains.teacher.mean()))
-        least = self.config.teacher_bar * self._best_gain
-        return gains.most_of_teacher(self.config.confidence) < least
+    def _teacher_fails(self, gains: Sequence[float]) -> bool:
+        """The teacher confidently earns too little where it gained this: one unlucky window closes
+        no level, since a level that is closed may never be tried again.
+        """
+        least = self._least_of_teacher(gains)
+        return most(gains, self._best_gain, self.config.confidence) < least
+
+    def _least_of_teacher(self, gains: Sequence[float]) -> float:
+        """What the teacher must gain not to fail, those ``gains`` seen."""
+        self._best_gain = max(self._best_gain, float(np.mean(gains)))
+        return self.config.teacher_bar * self._best_gain
 
     def _top(self, axis: _Axis) -> int:
         """The hardest level of an axis below the one at which the teacher fails."""
@@ -309,6 +333,7 @@ class Curriculum:
             "order_of": self.order_of.copy(),
             "begun": self._begun,
             "random_score": self.random_score.tolist(),
+            "taught": [[list(gains) for gains in levels] for levels in self._taught],
             "best_gain": self._best_gain,
         }
 
@@ -317,7 +342,7 @@ class Curriculum:
         for axis, saved in zip(self.axes, state["axes"], strict=True):
             axis.frontier = int(saved["frontier"])
             axis.failed, axis.waited = saved["failed"], int(saved["waited"])
-            axis.ended = [_Ended(*each) for each in saved["ended"]]
+            axis.ended = [Ended(*each) for each in saved["ended"]]
             axis.window.load_state_dict(saved)
         self._unassigned.load_state_dict(state["unassigned"])
         self.axis_of = np.asarray(state["axis_of"]).copy()
@@ -325,4 +350,8 @@ class Curriculum:
         self.order_of = np.asarray(state["order_of"]).copy()
         self._begun = int(state["begun"])
         self.random_score = np.array(state["random_score"])
+        for levels, saved in zip(self._taught, state["taught"], strict=True):
+            for gains, known in zip(levels, saved, strict=True):
+                gains.clear()
+                gains.extend(known)
         self._best_gain = float(state["best_gain"])

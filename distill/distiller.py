@@ -101,10 +101,26 @@ class Distiller:
 
     @torch.no_grad()
     def act_as_teacher(
-        self, groups: dict[str, Tensor], state: Tensor, reset: Tensor
+        self,
+        groups: dict[str, Tensor],
+        state: Tensor,
+        reset: Tensor,
+        tasks: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """The first teacher's sampled action; as ``act``, whose state it leaves alone."""
-        action, log_prob = self.panel.drive(groups, reset, self.generator)
+        """The sampled action of the first teacher, or where they are weighed by task of that of the
+        task; as ``act``, whose state it leaves alone.
+
+        Args:
+            groups: observations by group, (N, size) each.
+            state: the student's.
+            reset: (N,) bool.
+            tasks: (N,) int64, which task each environment sets.
+
+        Raises:
+            MixtureError: teachers are weighed by task, and which those are is not said, or one has
+                no teacher.
+        """
+        action, log_prob = self.panel.drive(groups, reset, self.generator, tasks)
         return action, log_prob, state
 
     def follow(self, batch: Batch) -> None:

@@ -78,7 +78,6 @@ class Experiment:
 
     def __post_init__(self) -> None:
         self._check_budgets()
-        self._check_gate()
         student_kind(self.student.kind)
         if self.environment is not None:
             if self.robot is not None or self.task is not None:
@@ -113,17 +112,6 @@ class Experiment:
                     f"{name}.ticks) only give normalisers their scale; use more than {first}, or "
                     "fewer num_envs or ticks"
                 )
-
-    def _check_gate(self) -> None:
-        """A gate compares values of one penalty, and that of a teacher that learns rises."""
-        first, last = self.teacher.fall_penalty, self.teacher.final_fall_penalty
-        learns = MODES[self.distill.mode].teacher_learns
-        if self.distill.teachers.gated and learns and first != last:
-            raise ValueError(
-                f"teacher.fall_penalty goes from {first} to {last} while the teacher learns, and "
-                "distill.teachers.gated compares its values with the student's; set both to "
-                "distill.fall_penalty, or gated to false"
-            )
 
     def refuse_robots(self, unsaid: Mapping[str, Any]) -> None:
         """Where an environment is named, nothing may be said that only robots have.

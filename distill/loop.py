@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -38,7 +39,7 @@ def distil(
         # The first rollout only gives the normalisers their scale: learning from it would compare
         # probabilities under two scales.
         learners: list[Learner] = [distiller] if learning is None else [distiller, learning.ppo]
-        batch = source.collect(distiller.act, _driving(distiller, learning))
+        batch = source.collect(distiller.act, _driving(distiller, source, learning))
         distiller.follow(batch)
         for learner in learners:
             learner.measure(batch)
@@ -67,7 +68,7 @@ def learn_from(
         began = time.perf_counter()
         fraction = min(1.0, steps_done / config.steps)
         source.share_with_teacher(config.share(fraction))
-        batch = source.collect(distiller.act, _driving(distiller, learning))
+        batch = source.collect(distiller.act, _driving(distiller, source, learning))
         if steps_done == 0:  # no rollout has shown what is to be whitened
             distiller.observe(batch)
         relative = 0.0 if curriculum is None else _looked_at(batch, curriculum)
@@ -89,9 +90,11 @@ def learn_from(
         }
 
 
-def _driving(distiller: Distiller, learning: LearningTeacher | None) -> Actor:
+def _driving(distiller: Distiller, source: Source, learning: LearningTeacher | None) -> Actor:
     """Who acts where a teacher does."""
-    return distiller.act_as_teacher if learning is None else learning.ppo.act
+    if learning is not None:
+        return learning.ppo.act
+    return functools.partial(distiller.act_as_teacher, tasks=source.tasks)
 
 
 def _looked_at(batch: Batch, curriculum: Curriculum) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,9 +24,19 @@ class Gains(NamedTuple):
         variance = _variance_of_mean(self.student) + bar**2 * _variance_of_mean(self.teacher)
         return difference + deviations * variance**0.5
 
-    def most_of_teacher(self, deviations: float) -> float:
-        """Upper confidence bound of ``J_T - J_0``."""
-        return float(self.teacher.mean()) + deviations * _variance_of_mean(self.teacher) ** 0.5
+
+def most(gains: Sequence[float], best: float, deviations: float) -> float:
+    """Upper confidence bound of the mean of gains that may be anything from nothing to ``best``.
+
+    Falls make them all or nothing, and of eight that all fell the deviation is 0. Therefore the
+    bound is that of ``deviations ** 2`` episodes more, half of which earned nothing and half
+    ``best`` (Agresti and Coull 1998).
+    """
+    more = deviations**2 / 2.0
+    count = len(gains) + 2.0 * more
+    mean = (sum(gains) + more * best) / count
+    square = (sum(gain**2 for gain in gains) + more * best**2) / count
+    return mean + deviations * (max(0.0, square - mean**2) / count) ** 0.5
 
 
 def mean_relative_score(windows: Iterable[ScoreWindow]) -> float:

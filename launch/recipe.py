@@ -30,6 +30,7 @@ RECIPES = Path(__file__).parent
 SUFFIX = ".toml"
 # What keeps what it holds where no such path is.
 _NAMES = ("robot", "task", "name", "kind", "mode", "xml_file", "dataset", "faults")
+_OF_FALLS = {"teacher": ("fall_penalty", "final_fall_penalty"), "distill": ("fall_penalty",)}
 _CODE = ("task", "name", "kind", "mode")  # what else is so called is not meant
 _RUNS = {"run": RunConfig(), "virtual": VirtualConfig()}  # of robots, as ``OF_ROBOTS``
 
@@ -166,7 +167,19 @@ def _read(data: dict[str, Any], overrides: Sequence[str], folder: Path) -> Recip
         _apply(data, override)
     _resolve(data, Path.cwd(), folder)
     _refuse_lone_ends(data)
+    if "environment" in data:
+        _leave_falls(data)
     return parse(Recipe, data)
+
+
+def _leave_falls(data: dict[str, Any]) -> None:
+    """Where nothing is said of falls there are none in an environment: it may be its goal that ends
+    an episode, and a robot's penalty would teach to avoid it.
+    """
+    for table, names in _OF_FALLS.items():
+        if isinstance(data.setdefault(table, {}), dict):
+            for name in names:
+                data[table].setdefault(name, 0.0)
 
 
 def _to_blame(data: dict[str, Any], overrides: Sequence[str], path: Path) -> str:

@@ -88,11 +88,15 @@ def sweep_sizes(
         fresh: start every size over.
 
     Raises:
-        RetortError: a stage failed; what was made before it stays.
+        RetortError: the recipe cannot be with a teacher of one of the sizes, and then nothing has
+            begun; or a stage failed, and what was made before it stays.
     """
+    from ..distill.stages.rehearsal import rehearse
     from .stages import stages_of
     from .train import do_stage
 
+    for size in chosen:  # before the first of them trains
+        rehearse(with_teacher_size(recipe, size))
     results = []
     for size in chosen:
         folder = out / f"teacher-{size}"

@@ -29,6 +29,7 @@ from ..distill.stages.finished import (
     load_student,
     load_teacher,
     require_teachers,
+    trained_otherwise,
 )
 from ..distill.stages.rehearsal import rehearse
 from ..distill.students.budget import pick
@@ -145,6 +146,9 @@ def do_stage(
     if name == "train":
         for other in filter(is_to_come, recipe.distill.teachers.named):
             print(f"train: {other.path} holds no finished teacher yet; distill needs one there")
+    if name == "distill" and recipe.distill.dataset is None:
+        for sentence in trained_otherwise(recipe):
+            print(f"distill: {sentence}")
     in_episodes = name == "train" or (name == "distill" and MODES[recipe.distill.mode].acts)
     if in_episodes and not fresh and ledger.file(name).is_file() and not recipe.world.resumable:
         print(

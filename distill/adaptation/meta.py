@@ -4,7 +4,8 @@ Which loss there is: beside a teacher (in simulation) the KL to it, ``policy_los
 there is no teacher and mostly no reward; what it does have is what happened next, so
 ``prediction_loss`` asks the student's last inner layer, with the action, for the change of the
 observation. First-order MAML joins the two: inner steps by prediction, the outer gradient by the
-KL, so that what is moved by prediction is moved to where the policy acts well.
+KL, so that what is moved by prediction is moved to where the policy acts well. Some prediction
+belongs to the outer loss, too: to the KL alone the head, which begins at 0, makes no difference.
 """
 
 from __future__ import annotations
@@ -52,8 +53,8 @@ class PredictiveStudent(nn.Module):
         actions: numbers in one action.
 
     Raises:
-        ValueError: the student has no inner layer, so that prediction could move nothing that it
-            acts by.
+        ValueError: prediction could move nothing that the student acts by: it has no inner layer,
+            or none of its parameters learns.
     """
 
     def __init__(self, student: Student, actions: int) -> None:
@@ -68,6 +69,11 @@ class PredictiveStudent(nn.Module):
             raise ValueError(
                 "the student has no inner layer that prediction could share with its actions; give "
                 "it hidden layers, as hidden = [32]"
+            )
+        if not any(parameter.requires_grad for parameter in student.parameters()):
+            raise ValueError(
+                "none of the student's parameters learns, as of one loaded to be evaluated; call "
+                "student.requires_grad_(True) before"
             )
         self.head = nn.Linear(_last(features).shape[-1] + actions, size)
         nn.init.zeros_(self.head.weight)

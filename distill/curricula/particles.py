@@ -97,9 +97,12 @@ class ParticleCurriculum(Curriculum):
 
     def _weight(self, gains: Gains | None) -> float:
         """Share of the student's episodes that were neither easy nor hopeless."""
-        if gains is None or self._teacher_fails(gains) or gains.teacher.mean() <= 0:
+        if gains is None:
             return 0.0
-        traversability = gains.student / gains.teacher.mean()
+        taught, least = float(gains.teacher.mean()), self._least_of_teacher(gains.teacher.tolist())
+        if taught <= max(0.0, least):  # drawn again all the same
+            return 0.0
+        traversability = gains.student / taught
         low, high = self.config.traversable
         return float(((traversability >= low) & (traversability <= high)).mean())
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Any, ClassVar
 
 import numpy as np
 
-from ..curriculum import Curriculum
-from ..score_window import Gains
+from ..curriculum import Curriculum, Ended
 
 
 class PromotedCurriculum(Curriculum):
@@ -17,8 +15,8 @@ class PromotedCurriculum(Curriculum):
     for any axes instead of terrain.
 
     As there a robot has its type of terrain, each environment has its axis, evenly, and a level of
-    its own on it, from ``start`` on. With J_T the teacher's mean of its last ``window`` episodes at
-    that level, an episode that earned J moves the environment
+    its own on it, from ``start`` on. With J_T the teacher's mean of its last episodes at that
+    level, an episode that earned J moves the environment
 
         up      where J - J_0 > bar (J_T - J_0): "more than half of the tile";
         down    where J - J_0 < fall_bar (J_T - J_0): "less than half of the distance commanded".
@@ -28,7 +26,8 @@ class PromotedCurriculum(Curriculum):
     not on trial stay one level below their frontier: the median of what the student's environments
     have reached and not fallen from.
 
-    Until ``teacher_least`` episodes of the teacher have ended at a level nobody leaves it. The
+    Until ``teacher_least`` episodes of the teacher have ended at a level nobody leaves it. They are
+    taken in the order in which they began: the first to end are those that end in a fall. The
     teacher's own environments move by the same rule, which takes them through all levels.
     """
 
@@ -40,10 +39,10 @@ class PromotedCurriculum(Curriculum):
         self._axis = np.arange(n) % max(len(self.axes), 1)
         self._level = np.full(n, config.start)  # one above the hardest: comes to a random one
         self._reached = np.full(n, config.start)
-        self._taught = np.zeros(n, dtype=bool)  # whose last episode was the teacher's
-        # Scores of the teacher by axis and level.
-        self._teacher: list[list[deque[float]]] = [
-            [deque(maxlen=config.window) for _ in range(config.levels + 1)] for _ in self.axes
+        self._by_teacher = np.zeros(n, dtype=bool)  # whose last episode was the teacher's
+        # Episodes of the teacher by axis and level that ended before one begun earlier has.
+        self._waiting: list[list[list[Ended]]] = [
+            [[] for _ in range(config.levels + 1)] for _ in self.axes
         ]
 
     def assign(self, ids: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -61,6 +60,8 @@ class PromotedCurriculum(Curriculum):
         levels[np.arange(n), axis] = own
         self._level[ids] = self.frontier_of[ids] = own
         self.axis_of[ids] = axis
+        self.order_of[ids] = self._begun + np.arange(n)
+        self._begun += n
         return levels / self.config.levels
 
     def running(self) -> np.ndarray:
@@ -72,9 +73,10 @@ class PromotedCurriculum(Curriculum):
         ours, levels = self._assigned(began, score, by_teacher), self.config.levels
         if not ours.any():
             return
-        self._taught[began[ours, 3]] = by_teacher[ours]
+        self._by_teacher[began[ours, 3]] = by_teacher[ours]
         for axis, level in np.unique(began[ours, :2], axis=0).tolist():
             these = ours & (began[:, :2] == (axis, level)).all(axis=1)
+            self._heed(axis, level, began[these & by_teacher, 2], score[these & by_teacher])
             moves = self._judge(axis, level, score[these], by_teacher[these])
             # The next episode has begun at the level of this one, before this one was judged.
             envs = began[these, 3]
@@ -90,7 +92,7 @@ class PromotedCurriculum(Curriculum):
         moves = {}
         for number, (name, axis) in enumerate(zip(self.names, self.axes, strict=True)):
             axis.window.take(0.0)  # for the relative score: these are relative to J_0 already
-            mine = (self._axis == number) & ~self._taught
+            mine = (self._axis == number) & ~self._by_teacher
             if mine.any():
                 level = min(int(np.median(self._reached[mine])), self._top(axis))
                 if level != axis.frontier:
@@ -98,26 +100,32 @@ class PromotedCurriculum(Curriculum):
                 axis.frontier = level
         return moves
 
+    def _heed(self, axis: int, level: int, order: np.ndarray, score: np.ndarray) -> None:
+        """Take in finished episodes of the teacher at a level: (k,) orders and scores."""
+        waiting = self._waiting[axis][level]
+        waiting += [Ended(*each, True) for each in zip(order.tolist(), score.tolist(), strict=True)]
+        counted = self.in_order(waiting, axis, level)
+        random = self._random_score(level)
+        self._taught[axis][level].extend(each.score - random for each in counted)
+
     def _judge(
         self, axis: int, level: int, score: np.ndarray, by_teacher: np.ndarray
     ) -> np.ndarray:
         """Where episodes at a level, (k,), move their environments: (k,) of -1, 0 and 1."""
         config, random = self.config, self._random_score(level)
-        known = self._teacher[axis][level]
-        known.extend(score[by_teacher].tolist())
-        if len(known) < config.teacher_least:
+        taught = self._taught[axis][level]
+        if len(taught) < config.teacher_least:
             return np.zeros(len(score), dtype=np.int64)
         back = np.full(len(score), -1 if level > 0 else 0)
-        gains = Gains(score - random, np.array(known) - random)
-        if self._teacher_fails(gains):
+        if self._teacher_fails(taught):
             failed = self.axes[axis].failed
             if not self.teacher_learns:
                 self.axes[axis].failed = level if failed is None else min(failed, level)
             return back
-        whole = gains.teacher.mean()
+        whole = float(np.mean(taught))
         if whole <= 0:  # there is nothing to compare with
             return back
-        share = gains.student / whole
+        share = (score - random) / whole
         self.axes[axis].window.add(share, by_teacher)
         return np.where(share > config.bar, 1, np.where(share < config.fall_bar, back, 0))
 
@@ -127,16 +135,15 @@ class PromotedCurriculum(Curriculum):
             **super().state_dict(),
             "level": self._level.copy(),
             "reached": self._reached.copy(),
-            "taught": self._taught.copy(),
-            "teacher": [[list(known) for known in levels] for levels in self._teacher],
+            "by_teacher": self._by_teacher.copy(),
+            "waiting": [[list(map(list, each)) for each in levels] for levels in self._waiting],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """The inverse of ``state_dict``."""
         super().load_state_dict(state)
-        for name in ("level", "reached", "taught"):
+        for name in ("level", "reached", "by_teacher"):
             getattr(self, f"_{name}")[:] = state[name]
-        for levels, saved in zip(self._teacher, state["teacher"], strict=True):
-            for known, scores in zip(levels, saved, strict=True):
-                known.clear()
-                known.extend(scores)
+        self._waiting = [
+            [[Ended(*one) for one in each] for each in levels] for levels in state["waiting"]
+        ]

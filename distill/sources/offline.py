@@ -53,6 +53,8 @@ class DatasetSource:
         seed: of the order.
     """
 
+    tasks = None
+
     def __init__(
         self, recordings: Sequence[Recording], *, num_envs: int, ticks: int, seed: int
     ) -> None:

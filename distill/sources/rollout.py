@@ -30,6 +30,10 @@ class RolloutSource:
         running: what each environment runs, (N, k), to be told with its episode when it ends.
         tasks: (N,) int64, which of several tasks each environment sets; all the first when None.
 
+    Attributes:
+        drivers: (N,) who acts where, ``STUDENT`` or ``TEACHER``.
+        tasks: (N,) int64, as given.
+
     The student acts everywhere until ``share_with_teacher`` is called.
     """
 
@@ -45,7 +49,7 @@ class RolloutSource:
         self.ticks = ticks
         n = env.num_envs
         self.drivers = torch.full((n,), STUDENT)
-        self._tasks = torch.zeros(n, dtype=torch.int64) if tasks is None else tasks
+        self.tasks = torch.zeros(n, dtype=torch.int64) if tasks is None else tasks
         self._running = running or (lambda: np.zeros((n, 0), dtype=np.int64))
         self._hidden = torch.zeros(n, hidden_size)
         self._reset = torch.ones(n, dtype=torch.bool)
@@ -63,12 +67,18 @@ class RolloutSource:
         self._observations = _groups(info)
 
     def share_with_teacher(self, share: float) -> None:
-        """From now on the teacher drives ``share`` of the environments, the first ones.
+        """From now on the teacher drives ``share`` of the environments, the first of every task.
 
         An episode that changes hands is nobody's score.
         """
         drivers = torch.full_like(self.drivers, STUDENT)
-        drivers[: round(share * len(drivers))] = TEACHER
+        counted, driven = 0, 0
+        for task in self.tasks.unique().tolist():
+            ids = torch.nonzero(self.tasks == task).squeeze(1)
+            counted += len(ids)
+            more = round(share * counted) - driven  # of all together it is the share, too
+            drivers[ids[:more]] = TEACHER
+            driven += more
         self._whole &= (drivers == self.drivers).numpy()
         self.drivers = drivers
 
@@ -141,7 +151,7 @@ class RolloutSource:
             last_observations=self._observations,
             initial_state=initial_state,
             level=torch.stack(keep["level"]),
-            task=self._tasks.expand(ticks, n),
+            task=self.tasks.expand(ticks, n),
             episodes=_episodes(episodes, running.shape[1]),
         )
 

@@ -16,6 +16,11 @@ Actor = Callable[[dict[str, Tensor], Tensor, Tensor], tuple[Tensor, Tensor, Tens
 class Source(Protocol):
     """Yields batches, each of which goes on where the last one ended."""
 
+    @property
+    def tasks(self) -> Tensor | None:
+        """(N,) int64, which of several tasks each environment sets; None where nobody acts."""
+        ...
+
     def share_with_teacher(self, share: float) -> None:
         """From now on the teacher drives ``share`` of the environments."""
         ...

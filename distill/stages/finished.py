@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 from pathlib import Path
 from typing import Any
 
 import torch
+from gymnasium.spaces import Discrete
 
 from ...hardware.errors import RetortError
 from ...hardware.parsing import parse
 from ...sim.interface import LearningEnv
+from ...sim.named import OWN as OWN_TASKS
 from ..checkpoint import load_checkpoint
 from ..concurrent import LearningTeacher
 from ..experiment import STUDENT_PARTS, Experiment
 from ..modes import MODES
-from ..networks import CategoricalActor, Critic, GaussianActor, take_over
+from ..networks import Actor, CategoricalActor, Critic, GaussianActor, take_over
 from ..ppo import PPO, PPOConfig
 from ..return_scale import ReturnScale
 from ..students import MlpStudent, Student, make_student
@@ -24,6 +27,8 @@ from ..teachers import ActorTeacher, Teacher, ValuesOf
 from ..teachers.foreign import KINDS, ForeignTeacherError, load_teacher_file
 from ..teachers.named import OWN, NamedTeacher
 from ..teachers.own import load_own_teacher
+
+_WHERE = ("robot", "task", "environment")  # what is learnt on
 
 
 class UnfinishedError(RetortError):
@@ -68,7 +73,56 @@ def load_named(
             f"the teacher in {other.path} sees {sees} numbers and that of this recipe {expected}; "
             "teachers of one student must be trained on one robot and task, or environment"
         )
+    does, wanted = _actions(teacher.actor), _actions_of(env)
+    if does != wanted:
+        raise RetortError(
+            f"the teacher in {other.path} has {does} and that of this recipe {wanted}; teachers of "
+            "one student must be trained on one robot and task, or environment"
+        )
     return teacher
+
+
+def _actions(actor: Actor) -> str:
+    kind = "choices" if isinstance(actor, CategoricalActor) else "continuous actions"
+    return f"{actor.network[-1].out_features} {kind}"
+
+
+def _actions_of(env: LearningEnv) -> str:
+    space = env.single_action_space
+    if isinstance(space, Discrete):
+        return f"{space.n} choices"
+    return f"{math.prod(space.shape or ())} continuous actions"
+
+
+def trained_otherwise(experiment: Experiment) -> list[str]:
+    """Teachers of other run folders that were trained on another robot, task or environment: one
+    sentence each. That may be meant, and what they see and do may fit; a folder named by mistake
+    would go unnoticed.
+
+    Raises:
+        RetortError: one is missing, unfinished or damaged.
+    """
+    said = []
+    here = {name: _plain_name(getattr(experiment, name)) for name in _WHERE}
+    for other in experiment.distill.teachers.named:
+        if other.is_file:
+            continue
+        trained = json.loads(_finished_elsewhere(other.path)[1]["key"])
+        there = {name: _plain_name(trained.get(name)) for name in _WHERE}
+        if differing := [name for name in _WHERE if here[name] != there[name]]:
+            ours, theirs = (
+                " and ".join(f"{name} {where[name]}" for name in differing if where[name])
+                for where in (here, there)
+            )
+            said.append(f"the teacher in {other.path} was trained on {theirs}; this is {ours}")
+    return said
+
+
+def _plain_name(name: str | None) -> str | None:
+    """One name for what has several: our tasks, and files and folders wherever they are."""
+    if name is None:
+        return None
+    return OWN_TASKS.get(name, Path(name).stem)
 
 
 def share_normaliser(

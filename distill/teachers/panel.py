@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..batch import Batch
 from ..distributions import Distribution
-from .mixture import MixtureConfig
+from .mixture import MixtureConfig, MixtureError, routed_weights
 from .teacher import Teacher, TeacherOutput, in_order, numbered, sampled_action, states_after
 
 T = TypeVar("T")
@@ -29,7 +29,8 @@ class Panel:
         features: their inner layers are wanted with what they say.
 
     Attributes:
-        teachers: those that are heard; the first one drives.
+        teachers: those that are heard; the first one drives, or each at its own task where they are
+            weighed by task.
         queries: situations that they have labelled.
     """
 
@@ -40,7 +41,7 @@ class Panel:
         self.teachers: tuple[Teacher, ...] = self.heard(tuple(teachers))
         self.queries = 0
         self._after: tuple[Tensor, ...] = ()  # the last batch
-        self._driving: Tensor | None = None  # of the one that drives, since then
+        self._driving: tuple[Tensor, ...] = ()  # since then, where a teacher drives
 
     def heard(self, each: tuple[T, ...]) -> tuple[T, ...]:
         """Of what there is of each teacher given, that of those which have a say."""
@@ -95,15 +96,51 @@ class Panel:
         )
 
     def drive(
-        self, groups: dict[str, Tensor], reset: Tensor, generator: torch.Generator
+        self,
+        groups: dict[str, Tensor],
+        reset: Tensor,
+        generator: torch.Generator,
+        tasks: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """What the first teacher does at the next tick: actions and log-probabilities (N,)."""
-        state = self._driving
-        if state is None or len(state) != len(reset):
-            state = self._reached(len(reset))[0]
-        said = sampled_action(self.teachers[0], groups, state, reset, generator)
-        action, log_prob, self._driving = said
-        return action, log_prob
+        """What whoever drives does at the next tick: actions and log-probabilities (N,).
+
+        Args:
+            groups: observations by group, (N, size) each.
+            reset: (N,) bool.
+            generator: of the sample.
+            tasks: (N,) int64, of the environments.
+
+        Raises:
+            MixtureError: teachers are weighed by task, and which those are is not said, or one has
+                no teacher.
+        """
+        drivers = self._drivers(len(reset), tasks)
+        states = list(self._driving)
+        if not states or len(states[0]) != len(reset):
+            states = list(self._reached(len(reset)))
+        done: tuple[Tensor, Tensor] | None = None
+        for i in drivers.unique().tolist():
+            said = sampled_action(self.teachers[i], groups, states[i], reset, generator)
+            action, log_prob, states[i] = said
+            if done is not None:
+                own = drivers == i
+                action = torch.where(own.view(-1, *[1] * (action.ndim - 1)), action, done[0])
+                log_prob = torch.where(own, log_prob, done[1])
+            done = action, log_prob
+        assert done is not None
+        self._driving = tuple(states)
+        return done
+
+    def _drivers(self, n: int, tasks: Tensor | None) -> Tensor:
+        """The number of the teacher that drives in each environment, (N,)."""
+        if self._config.weighting != "task" or len(self.teachers) == 1:
+            return torch.zeros(n, dtype=torch.int64)
+        if tasks is None:
+            raise MixtureError(
+                "teachers are weighed by task, and a teacher drives where the tasks of the "
+                "environments are not known; give act_as_teacher those of the source (tasks=...)"
+            )
+        return routed_weights(tasks, len(self.teachers)).argmax(-1)
 
     def state_dict(self) -> dict[str, Any]:
         """Queries, and the states between two batches."""
@@ -124,7 +161,7 @@ class Panel:
 
     def _advance(self, states: tuple[Tensor, ...]) -> None:
         """A batch has ended with ``states``, and the next one begins with them."""
-        self._after, self._driving = states, None
+        self._after, self._driving = states, ()
 
     def _reached(self, n: int) -> tuple[Tensor, ...]:
         if [len(state) for state in self._after] == [n] * len(self.teachers):

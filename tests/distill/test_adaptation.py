@@ -268,6 +268,13 @@ def test_a_student_without_inner_layers_cannot_share_them_with_prediction():
         PredictiveStudent(student, 1)
 
 
+def test_a_student_that_is_frozen_cannot_be_adapted():
+    student = make_student(StudentConfig(hidden=(8,)), Interface.plain(3, 1))
+    student.requires_grad_(False)
+    with pytest.raises(ValueError, match=r"call student\.requires_grad_\(True\) before"):
+        PredictiveStudent(student, 1)
+
+
 def test_first_order_maml_brings_the_policy_after_steps_by_prediction_nearer_its_teacher():
     module, batch = recorded("mlp")
     teacher = Gaussian(batch.action * 0.5, torch.full_like(batch.action, 0.3))

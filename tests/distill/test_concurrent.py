@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from retort.distill import ppo as ppo_module
 from retort.distill.checkpoint import save_checkpoint
 from retort.distill.concurrent import ConcurrentConfig, LearningTeacher, share_head
 from retort.distill.curriculum import Curriculum, CurriculumConfig
@@ -180,6 +181,33 @@ def test_a_teacher_that_shares_its_head_acts_as_it_did_before():
     assert torch.equal(before.mean, after.mean)
     assert torch.equal(before.std, after.std)
     assert ppo.actor.network[-1] is student.layers[-1]
+
+
+def test_a_fall_costs_what_it_does_in_the_end_all_along(monkeypatch):
+    env = Line(num_envs=N, level=1.0, episode_seconds=0.2)
+    config = PPOConfig(
+        steps=N * TICKS * 10, num_envs=N, ticks=TICKS, hidden=(8,), critic_hidden=(8,),
+        fall_penalty=0.5, final_fall_penalty=2.0,
+    )  # fmt: skip
+    ppo, cost = PPO(config, env, seed=0), []
+    learning_reward = ppo_module.learning_reward
+
+    def seen(batch, gamma, penalty):
+        cost.append(penalty)
+        return learning_reward(batch, gamma, penalty)
+
+    monkeypatch.setattr(ppo_module, "learning_reward", seen)
+    source = RolloutSource(env, TICKS)
+    source.share_with_teacher(1.0)
+    source.start(0)
+    batch = source.collect(ppo.act, ppo.act)
+    ppo.fraction = 0.5
+    ppo.update(batch)
+    student = make_student(StudentConfig(hidden=(8,)), env.contract)
+    learning = LearningTeacher(ppo, ConcurrentConfig())
+    learning.learn(batch, student, 0.1)
+    assert cost == [1.25, 2.0]
+    assert learning.teacher.values_of.fall_penalty == 2.0
 
 
 @pytest.mark.parametrize("when", [0, 5])

@@ -13,10 +13,11 @@ TEACHER = 0.8
 
 
 def make(kind, *, num_envs=200, axes=AXES, random_score=0.0, **keywords):
-    learns = {"teacher_learns": keywords.pop("teacher_learns", False)}
+    told = ("teacher_learns", "teacher_score")
+    more = {name: keywords.pop(name) for name in told if name in keywords}
     config = CurriculumConfig(kind=kind, **{"levels": 4, "window": 10, **keywords})
     scores = np.full(config.levels + 1, random_score)
-    return make_curriculum(config, axes, num_envs, scores, **learns)
+    return make_curriculum(config, axes, num_envs, scores, **more)
 
 
 def play(curriculum, student, rng, rounds=1, *, teacher=lambda levels: TEACHER, noise=0.0):
@@ -72,8 +73,12 @@ def test_one_episode_moves_an_environment_by_one_level():
     curriculum, rng = make("promoted", axes=("noise",), start=1), np.random.default_rng(0)
     ids = np.arange(200)
     curriculum.assign(ids, rng)
+    ended = []
     for _ in range(2):  # the second episode has begun at level 1 too, before the first was judged
-        curriculum.record(curriculum.running(), np.full(200, TEACHER), ids < 20)
+        ended.append(curriculum.running())
+        curriculum.assign(ids, rng)
+    for began in ended:
+        curriculum.record(began, np.full(200, TEACHER), ids < 20)
     assert (curriculum.assign(ids, rng)[20:] == 2 / 4).all()
 
 
@@ -103,6 +108,42 @@ def test_nobody_is_promoted_to_where_the_teacher_itself_fails():
     play(learner, good_at_easy, rng, 60, teacher=good_at_easy)
     play(learner, lambda levels: TEACHER, rng, 60)
     assert learner.frontier == {"noise": 4, "pushes": 4}
+
+
+@pytest.mark.parametrize("kind", ["gated", "promoted"])
+def test_the_first_falls_to_end_do_not_tell_that_a_teacher_fails(kind):
+    curriculum = make(kind, axes=("a",), teacher_score=TEACHER, window=40)
+    rng, ids = np.random.default_rng(0), np.arange(200)
+    by_teacher = ids < 80
+    curriculum.assign(ids, rng)
+    began = curriculum.running()
+    fell = by_teacher & (ids % 3 == 2)  # soon after they began; all else stands to its end
+    curriculum.assign(ids[fell], rng)
+    curriculum.record(began[fell], np.full(fell.sum(), 0.01), by_teacher[fell])
+    curriculum.advance()
+    curriculum.assign(ids[~fell], rng)
+    curriculum.record(began[~fell], np.full((~fell).sum(), TEACHER), by_teacher[~fell])
+    for _ in range(30):
+        curriculum.advance()
+        ended = curriculum.running()
+        curriculum.assign(ids, rng)
+        curriculum.record(ended, np.full(200, TEACHER), by_teacher)
+    assert curriculum.frontier == {"a": 4}
+
+
+@pytest.mark.parametrize("kind", ["gated", "promoted"])
+@pytest.mark.parametrize(("stands", "frontier"), [(0.5, 4), (0.0, 2)])
+def test_a_level_is_closed_where_a_teacher_always_falls_and_not_where_it_does_half_the_time(
+    kind, stands, frontier
+):
+    luck = np.random.default_rng(1)
+    curriculum = make(kind, axes=("a",), teacher_score=TEACHER, window=40, num_envs=60)
+
+    def either(levels):
+        return TEACHER * (levels[0] < 3 or luck.random() < stands)
+
+    play(curriculum, either, np.random.default_rng(0), 100, teacher=either)
+    assert curriculum._top(curriculum.axes[0]) == frontier
 
 
 SHARES = np.array([1.0, 1.0, 0.95, 0.8, 0.6, 0.3, 0.1, 0.0, 0.0])  # by the sum of both levels

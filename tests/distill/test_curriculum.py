@@ -1,10 +1,12 @@
 """The curriculum gates on what the student can do relative to the teacher."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
 from retort.distill.curriculum import REPLAY, Curriculum, CurriculumConfig
+from retort.distill.score_window import most
 
 AXES = ("noise", "pushes")
 
@@ -109,10 +111,27 @@ def test_one_unlucky_window_of_the_teacher_does_not_close_a_level():
         curriculum.assign(np.arange(400), np.random.default_rng(0))
     began = np.column_stack([np.tile([0, 2], (16, 1)), np.arange(16)])
     by_teacher = np.arange(16) < 8
-    unlucky = np.where(np.arange(16) < 7, 0.0, 0.9)  # of the teacher's only one stood
+    unlucky = np.where(np.arange(16) < 8, 0.0, 0.9)  # all of the teacher's fell
     curriculum.record(began, unlucky, by_teacher)
     curriculum.advance()
+    play(curriculum, lambda a, v: 0.85, lambda a, v: 0.85, np.random.default_rng(0), rounds=6)
     assert curriculum.frontier["noise"] == 3
+
+
+@pytest.mark.parametrize(
+    ("stands", "least", "most_likely"), [(0.5, 0.0, 1e-3), (0.25, 0.0, 0.1), (0.02, 0.65, 1.0)]
+)
+def test_whether_a_teacher_fails_is_sure_for_all_or_nothing_scores_too(stands, least, most_likely):
+    """How likely 16 to 40 episodes say that it earns less than a quarter of its best, by the exact
+    distribution of how often it stands.
+    """
+    for count in range(16, 41):
+        found = sum(
+            math.comb(count, k) * stands**k * (1.0 - stands) ** (count - k)
+            for k in range(count + 1)
+            if most([2.0] * k + [0.0] * (count - k), 2.0, 1.645) < 0.25 * 2.0
+        )
+        assert least <= found <= most_likely
 
 
 def judged_first(share_of_falls, rng, num_envs=512, ticks=100):

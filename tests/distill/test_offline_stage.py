@@ -32,16 +32,20 @@ from .recorded import ACTIONS, box, foreign_data, make_batches
 pytest.importorskip("minari")
 h5py = pytest.importorskip("h5py")
 
-BATCH = 32 * 24
+ENVS, TICKS = 16, 16
+BATCH = ENVS * TICKS
 OWN = Experiment(
     robot="balancer",
     task="balancer",
-    teacher=PPOConfig(steps=BATCH * 3, num_envs=32, hidden=(16,), critic_hidden=(16,)),
+    teacher=PPOConfig(
+        steps=BATCH * 3, num_envs=ENVS, ticks=TICKS, hidden=(16,), critic_hidden=(16,)
+    ),
     student=StudentConfig(kind="gru", hidden=(16,), recurrent=8),
     distill=DistillConfig(
         mode="offline",
         steps=BATCH * 8,
-        num_envs=32,
+        num_envs=ENVS,
+        ticks=TICKS,
         episode_seconds=0.3,
         recorded_steps=BATCH * 2,
         terms=(TermConfig(name="policy_kl"),),
@@ -139,7 +143,7 @@ def test_terms_may_ask_the_recorded_teacher_about_other_situations(folder):
 
 def test_a_teacher_that_remembers_is_recorded_as_it_acts_along_an_episode(folder, monkeypatch):
     monkeypatch.setattr(offline_stage, "load_teachers", lambda *given: [Counting(2)])
-    stages.distil_student(changed(steps=5 * 32, ticks=5), folder)
+    stages.distil_student(changed(steps=5 * ENVS, ticks=5), folder)
     recordings = read_dataset(folder / "recorded")
     assert max(map(len, recordings)) > 5
     for recording in recordings:

@@ -10,12 +10,10 @@ import pytest
 import tomli_w
 from retort.distill.curriculum import CurriculumConfig
 from retort.distill.modes import MODES
-from retort.distill.ppo import PPOConfig
 from retort.distill.ppo_settings import gymnasium_ppo
 from retort.distill.students import KINDS
 from retort.distill.teachers.mixture import MixtureConfig
 from retort.distill.terms import TERMS
-from retort.hardware.parsing import parse
 from retort.launch.cli import main
 from retort.launch.recipe import find_recipe, load_recipe
 from retort.sim.gymnasium_tasks import AXES as GYMNASIUM_AXES
@@ -69,9 +67,11 @@ def test_what_the_page_writes_into_a_recipe_is_one(lines, tmp_path):
     load_recipe(path).check()
 
 
-def test_the_settings_for_half_cheetah_are_those_that_were_found():
+def test_the_settings_for_half_cheetah_are_those_that_were_found(tmp_path):
     [lines] = (lines for lines in LINES if 'environment = "HalfCheetah"' in lines)
-    assert parse(PPOConfig, tomllib.loads(lines)["teacher"]) == gymnasium_ppo("HalfCheetah")
+    path = tmp_path / "cheetah.toml"
+    path.write_text(lines)
+    assert load_recipe(path).teacher == gymnasium_ppo("HalfCheetah")
 
 
 SMALL = """

@@ -40,6 +40,21 @@ def test_what_is_for_choices_is_refused_of_continuous_actions_before_anything_tr
     assert says in capsys.readouterr().err
 
 
+def test_the_end_of_an_episode_costs_nothing_in_an_environment_unless_a_recipe_says_so(
+    tmp_path: Path,
+) -> None:
+    def falls(recipe: Recipe) -> tuple[float, ...]:
+        teacher = recipe.teacher
+        return teacher.fall_penalty, teacher.final_fall_penalty, recipe.distill.fall_penalty
+
+    path = tmp_path / "corridor.toml"
+    path.write_text('environment = "CartPole-v1"\n[teacher]\nhidden = [8]\n')
+    assert falls(load_recipe(path)) == (0.0, 0.0, 0.0)
+    assert falls(load_recipe(path, ["teacher.final_fall_penalty=2.0"])) == (0.0, 2.0, 0.0)
+    path.write_text('robot = "balancer"\ntask = "balancer"\n')
+    assert falls(load_recipe(path)) == (0.3, 3.0, 3.0)
+
+
 def test_only_choices_are_explored_by_epsilon(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

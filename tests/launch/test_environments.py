@@ -11,12 +11,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from gymnasium.spaces import Box, Discrete
 from retort.distill.checkpoint import load_checkpoint
 from retort.distill.stages import verbs
-from retort.distill.stages.finished import load_student, load_teacher
+from retort.distill.stages.finished import (
+    load_named,
+    load_student,
+    load_teacher,
+    trained_otherwise,
+)
+from retort.hardware import RetortError
 from retort.launch.cli import main
 from retort.launch.files import at_work
 from retort.launch.recipe import Recipe, load_recipe, save_recipe
+from retort.sim.wrapped import WrappedEnv
 
 from .environment_runs import BATCH, CHEETAH, SMALL, do, small
 
@@ -101,6 +109,39 @@ def test_nothing_is_forgotten_where_nothing_gets_harder(
     assert main(["eval", str(finished), "--noise", "--forgetting"]) == 2
     assert not (finished / "noise.json").exists()  # it is said before anything is measured
     assert "CartPole-v1 has no axes of difficulty; set gymn" in capsys.readouterr().err
+
+
+def test_a_teacher_of_another_run_has_the_actions_of_this_one_and_its_environment_is_said(
+    finished: Path,
+) -> None:
+    other = f"distill.teachers={{others=['{finished}']}}"
+    [sentence] = trained_otherwise(small("environment=CartPole-v0", other))
+    assert sentence == (
+        f"the teacher in {finished} was trained on environment CartPole-v1; this is environment "
+        "CartPole-v0"
+    )
+    recipe = small(other)
+    assert trained_otherwise(recipe) == []
+    [named] = recipe.distill.teachers.named
+    env = WrappedEnv("CartPole-v1", 2)
+    load_named(recipe, 0, named, env)
+    for space, wanted in ((Discrete(3), "3 choices"), (Box(-1, 1, (2,)), "2 continuous actions")):
+        env.single_action_space = space
+        with pytest.raises(RetortError, match=f"has 2 choices and that of this recipe {wanted}"):
+            load_named(recipe, 0, named, env)
+
+
+def test_a_sweep_refuses_a_size_that_cannot_be_before_the_first_trains(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shared = ("distill.mode=concurrent", "distill.teacher_share=0.5", "student.activation=tanh")
+    changes = (*SMALL, *shared, "distill.concurrent.shared_layers=1", "student.hidden=[8]")
+    options = [f"--set={change}" for change in changes]
+    out = tmp_path / "out"
+    given = ["sweep", "cartpole", "--teacher-sizes", "8,16", "--out", str(out), *options]
+    assert main(given) == 2
+    assert "ends 16 wide and the student's 8; make them equal" in capsys.readouterr().err
+    assert not out.exists()
 
 
 def test_a_sweep_over_teachers(tmp_path: Path) -> None:

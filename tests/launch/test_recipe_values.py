@@ -258,10 +258,6 @@ def test_what_would_do_nothing_among_teachers_is_refused(teachers: str, words: s
             ],
             r"distill\.terms\[1\]: value has until = 0\.2, and with distill\.teachers\.gated",
         ),
-        (
-            ["distill.mode=concurrent", "distill.teachers.gated=true"],
-            r"teacher\.fall_penalty goes from 0\.3 to 3\.0 .* set both to distill\.fall_penalty",
-        ),
         (["distill.mode=clone"], r"distill\.mode is 'clone'; use one of offline, student, .*mixed"),
         (["distill.recorded_steps=0"], r"distill\.recorded_steps is 0"),
         (
