@@ -60,8 +60,8 @@ class LearningTeacher:
     """A teacher that goes on learning: a PPO learner, and the guard over its student.
 
     Args:
-        ppo: the learner, whose falls cost from now on what they cost in the end; its optimiser is
-            made anew where layers are shared.
+        ppo: the learner; from now on a fall costs it its final penalty, and its optimiser is made
+            anew where layers are shared.
         config: settings.
         student: whose last layers are shared, if any are.
         critic: the student's, whose last layers are shared, if any are.
@@ -81,7 +81,8 @@ class LearningTeacher:
         std_floor: float = 0.05,
     ) -> None:
         self.ppo, self.config = ppo, config
-        ppo.grown_up = True
+        final = ppo.config.final_fall_penalty  # which its values are of
+        ppo.config = dataclasses.replace(ppo.config, fall_penalty=final)
         if config.shared_layers:
             if student is None:
                 raise ValueError("shared_layers needs a student of kind 'mlp'")

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import numpy as np
 
 from ..hardware.checks import NOT_NEGATIVE, SHARE, RangeError, between, check_fields, check_rising
-from .score_window import Gains, ScoreWindow, mean_relative_score, most
+from .score_window import Gains, ScoreWindow, mean_relative_score, upper_bound
 
 REPLAY = -1  # "axis" of an episode that replays earlier levels
 UNASSIGNED = -2  # and of one whose difficulty, if it has any, the curriculum did not choose
@@ -84,7 +84,7 @@ class CurriculumConfig:
 
 
 class Ended(NamedTuple):
-    """A finished episode at the frontier."""
+    """A finished episode."""
 
     order: int
     score: float
@@ -95,6 +95,7 @@ class Ended(NamedTuple):
 class _Axis:
     frontier: int
     window: ScoreWindow
+    taught: list[deque[float]]  # gains of the teacher's last episodes at each level
     ended: list[Ended] = dataclasses.field(default_factory=list)  # before one begun earlier has
     failed: int | None = None  # the lowest level at which the teacher itself was found to fail
     waited: int = 0  # decisions since
@@ -140,16 +141,12 @@ class Curriculum:
         start = config.levels if config.kind == "none" else config.start
         self.random_score = np.asarray(random_score, dtype=float)
         self.teacher_learns = teacher_learns
-        # Gains of the teacher's last episodes by axis and level, and the best mean seen of any.
-        self._taught: list[list[deque[float]]] = [
-            [deque(maxlen=max(config.window, _HEEDED)) for _ in range(config.levels + 1)]
-            for _ in axes
-        ]
-        self._best_gain = 0.0
+        self._best_gain = 0.0  # J_T - J_0, the most that has been seen
         if teacher_score is not None:
             self._best_gain = max(0.0, teacher_score - float(self.random_score[0]))
         window = functools.partial(ScoreWindow, config.window, config.teacher_least)
-        self.axes = [_Axis(start, window()) for _ in axes]
+        memory, levels = max(config.window, _HEEDED), range(config.levels + 1)
+        self.axes = [_Axis(start, window(), [deque(maxlen=memory) for _ in levels]) for _ in axes]
         self._unassigned = window()
         self._unassigned_level = start
         self.axis_of = np.full(num_envs, UNASSIGNED)
@@ -210,13 +207,13 @@ class Curriculum:
             current = (began[:, 0] == number) & (began[:, 1] == axis.frontier)
             orders, scores = began[current, 2].tolist(), score[current].tolist()
             axis.ended += map(Ended, orders, scores, by_teacher[current].tolist())
-            counted = self.in_order(axis.ended, number, axis.frontier)
+            counted = self._in_order(axis.ended, number, axis.frontier)
             axis.window.add(
                 np.array([each.score for each in counted]),
                 np.array([each.by_teacher for each in counted], dtype=bool),
             )
 
-    def in_order(self, ended: list[Ended], axis: int, level: int) -> list[Ended]:
+    def _in_order(self, ended: list[Ended], axis: int, level: int) -> list[Ended]:
         """Take from ``ended`` those before which nobody began, on that axis at that level, who is
         still running; in the order in which they began.
         """
@@ -246,11 +243,11 @@ class Curriculum:
         """
         config, moves = self.config, {}
         self._unassigned.take(self._random_score(self._unassigned_level))
-        for number, (name, axis) in enumerate(zip(self.names, self.axes, strict=True)):
+        for name, axis in zip(self.names, self.axes, strict=True):
             gains = axis.window.take(self._random_score(axis.frontier))
             move = 0
             if config.kind == "gated" and gains is not None:
-                move = self._decide(number, gains)
+                move = self._decide(axis, gains)
             elif config.kind == "fixed":
                 # The last level gets as long as each before it.
                 left = config.levels - config.start
@@ -267,11 +264,11 @@ class Curriculum:
         """J_0 at a level; there may be one for all."""
         return float(self.random_score[min(level, len(self.random_score) - 1)])
 
-    def _decide(self, number: int, gains: Gains) -> int:
+    def _decide(self, axis: _Axis, gains: Gains) -> int:
         """The move of an axis whose window is full."""
-        config, axis = self.config, self.axes[number]
+        config = self.config
         back = -1 if axis.frontier > 0 else 0
-        taught = self._taught[number][axis.frontier]
+        taught = axis.taught[axis.frontier]
         taught.extend(gains.teacher.tolist())
         if self._teacher_fails(taught):
             axis.failed, axis.waited = axis.frontier, 0
@@ -282,7 +279,7 @@ class Curriculum:
             axis.waited += 1
             is_good_there = axis.frontier >= axis.failed
             if is_good_there or (self.teacher_learns and axis.waited >= _RETRY):
-                for forgotten in self._taught[number][axis.failed :]:
+                for forgotten in axis.taught[axis.failed :]:
                     forgotten.clear()
                 axis.failed = None
         if gains.bound(config.bar, -config.confidence) > 0:
@@ -293,12 +290,12 @@ class Curriculum:
         """The teacher confidently earns too little where it gained this: one unlucky window closes
         no level, since a level that is closed may never be tried again.
         """
-        least = self._least_of_teacher(gains)
-        return most(gains, self._best_gain, self.config.confidence) < least
-
-    def _least_of_teacher(self, gains: Sequence[float]) -> float:
-        """What the teacher must gain not to fail, those ``gains`` seen."""
         self._best_gain = max(self._best_gain, float(np.mean(gains)))
+        return upper_bound(gains, self._best_gain, self.config.confidence) < self._least_gain
+
+    @property
+    def _least_gain(self) -> float:
+        """Of a teacher that does not fail."""
         return self.config.teacher_bar * self._best_gain
 
     def _top(self, axis: _Axis) -> int:
@@ -322,6 +319,7 @@ class Curriculum:
                     "frontier": axis.frontier,
                     "failed": axis.failed,
                     "waited": axis.waited,
+                    "taught": [list(gains) for gains in axis.taught],
                     "ended": [list(each) for each in axis.ended],
                     **axis.window.state_dict(),
                 }
@@ -333,7 +331,6 @@ class Curriculum:
             "order_of": self.order_of.copy(),
             "begun": self._begun,
             "random_score": self.random_score.tolist(),
-            "taught": [[list(gains) for gains in levels] for levels in self._taught],
             "best_gain": self._best_gain,
         }
 
@@ -342,6 +339,9 @@ class Curriculum:
         for axis, saved in zip(self.axes, state["axes"], strict=True):
             axis.frontier = int(saved["frontier"])
             axis.failed, axis.waited = saved["failed"], int(saved["waited"])
+            for gains, known in zip(axis.taught, saved["taught"], strict=True):
+                gains.clear()
+                gains.extend(known)
             axis.ended = [Ended(*each) for each in saved["ended"]]
             axis.window.load_state_dict(saved)
         self._unassigned.load_state_dict(state["unassigned"])
@@ -350,8 +350,4 @@ class Curriculum:
         self.order_of = np.asarray(state["order_of"]).copy()
         self._begun = int(state["begun"])
         self.random_score = np.array(state["random_score"])
-        for levels, saved in zip(self._taught, state["taught"], strict=True):
-            for gains, known in zip(levels, saved, strict=True):
-                gains.clear()
-                gains.extend(known)
         self._best_gain = float(state["best_gain"])

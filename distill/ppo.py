@@ -138,7 +138,6 @@ class PPO:
         self.config = config
         self.axes = len(env.axes)
         self.fraction = 0.0  # of the budget that is spent
-        self.grown_up = False  # falls cost ``final_fall_penalty``, whatever is spent
         self.generator = torch.Generator().manual_seed(seed)
         with torch.random.fork_rng():
             torch.manual_seed(seed)
@@ -184,8 +183,8 @@ class PPO:
     def record(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Advantages and value targets of a batch, each (T, N)."""
         config = self.config
-        rise = config.final_fall_penalty - config.fall_penalty
-        penalty = config.fall_penalty + rise * (1.0 if self.grown_up else self.fraction)
+        penalty = config.fall_penalty
+        penalty += (config.final_fall_penalty - penalty) * self.fraction
         reward = learning_reward(batch, config.gamma, penalty) * self._value_scale(batch)
         return critic_advantages(batch, reward, self.critic, gamma=config.gamma, lam=config.lam)
 

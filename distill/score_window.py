@@ -25,12 +25,17 @@ class Gains(NamedTuple):
         return difference + deviations * variance**0.5
 
 
-def most(gains: Sequence[float], best: float, deviations: float) -> float:
-    """Upper confidence bound of the mean of gains that may be anything from nothing to ``best``.
+def upper_bound(gains: Sequence[float], best: float, deviations: float) -> float:
+    """Confidence bound from above of the mean of gains from nothing to ``best``.
 
     Falls make them all or nothing, and of eight that all fell the deviation is 0. Therefore the
     bound is that of ``deviations ** 2`` episodes more, half of which earned nothing and half
     ``best`` (Agresti and Coull 1998).
+
+    Args:
+        gains: J_T - J_0 of single episodes, at least one.
+        best: of them, in their unit.
+        deviations: of the mean that the bound is above it.
     """
     more = deviations**2 / 2.0
     count = len(gains) + 2.0 * more

@@ -30,8 +30,8 @@ RECIPES = Path(__file__).parent
 SUFFIX = ".toml"
 # What keeps what it holds where no such path is.
 _NAMES = ("robot", "task", "name", "kind", "mode", "xml_file", "dataset", "faults")
-_OF_FALLS = {"teacher": ("fall_penalty", "final_fall_penalty"), "distill": ("fall_penalty",)}
 _CODE = ("task", "name", "kind", "mode")  # what else is so called is not meant
+_OF_FALLS = {"teacher": ("fall_penalty", "final_fall_penalty"), "distill": ("fall_penalty",)}
 _RUNS = {"run": RunConfig(), "virtual": VirtualConfig()}  # of robots, as ``OF_ROBOTS``
 
 

@@ -99,8 +99,9 @@ class ParticleCurriculum(Curriculum):
         """Share of the student's episodes that were neither easy nor hopeless."""
         if gains is None:
             return 0.0
-        taught, least = float(gains.teacher.mean()), self._least_of_teacher(gains.teacher.tolist())
-        if taught <= max(0.0, least):  # drawn again all the same
+        taught = float(gains.teacher.mean())
+        self._best_gain = max(self._best_gain, taught)
+        if taught <= self._least_gain:  # of one window: it may be drawn again
             return 0.0
         traversability = gains.student / taught
         low, high = self.config.traversable

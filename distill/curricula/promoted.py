@@ -16,7 +16,7 @@ class PromotedCurriculum(Curriculum):
 
     As there a robot has its type of terrain, each environment has its axis, evenly, and a level of
     its own on it, from ``start`` on. With J_T the teacher's mean of its last episodes at that
-    level, an episode that earned J moves the environment
+    level (40, or ``window`` if that is more), an episode that earned J moves the environment
 
         up      where J - J_0 > bar (J_T - J_0): "more than half of the tile";
         down    where J - J_0 < fall_bar (J_T - J_0): "less than half of the distance commanded".
@@ -104,16 +104,16 @@ class PromotedCurriculum(Curriculum):
         """Take in finished episodes of the teacher at a level: (k,) orders and scores."""
         waiting = self._waiting[axis][level]
         waiting += [Ended(*each, True) for each in zip(order.tolist(), score.tolist(), strict=True)]
-        counted = self.in_order(waiting, axis, level)
+        counted = self._in_order(waiting, axis, level)
         random = self._random_score(level)
-        self._taught[axis][level].extend(each.score - random for each in counted)
+        self.axes[axis].taught[level].extend(each.score - random for each in counted)
 
     def _judge(
         self, axis: int, level: int, score: np.ndarray, by_teacher: np.ndarray
     ) -> np.ndarray:
         """Where episodes at a level, (k,), move their environments: (k,) of -1, 0 and 1."""
         config, random = self.config, self._random_score(level)
-        taught = self._taught[axis][level]
+        taught = self.axes[axis].taught[level]
         if len(taught) < config.teacher_least:
             return np.zeros(len(score), dtype=np.int64)
         back = np.full(len(score), -1 if level > 0 else 0)

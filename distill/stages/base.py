@@ -97,6 +97,21 @@ class Stage:
         self._save(snapshot())
         writer.close()
 
+    @contextmanager
+    def going_on(self) -> Iterator[None]:
+        """What a checkpoint holds is given back to those that go on.
+
+        Raises:
+            CheckpointError: something is not there that they need.
+        """
+        try:
+            yield
+        except KeyError as error:
+            raise CheckpointError(
+                f"{self.checkpoint} lacks {error}, as another version of retort wrote it; finish "
+                "with that one, or start over with --fresh"
+            ) from error
+
     def _save(self, state: dict[str, Any]) -> None:
         header = {"key": self.key, "steps": self.steps, "seconds": self.seconds}
         save_checkpoint(self.checkpoint, {**header, **state})

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from gymnasium.spaces import Discrete
 
 from ...hardware.errors import RetortError
 from ...hardware.parsing import parse
@@ -19,16 +18,15 @@ from ..checkpoint import load_checkpoint
 from ..concurrent import LearningTeacher
 from ..experiment import STUDENT_PARTS, Experiment
 from ..modes import MODES
-from ..networks import Actor, CategoricalActor, Critic, GaussianActor, take_over
+from ..networks import CategoricalActor, Critic, GaussianActor, take_over
 from ..ppo import PPO, PPOConfig
 from ..return_scale import ReturnScale
 from ..students import MlpStudent, Student, make_student
 from ..teachers import ActorTeacher, Teacher, ValuesOf
 from ..teachers.foreign import KINDS, ForeignTeacherError, load_teacher_file
+from ..teachers.foreign.base import count_of_actions, has_actions
 from ..teachers.named import OWN, NamedTeacher
 from ..teachers.own import load_own_teacher
-
-_WHERE = ("robot", "task", "environment")  # what is learnt on
 
 
 class UnfinishedError(RetortError):
@@ -73,25 +71,15 @@ def load_named(
             f"the teacher in {other.path} sees {sees} numbers and that of this recipe {expected}; "
             "teachers of one student must be trained on one robot and task, or environment"
         )
-    does, wanted = _actions(teacher.actor), _actions_of(env)
-    if does != wanted:
+    outputs = _sizes(saved["learner"]["actor"])[-1]
+    discrete = isinstance(teacher.actor, CategoricalActor)
+    if not has_actions(env.single_action_space, outputs, discrete=discrete):
         raise RetortError(
-            f"the teacher in {other.path} has {does} and that of this recipe {wanted}; teachers of "
-            "one student must be trained on one robot and task, or environment"
+            f"the teacher in {other.path} has {count_of_actions(outputs, discrete=discrete)}, and "
+            f"actions of this recipe are {env.single_action_space}; teachers of one student must "
+            "be trained on one robot and task, or environment"
         )
     return teacher
-
-
-def _actions(actor: Actor) -> str:
-    kind = "choices" if isinstance(actor, CategoricalActor) else "continuous actions"
-    return f"{actor.network[-1].out_features} {kind}"
-
-
-def _actions_of(env: LearningEnv) -> str:
-    space = env.single_action_space
-    if isinstance(space, Discrete):
-        return f"{space.n} choices"
-    return f"{math.prod(space.shape or ())} continuous actions"
 
 
 def trained_otherwise(experiment: Experiment) -> list[str]:
@@ -103,26 +91,28 @@ def trained_otherwise(experiment: Experiment) -> list[str]:
         RetortError: one is missing, unfinished or damaged.
     """
     said = []
-    here = {name: _plain_name(getattr(experiment, name)) for name in _WHERE}
+    here = _names(vars(experiment))
     for other in experiment.distill.teachers.named:
         if other.is_file:
             continue
-        trained = json.loads(_finished_elsewhere(other.path)[1]["key"])
-        there = {name: _plain_name(trained.get(name)) for name in _WHERE}
-        if differing := [name for name in _WHERE if here[name] != there[name]]:
+        there = _names(json.loads(_finished_elsewhere(other.path)[1]["key"]))
+        if here != there:
             ours, theirs = (
-                " and ".join(f"{name} {where[name]}" for name in differing if where[name])
-                for where in (here, there)
+                " and ".join(f"{kind} {name}" for kind, name in names.items())
+                for names in (here, there)
             )
             said.append(f"the teacher in {other.path} was trained on {theirs}; this is {ours}")
     return said
 
 
-def _plain_name(name: str | None) -> str | None:
-    """One name for what has several: our tasks, and files and folders wherever they are."""
-    if name is None:
-        return None
-    return OWN_TASKS.get(name, Path(name).stem)
+def _names(experiment: Mapping[str, Any]) -> dict[str, str]:
+    """What is learnt on, by one name where it has several: environments that we simulate, and files
+    and folders wherever they are.
+    """
+    if experiment.get("environment") is not None:
+        name: str = experiment["environment"]
+        return {"environment": OWN_TASKS.get(name, name)}
+    return {kind: Path(experiment[kind]).name for kind in ("robot", "task")}
 
 
 def share_normaliser(

@@ -82,8 +82,9 @@ def distil_from_data(
                 f"the data set {where} is not what distillation in {folder} began with; give the "
                 "old one back, or start over with --fresh"
             )
-        distiller.load_state_dict(saved["learner"])
-        source.load_state_dict(saved["source"])
+        with stage.going_on():
+            distiller.load_state_dict(saved["learner"])
+            source.load_state_dict(saved["source"])
 
     def snapshot() -> dict[str, Any]:
         return {"learner": distiller.state_dict(), "source": source.state_dict(), "data": digest}

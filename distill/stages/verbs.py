@@ -67,8 +67,9 @@ def train_teacher(
     if saved is None:
         source.start(experiment.seed)
     else:
-        ppo.load_state_dict(saved["learner"])
-        source.load_state_dict(saved["source"])
+        with stage.going_on():
+            ppo.load_state_dict(saved["learner"])
+            source.load_state_dict(saved["source"])
 
     def snapshot() -> dict[str, Any]:
         return {"learner": ppo.state_dict(), "source": source.state_dict()}
@@ -126,11 +127,12 @@ def distil_student(
     if saved is None:
         source.start(experiment.seed + 1)
     else:
-        distiller.load_state_dict(saved["learner"])
-        source.load_state_dict(saved["source"])
-        curriculum.load_state_dict(saved["curriculum"])
-        if learning is not None:
-            learning.load_state_dict(saved["teacher"])
+        with stage.going_on():
+            distiller.load_state_dict(saved["learner"])
+            source.load_state_dict(saved["source"])
+            curriculum.load_state_dict(saved["curriculum"])
+            if learning is not None:
+                learning.load_state_dict(saved["teacher"])
 
     def snapshot() -> dict[str, Any]:
         return {

@@ -195,12 +195,25 @@ def routed_weights(task: Tensor, teachers: int) -> Tensor:
     Raises:
         MixtureError: a task has no teacher.
     """
+    check_tasks(task, teachers)
+    return F.one_hot(task, teachers).float()
+
+
+def check_tasks(task: Tensor, teachers: int) -> None:
+    """Every task has a teacher.
+
+    Args:
+        task: (...) int64.
+        teachers: how many there are.
+
+    Raises:
+        MixtureError: one has none.
+    """
     if task.numel() and not 0 <= int(task.min()) <= int(task.max()) < teachers:
         raise MixtureError(
             f"tasks {int(task.min())} to {int(task.max())} were seen, but the {teachers} teachers "
             f"are for tasks 0 to {teachers - 1}"
         )
-    return F.one_hot(task, teachers).float()
 
 
 def value_weights(values: Tensor, temperature: float | Tensor) -> Tensor:

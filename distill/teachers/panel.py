@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..batch import Batch
 from ..distributions import Distribution
-from .mixture import MixtureConfig, MixtureError, routed_weights
+from .mixture import MixtureConfig, MixtureError, check_tasks
 from .teacher import Teacher, TeacherOutput, in_order, numbered, sampled_action, states_after
 
 T = TypeVar("T")
@@ -41,7 +41,7 @@ class Panel:
         self.teachers: tuple[Teacher, ...] = self.heard(tuple(teachers))
         self.queries = 0
         self._after: tuple[Tensor, ...] = ()  # the last batch
-        self._driving: tuple[Tensor, ...] = ()  # since then, where a teacher drives
+        self._driving: tuple[Tensor, ...] = ()  # of those that drive, since then
 
     def heard(self, each: tuple[T, ...]) -> tuple[T, ...]:
         """Of what there is of each teacher given, that of those which have a say."""
@@ -114,33 +114,26 @@ class Panel:
             MixtureError: teachers are weighed by task, and which those are is not said, or one has
                 no teacher.
         """
-        drivers = self._drivers(len(reset), tasks)
-        states = list(self._driving)
-        if not states or len(states[0]) != len(reset):
-            states = list(self._reached(len(reset)))
-        done: tuple[Tensor, Tensor] | None = None
-        for i in drivers.unique().tolist():
-            said = sampled_action(self.teachers[i], groups, states[i], reset, generator)
-            action, log_prob, states[i] = said
-            if done is not None:
-                own = drivers == i
-                action = torch.where(own.view(-1, *[1] * (action.ndim - 1)), action, done[0])
-                log_prob = torch.where(own, log_prob, done[1])
-            done = action, log_prob
-        assert done is not None
-        self._driving = tuple(states)
-        return done
-
-    def _drivers(self, n: int, tasks: Tensor | None) -> Tensor:
-        """The number of the teacher that drives in each environment, (N,)."""
-        if self._config.weighting != "task" or len(self.teachers) == 1:
-            return torch.zeros(n, dtype=torch.int64)
+        n = len(reset)
+        drivers = self.teachers if self._config.weighting == "task" else self.teachers[:1]
+        states = self._driving
+        if not states or len(states[0]) != n:
+            states = self._reached(n)[: len(drivers)]
+        said = [
+            sampled_action(teacher, groups, state, reset, generator)
+            for teacher, state in zip(drivers, states, strict=True)
+        ]
+        actions, log_probs, self._driving = zip(*said, strict=True)
+        if len(drivers) == 1:
+            return actions[0], log_probs[0]
         if tasks is None:
             raise MixtureError(
                 "teachers are weighed by task, and a teacher drives where the tasks of the "
                 "environments are not known; give act_as_teacher those of the source (tasks=...)"
             )
-        return routed_weights(tasks, len(self.teachers)).argmax(-1)
+        check_tasks(tasks, len(drivers))
+        own = tasks, torch.arange(n)
+        return torch.stack(actions)[own], torch.stack(log_probs)[own]
 
     def state_dict(self) -> dict[str, Any]:
         """Queries, and the states between two batches."""

@@ -1,30 +1,25 @@
 """The learners learn: advantages, normaliser, PPO and distillation on tiny problems."""
 
 import copy
-import functools
 
 import gymnasium
 import numpy as np
 import pytest
 import torch
-from retort.distill.batch import STUDENT, TEACHER, advantages
+from retort.distill.batch import TEACHER, advantages
 from retort.distill.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from retort.distill.curriculum import Curriculum, CurriculumConfig
 from retort.distill.distill_config import DistillConfig
 from retort.distill.distiller import Distiller
-from retort.distill.distributions import Gaussian
 from retort.distill.loop import distil
 from retort.distill.networks import Critic, GaussianActor, Normaliser, make_actor
 from retort.distill.ppo import PPO, PPOConfig, train
 from retort.distill.sources.rollout import RolloutSource
 from retort.distill.students import Interface, StudentConfig, make_student
-from retort.distill.teachers import ActorTeacher, TeacherOutput
-from retort.distill.teachers.mixture import MixtureConfig, MixtureError
+from retort.distill.teachers import ActorTeacher
 from retort.distill.terms import TermConfig
 from retort.hardware.errors import RetortError
 from retort.sim import RobotEnv
-
-from .counting import Counting
 
 
 def test_advantages_against_a_plain_loop():
@@ -250,70 +245,6 @@ def test_a_full_disk_leaves_the_previous_checkpoint(tmp_path, monkeypatch):
     with pytest.raises(CheckpointError, match="No space left"):
         save_checkpoint(path, {"a": torch.ones(3)})
     torch.testing.assert_close(load_checkpoint(path)["a"], torch.zeros(3))
-
-
-def test_teachers_are_routed_by_the_tasks_a_source_names(trained):
-    ppo, _ = trained
-    terms = (TermConfig(name="policy_kl"), TermConfig(name="policy_kl", weight=0.5))
-    distiller, _, _ = distiller_for(ppo, terms, teachers=MixtureConfig(weighting="task"))
-    distiller.panel.teachers = (distiller.teachers[0], ActorTeacher(GaussianActor(33, 2, (4,))))
-    env = Line(num_envs=4, episode_seconds=0.2)
-    tasks = torch.tensor([0, 1, 1, 0])
-    source = RolloutSource(env, 8, tasks=tasks)
-    source.start(0)
-    recorded = distiller.record(source.collect(distiller.act), 0.0)
-    assert (recorded.weights.argmax(-1) == tasks).all()
-    assert (recorded.weights.sum(-1) == 1).all()
-
-
-class Shifted(Counting):
-    """Does one thing, and a little more at each tick of an episode."""
-
-    def __init__(self, done):
-        super().__init__(actions=2)
-        self.done = done
-
-    def __call__(self, observations, state, resets):
-        said, state = super().__call__(observations, state, resets)
-        mean = self.done + 0.001 * said.distribution.mean
-        return TeacherOutput(Gaussian(mean, torch.full_like(mean, 1e-6))), state
-
-
-def test_where_teachers_are_weighed_by_task_each_drives_its_own_share_of_it():
-    config = DistillConfig(
-        terms=(TermConfig(name="policy_kl"),),
-        teachers=MixtureConfig(weighting="task"),
-        mode="student",
-        num_envs=12,
-    )
-    env = Line(num_envs=12, episode_seconds=0.2)
-    student = make_student(StudentConfig(hidden=(4,)), env.contract)
-    critic = Critic(env.groups["teacher"], (4,))
-    distiller = Distiller(config, student, [Shifted(0.1), Shifted(0.6)], critic, 0)
-    tasks = torch.tensor([0] * 6 + [1] * 6)
-    source = RolloutSource(env, 5, tasks=tasks)
-    source.start(0)
-    source.share_with_teacher(0.5)
-    assert source.drivers.tolist() == [TEACHER, TEACHER, TEACHER, STUDENT, STUDENT, STUDENT] * 2
-    driving = functools.partial(distiller.act_as_teacher, tasks=source.tasks)
-    for _ in range(2):  # the second goes on where the first has ended
-        batch = source.collect(distiller.act, driving)
-        recorded = distiller.record(batch, 0.0)
-        for task, done in ((0, 0.1), (1, 0.6)):
-            taught = (tasks == task) & (source.drivers == TEACHER)
-            label = recorded.teachers[task].distribution.mean
-            torch.testing.assert_close(batch.action[:, taught], label[:, taught], atol=1e-4, rtol=0)
-            assert (batch.action[:, taught] - done).abs().max() < 0.05
-    with pytest.raises(MixtureError, match=r"give act_as_teacher those of the source \(tasks="):
-        source.collect(distiller.act, distiller.act_as_teacher)
-    for tasks, share, drivers in (
-        ([0, 1, 0, 1], 0.5, [1, 1, 0, 0]),
-        ([2, 1, 0], 1 / 3, [0, 1, 0]),
-        ([0] * 5, 0.4, [1, 1, 0, 0, 0]),
-    ):
-        source = RolloutSource(Line(num_envs=len(tasks)), 5, tasks=torch.tensor(tasks))
-        source.share_with_teacher(share)
-        assert (source.drivers == TEACHER).int().tolist() == drivers
 
 
 def test_a_teacher_sees_the_columns_it_was_trained_on(trained):

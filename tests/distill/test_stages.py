@@ -12,7 +12,7 @@ import onnxruntime
 import pytest
 import torch
 from retort.controller import load_bundle
-from retort.distill.checkpoint import CheckpointError, load_checkpoint
+from retort.distill.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from retort.distill.concurrent import ConcurrentConfig
 from retort.distill.curriculum import CurriculumConfig
 from retort.distill.distill_config import DistillConfig
@@ -295,6 +295,23 @@ def resumes_to_the_bit(finished, tmp_path, chosen):
             assert torch.equal(value, ends[1][key]), key
         elif key.split("/")[-1] != "seconds":
             assert value == ends[1][key], key
+
+
+def test_a_checkpoint_of_another_version_is_refused_in_a_sentence(finished, tmp_path):
+    (tmp_path / "teacher").symlink_to(finished / "teacher")
+
+    def interrupt(figures):
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        stages.distil_student(SMALL, tmp_path, progress=interrupt)
+    path = tmp_path / "distillation" / "checkpoint.safetensors"
+    state = load_checkpoint(path)
+    for axis in state["curriculum"]["axes"]:
+        del axis["taught"]
+    save_checkpoint(path, state)
+    with pytest.raises(CheckpointError, match=r"lacks 'taught', as another version .* --fresh"):
+        stages.distil_student(SMALL, tmp_path)
 
 
 class Remembering:

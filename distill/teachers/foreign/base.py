@@ -19,6 +19,18 @@ class ForeignTeacherError(RetortError):
     """A teacher's file cannot be read, or does not fit what is to be learnt."""
 
 
+def has_actions(space: gymnasium.Space[Any], outputs: int, *, discrete: bool) -> bool:
+    """The actions in ``space`` are ``outputs`` choices, or else as many continuous ones."""
+    if isinstance(space, gymnasium.spaces.Discrete):  # all count choices from 0
+        return discrete and outputs == space.n
+    return not discrete and space.shape == (outputs,)
+
+
+def count_of_actions(outputs: int, *, discrete: bool) -> str:
+    """These actions in words."""
+    return f"{outputs} {'choices' if discrete else 'continuous actions'}"
+
+
 class ForeignTeacher:
     """A memoryless teacher over the flat observations of one group; subclasses say what it says.
 
@@ -82,18 +94,15 @@ class ForeignTeacher:
         others = [group for group, size in env.groups.items() if size == self.observation_size]
         self._check_size(env.groups[self.group], others)
         space = env.single_action_space
-        if isinstance(space, gymnasium.spaces.Discrete):  # both count choices from 0
-            fits = self.discrete and self.outputs == space.n
-        else:
-            fits = not self.discrete and space.shape == (self.outputs,)
+        fits = has_actions(space, self.outputs, discrete=self.discrete)
         known = self.actions
         box = gymnasium.spaces.Box
         if fits and isinstance(known, box) and isinstance(space, box):
             fits = np.allclose(known.low, space.low) and np.allclose(known.high, space.high)
         if not fits:
-            kind = "choices" if self.discrete else "continuous actions"
+            counted = count_of_actions(self.outputs, discrete=self.discrete)
             raise ForeignTeacherError(
-                f"the teacher's actions are {known or f'{self.outputs} {kind}'}, the "
+                f"the teacher's actions are {known or counted}, the "
                 f"environment's {space}; use the environment it was trained on, with the same "
                 "wrappers"
             )
