@@ -21,7 +21,7 @@ from .score_window import Gains, ScoreWindow, mean_relative_score, upper_bound
 
 REPLAY = -1  # "axis" of an episode that replays earlier levels
 UNASSIGNED = -2  # and of one whose difficulty, if it has any, the curriculum did not choose
-_HEEDED = 40  # of the teacher's last episodes at a level at least: ten cannot tell that it fails
+_HEEDED = 40  # of the teacher's last episodes at a level, at least; nine cannot tell that it fails
 _RETRY = 10  # decisions until a level that a learning teacher failed at is tried again
 
 
